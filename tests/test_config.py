@@ -1,0 +1,201 @@
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vehicle_lightning.command_line import parse_fit
+from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.errors import SettingsError
+
+# One value for each setting, none of them the default.
+OTHER_VALUES: dict[str, Any] = {
+    "data_dir": Path("photos"),
+    "csv": Path("labels.csv"),
+    "image_dir": Path("pictures"),
+    "image_column": "file",
+    "label_column": "class",
+    "skip_unreadable": True,
+    "image_size": 64,
+    "val_fraction": 0.25,
+    "folds": 5,
+    "fold": 2,
+    "split_seed": 3,
+    "batch_size": 32,
+    "cache": "none",
+    "cache_dir": Path("cache"),
+    "num_workers": 2,
+    "augment": True,
+    "flip": 0.25,
+    "rotation": 30.0,
+    "shear": 5.0,
+    "scale": 0.3,
+    "shift": 0.2,
+    "brightness": 0.4,
+    "contrast": 0.5,
+    "saturation": 0.6,
+    "erasing": 0.75,
+    "channels": (8, 16, 32),
+    "dropout": 0.5,
+    "batchnorm": True,
+    "pooling": "average",
+    "hidden": (64, 32),
+    "epochs": 3,
+    "optimizer": "sgd",
+    "learning_rate": 0.01,
+    "weight_decay": 0.1,
+    "schedule": "onecycle",
+    "patience": 4,
+    "class_weights": True,
+    "train_eval_fraction": 0.5,
+    "seed": 7,
+    "accelerator": "cpu",
+    "devices": "2",
+    "strategy": "ddp",
+    "num_nodes": 2,
+    "precision": "bf16-mixed",
+    "name": "trial",
+    "log_dir": Path("runs"),
+}
+NEEDS = {"folds": {"fold": 2}, "fold": {"folds": 5}}
+
+
+def as_flags(values: dict[str, Any]) -> list[str]:
+    flags: list[str] = []
+    for name, value in values.items():
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            flags.append(flag)
+        elif isinstance(value, tuple):
+            flags += [flag, *map(str, value)]
+        else:
+            flags += [flag, str(value)]
+    return flags
+
+
+def test_every_setting_has_another_value_here() -> None:
+    assert set(OTHER_VALUES) == set(Settings.model_fields)
+    for name, value in OTHER_VALUES.items():
+        assert value != getattr(Settings(), name), name
+
+
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_every_flag_reaches_its_setting(name: str) -> None:
+    values = {name: OTHER_VALUES[name]} | NEEDS.get(name, {})
+    settings = parse_fit(as_flags(values)).settings
+    assert settings == Settings(**values)
+    assert getattr(settings, name) == OTHER_VALUES[name]
+
+
+def test_settings_survive_yaml(tmp_path: Path) -> None:
+    settings = Settings(**OTHER_VALUES)
+    file = tmp_path / "config.yaml"
+    file.write_text(settings.to_yaml())
+    assert read_settings(file) == settings
+
+
+@given(
+    dropout=st.floats(0, 1, exclude_max=True),
+    learning_rate=st.floats(1e-30, 100),
+    channels=st.lists(st.integers(1, 512), min_size=1, max_size=5),
+    image_column=st.text(string.printable, max_size=20),
+)
+def test_any_valid_value_survives_yaml(
+    tmp_path_factory: pytest.TempPathFactory, **values: Any
+) -> None:
+    settings = Settings(**values)
+    file = tmp_path_factory.getbasetemp() / "config.yaml"
+    file.write_text(settings.to_yaml(), encoding="utf-8")
+    assert read_settings(file) == settings
+
+
+def test_flags_come_on_top_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "experiment.yaml"
+    file.write_text("dropout: 0.3\nepochs: 7\n")
+    settings = parse_fit(["--config", str(file), "--epochs", "9"]).settings
+    assert settings == Settings(dropout=0.3, epochs=9)
+
+
+def test_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "empty.yaml"
+    file.touch()
+    assert read_settings(file) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dropuot: 0.5", r"unknown key dropuot\. Perhaps you meant dropout"),
+        ("zzzzzz: 1", r"unknown key zzzzzz\.$"),
+        ("7: 1", r"unknown key 7\.$"),
+        ("dropout: 1.5", r"dropout: .* less than 1 \(got 1\.5\)"),
+        ("dropout: high", r"dropout: .*valid number.* \(got 'high'\)"),
+        ("- dropout", "must hold lines of the form"),
+        ("dropout: [", "is not YAML"),
+        ("fold: 1", "--fold 1 needs --folds"),
+        ("epochs: .inf", "epochs"),
+    ],
+)
+def test_mistakes_in_a_file_are_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=message) as caught:
+        read_settings(file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.yaml: No such file"):
+        read_settings(tmp_path / "none.yaml")
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="is not YAML"):
+        read_settings(binary)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"dropout": -0.1}, "dropout"),
+        ({"learning_rate": float("nan")}, "learning_rate.*finite"),
+        ({"val_fraction": 1.0}, "val_fraction"),
+        ({"folds": 5, "fold": 5}, "one of 0 to 4"),
+        ({"folds": 5}, "one of 0 to 4"),
+        ({"batchnorm": True, "batch_size": 1}, "--batch-size"),
+        ({"image_size": 8, "channels": (4, 4, 4, 4)}, "too small for 4 blocks"),
+        ({"channels": ()}, "channels"),
+        ({"channels": (0,)}, "channels"),
+        ({"name": "a/b"}, "one folder"),
+        ({"name": ".."}, "one folder"),
+        ({"name": ""}, "one folder"),
+        ({"devices": "some"}, "devices"),
+        ({"no_such": 1}, "no_such"),
+    ],
+)
+def test_values_out_of_range_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        Settings(**values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({}, "default"),
+        ({"dropout": 0.5, "batchnorm": True}, "dropout0.5-batchnorm"),
+        ({"channels": (8, 16)}, "channels8-16"),
+        ({"learning_rate": 1e-4}, "learning-rate0.0001"),
+        ({"data_dir": Path("photos"), "devices": "1", "log_dir": Path("x")}, "default"),
+        ({"dropout": 0.5, "name": "mine"}, "mine"),
+    ],
+)
+def test_run_names(values: dict[str, Any], name: str) -> None:
+    assert Settings(**values).run_name == name
+
+
+def test_the_longest_run_name_is_a_folder_name(tmp_path: Path) -> None:
+    values = OTHER_VALUES | {"name": None, "channels": tuple(range(1000, 1005))}
+    (tmp_path / Settings(**values).run_name).mkdir()

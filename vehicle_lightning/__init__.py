@@ -1,0 +1,1 @@
+"""A PyTorch Lightning research template for small image-classification data."""

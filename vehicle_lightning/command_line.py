@@ -1,0 +1,175 @@
+"""From the command line to settings, and from a mistake to one sentence and an exit code.
+
+Imports nothing heavy, so that help and mistakes answer at once.
+"""
+
+import argparse
+import errno
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import tyro
+from pydantic import BaseModel, Field
+
+from vehicle_lightning.config import (
+    AugmentSettings,
+    DataSettings,
+    DeviceSettings,
+    NetworkSettings,
+    OptimizerSettings,
+    RunSettings,
+    Settings,
+    read_settings,
+)
+from vehicle_lightning.errors import InputError, SettingsError
+from vehicle_lightning.runs.folder import RunFolder
+
+Group = TypeVar("Group", bound=BaseModel)
+
+USAGE_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+# What may change when a run is continued; anything else would make it another run.
+CHANGEABLE_ON_RESUME = frozenset(
+    {"epochs", "patience", "data_dir", "cache", "cache_dir", "num_workers"}
+    | set(DeviceSettings.model_fields)
+)
+
+
+class CommandOptions(BaseModel):
+    """What to do, as opposed to how to train."""
+
+    config: Path | None = Field(
+        None, description="YAML file of settings; flags given beside it come on top."
+    )
+    print_config: bool = Field(False, description="Print the resolved settings as YAML and stop.")
+    resume: Path | None = Field(
+        None, description="Run folder to continue, with the settings it was started with."
+    )
+
+
+@dataclass(frozen=True)
+class FitArguments:
+    """Train one network on one data set and measure it.
+
+    Results go to a run folder below --log-dir; `tensorboard --logdir logs` draws them.
+    """
+
+    command: Annotated[CommandOptions, tyro.conf.OmitArgPrefixes]
+    data: Annotated[DataSettings, tyro.conf.OmitArgPrefixes]
+    augmentation: Annotated[AugmentSettings, tyro.conf.OmitArgPrefixes]
+    network: Annotated[NetworkSettings, tyro.conf.OmitArgPrefixes]
+    optimization: Annotated[OptimizerSettings, tyro.conf.OmitArgPrefixes]
+    device: Annotated[DeviceSettings, tyro.conf.OmitArgPrefixes]
+    run: Annotated[RunSettings, tyro.conf.OmitArgPrefixes]
+
+
+@dataclass(frozen=True)
+class FitCommand:
+    """A parsed command line of `vehicle_lightning.fit`."""
+
+    settings: Settings
+    resume: RunFolder | None
+    print_config: bool
+
+
+def parse_fit(arguments: Sequence[str]) -> FitCommand:
+    """Parse the command line of `vehicle_lightning.fit`.
+
+    Exits with code 2, after printing what is wrong, where a flag is unknown or malformed.
+
+    Raises:
+        SettingsError: a value is out of range, or the settings file is wrong.
+        RunError: the run to continue is no run folder.
+    """
+    options = _read_ahead(arguments)
+    resume = RunFolder.open(options.resume) if options.resume else None
+    if resume and options.config:
+        raise SettingsError("--resume takes the settings of the run; leave out --config.")
+    settings_file = resume.config if resume else options.config
+    defaults = read_settings(settings_file) if settings_file else Settings()
+
+    parsed = tyro.cli(
+        FitArguments,
+        prog="python -m vehicle_lightning.fit",
+        args=list(arguments),
+        default=_grouped(defaults),
+    )
+    settings = _joined(parsed)
+    if resume:
+        _check_resumable(defaults, settings, resume)
+    return FitCommand(settings, resume, parsed.command.print_config)
+
+
+def _read_ahead(arguments: Sequence[str]) -> argparse.Namespace:
+    """Find the options that decide what the defaults of all other flags are."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--resume", type=Path)
+    try:
+        return parser.parse_known_args(arguments)[0]
+    except argparse.ArgumentError as error:
+        raise SettingsError(f"{error.argument_name}: {error.message}.") from error
+
+
+def _grouped(settings: Settings) -> FitArguments:
+    def group(kind: type[Group]) -> Group:
+        return kind(**{name: getattr(settings, name) for name in kind.model_fields})
+
+    return FitArguments(
+        command=CommandOptions(),
+        data=group(DataSettings),
+        augmentation=group(AugmentSettings),
+        network=group(NetworkSettings),
+        optimization=group(OptimizerSettings),
+        device=group(DeviceSettings),
+        run=group(RunSettings),
+    )
+
+
+def _joined(parsed: FitArguments) -> Settings:
+    groups = (
+        parsed.data,
+        parsed.augmentation,
+        parsed.network,
+        parsed.optimization,
+        parsed.device,
+        parsed.run,
+    )
+    return Settings(**{name: value for group in groups for name, value in group})
+
+
+def _check_resumable(saved: Settings, asked: Settings, run: RunFolder) -> None:
+    for name, value in asked:
+        if value != getattr(saved, name) and name not in CHANGEABLE_ON_RESUME:
+            flag = "--" + name.replace("_", "-")
+            raise SettingsError(
+                f"{flag} cannot change when {run.path} is continued (it was started with "
+                f"{getattr(saved, name)}); start a new run instead."
+            )
+
+
+def run_command(command: Callable[[Sequence[str]], int]) -> None:
+    """Run an entry point; end the process with its exit code, or say what is wrong in a sentence.
+
+    Bad input and a full disk end with exit code 2, Ctrl-C with 130.
+    """
+    try:
+        code = command(sys.argv[1:])
+    except InputError as error:
+        code = _complain(str(error))
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        code = _complain(f"No space left on the disk while writing {error.filename or 'a file'}.")
+    sys.exit(code)
+
+
+def _complain(sentence: str) -> int:
+    print(f"error: {sentence}", file=sys.stderr)
+    return USAGE_ERROR

@@ -1,0 +1,280 @@
+"""Every setting once: typed, ranged, with a one-line help; YAML in and out.
+
+The settings stand in groups, one per step of the pipeline. `Settings` joins the groups into one
+flat set of names, which are the command-line flags and the keys of a YAML file alike. A step takes
+only its own group, so that it can be replaced without touching the others.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from vehicle_lightning.errors import SettingsError
+
+LONGEST_NAME = 120  # characters of a run's name that is made of its settings
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class SettingsGroup(BaseModel):
+    """Base of all groups: immutable, finite numbers only, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(_first_mistake(error)) from error
+
+
+class DataSettings(SettingsGroup):
+    """Which pictures, how they are split, and how they are read."""
+
+    data_dir: Path | None = Field(
+        None, description="Folder with the CSV and the images; without it, drawn vehicles are used."
+    )
+    csv: Path = Field(Path("train.csv"), description="CSV file, relative to the data dir.")
+    image_dir: Path = Field(Path("images"), description="Image folder, relative to the data dir.")
+    image_column: str = Field("image_names", description="CSV column with the image file names.")
+    label_column: str = Field("emergency_or_not", description="CSV column with the labels.")
+    skip_unreadable: bool = Field(
+        False, description="Go on without the images that are missing or cannot be read."
+    )
+    image_size: int = Field(
+        224, ge=8, le=2048, description="Height and width of the network's input, in pixels."
+    )
+    val_fraction: float = Field(
+        0.1, gt=0, lt=1, description="Fraction of the images held out for validation."
+    )
+    folds: int | None = Field(
+        None, ge=2, description="Number of cross-validation folds; replaces --val-fraction."
+    )
+    fold: int | None = Field(
+        None, ge=0, description="The fold that validates, counted from 0; the others train."
+    )
+    split_seed: int = Field(
+        0, ge=0, lt=2**32, description="Seed of the split; kept apart from --seed."
+    )
+    batch_size: int = Field(128, ge=1, description="Images per training step and device.")
+    cache: Literal["disk", "none"] = Field(
+        "disk", description="Decode each image once into a memory-mapped file, or at every use."
+    )
+    cache_dir: Path | None = Field(
+        None, description="Folder of caches and drawn vehicles; by default the user's cache folder."
+    )
+    num_workers: int = Field(
+        0, ge=0, le=256, description="Processes that load batches; 0 loads in the main process."
+    )
+
+    @model_validator(mode="after")
+    def _fold_within_folds(self) -> Self:
+        if self.folds is None and self.fold is not None:
+            raise ValueError(f"--fold {self.fold} needs --folds, the number of folds")
+        if self.folds is not None and (self.fold is None or self.fold >= self.folds):
+            raise ValueError(f"--folds {self.folds} needs --fold, one of 0 to {self.folds - 1}")
+        return self
+
+
+class AugmentSettings(SettingsGroup):
+    """Random changes to the training images, drawn anew for each image and step."""
+
+    augment: bool = Field(False, description="Change the training images at random, as below.")
+    flip: Fraction = Field(0.5, description="Probability of mirroring left and right.")
+    rotation: float = Field(10.0, ge=0, le=180, description="Largest rotation, in degrees.")
+    shear: float = Field(8.0, ge=0, le=60, description="Largest horizontal shear, in degrees.")
+    scale: float = Field(0.15, ge=0, lt=1, description="Largest relative change of size.")
+    shift: float = Field(
+        0.1, ge=0, le=1, description="Largest shift per axis, as a fraction of the image's side."
+    )
+    brightness: Fraction = Field(0.2, description="Largest relative change of brightness.")
+    contrast: Fraction = Field(0.2, description="Largest relative change of contrast.")
+    saturation: Fraction = Field(0.2, description="Largest relative change of colour saturation.")
+    erasing: Fraction = Field(0.25, description="Probability of erasing a random rectangle.")
+
+
+class NetworkSettings(SettingsGroup):
+    """The layers of the network; the defaults are the case study's."""
+
+    channels: tuple[Width, ...] = Field(
+        (16, 32),
+        min_length=1,
+        description="Channels of each convolutional block; one more number adds a block.",
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Dropout probability after each pooling and dense layer."
+    )
+    batchnorm: bool = Field(False, description="Batch normalisation after each hidden ReLU.")
+    pooling: Literal["none", "average", "max"] = Field(
+        "none", description="Global pooling before the dense layers; none flattens."
+    )
+    hidden: tuple[Width, ...] = Field(
+        (), description="Units of each hidden dense layer; one more number adds a layer."
+    )
+
+
+class OptimizerSettings(SettingsGroup):
+    """How the weights are learnt."""
+
+    epochs: int = Field(25, ge=1, description="Passes over the training images.")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field(
+        "adam", description="Optimizer; sgd has Nesterov momentum 0.9."
+    )
+    learning_rate: float = Field(
+        2.5e-4, gt=0, le=100, description="Learning rate; with a schedule, the highest."
+    )
+    weight_decay: float = Field(0.0, ge=0, le=10, description="Weight decay of the optimizer.")
+    schedule: Literal["constant", "cosine", "onecycle"] = Field(
+        "constant", description="Course of the learning rate over the training."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Stop after this many epochs without a lower validation loss."
+    )
+    class_weights: bool = Field(
+        False, description="Weight the loss by inverse class frequency in the training images."
+    )
+    train_eval_fraction: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Fraction of the training images measured like validation after each epoch.",
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Seed of weights, order, dropout and augmentation."
+    )
+
+
+class DeviceSettings(SettingsGroup):
+    """Where the training runs; the values are those of Lightning's Trainer."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = Field(
+        "auto", description="Kind of device."
+    )
+    devices: str = Field(
+        "auto",
+        pattern=r"^(auto|-1|[1-9]\d*|\d+(,\d+)+,?|\d+,)$",
+        description="Number of devices, or their indices as in 0,2; auto takes all.",
+    )
+    strategy: str = Field("auto", description="Lightning's strategy, such as ddp.")
+    num_nodes: int = Field(1, ge=1, description="Number of machines.")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = Field(
+        "32-true", description="Floating-point precision."
+    )
+
+
+class RunSettings(SettingsGroup):
+    """Where the results go."""
+
+    name: str | None = Field(
+        None, description="Name of the run; by default made of the settings that differ."
+    )
+    log_dir: Path = Field(Path("logs"), description="Folder of the run folders.")
+
+    @field_validator("name")
+    @classmethod
+    def _one_folder_name(cls, name: str | None) -> str | None:
+        if name is not None and (
+            not name.strip(" .") or any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name)
+        ):
+            raise ValueError("a run's name must be usable as one folder's name")
+        return name
+
+
+PLACES = frozenset(
+    {"data_dir", "csv", "image_dir", "image_column", "label_column", "cache", "cache_dir"}
+    | {"num_workers"}
+    | set(DeviceSettings.model_fields)
+    | set(RunSettings.model_fields)
+)
+
+
+class Settings(
+    RunSettings, DeviceSettings, OptimizerSettings, NetworkSettings, AugmentSettings, DataSettings
+):
+    """All settings of one training run."""
+
+    @model_validator(mode="after")
+    def _batchnorm_has_a_batch(self) -> Self:
+        if self.batchnorm and self.batch_size == 1:
+            raise ValueError("--batchnorm needs a --batch-size of at least 2")
+        return self
+
+    @model_validator(mode="after")
+    def _image_survives_the_poolings(self) -> Self:
+        if self.image_size < 2 ** len(self.channels):
+            raise ValueError(
+                f"--image-size {self.image_size} is too small for {len(self.channels)} blocks of "
+                f"--channels, each of which halves it"
+            )
+        return self
+
+    @property
+    def run_name(self) -> str:
+        """The given name, or one made of the settings that differ: `dropout0.5-batchnorm`.
+
+        Where data, caches and logs lie, and on what devices the run goes, is not part of it.
+        """
+        if self.name is not None:
+            return self.name
+        differing = self.model_dump(mode="json", exclude_defaults=True, exclude=set(PLACES))
+        name = "-".join(_name_part(key, value) for key, value in differing.items())
+        return name[:LONGEST_NAME] or "default"
+
+    def to_yaml(self) -> str:
+        """Return all settings as YAML that `read_settings` reads back unchanged."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _name_part(key: str, value: Any) -> str:
+    words = key.replace("_", "-")
+    if isinstance(value, bool):
+        return words if value else f"no-{words}"
+    if isinstance(value, list):
+        return words + "-".join(map(str, value))
+    return "".join(c for c in f"{words}{value}" if c.isalnum() or c in ".-_")
+
+
+def read_settings(path: Path) -> Settings:
+    """Read settings from a YAML file; what it leaves out keeps its default.
+
+    Raises:
+        SettingsError: the file is missing, is not YAML, or a key or value in it is wrong.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"Settings file {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"Settings file {path} is not YAML: {_on_one_line(error)}.") from error
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"Settings file {path} must hold lines of the form `key: value`.")
+    return _validated(content, path)
+
+
+def _validated(content: dict[Any, Any], path: Path) -> Settings:
+    for key in content:
+        if key not in Settings.model_fields:
+            near = difflib.get_close_matches(str(key), Settings.model_fields, n=1)
+            hint = f" Perhaps you meant {near[0]}." if near else ""
+            raise SettingsError(f"Settings file {path} has the unknown key {key}.{hint}")
+    try:
+        return Settings(**content)
+    except SettingsError as error:
+        raise SettingsError(f"Settings file {path}: {error}") from error
+
+
+def _first_mistake(error: ValidationError) -> str:
+    mistake = error.errors()[0]
+    message = mistake["msg"].removeprefix("Value error, ")
+    where = ".".join(str(part) for part in mistake["loc"])
+    return f"{where}: {message} (got {mistake['input']!r})." if where else f"{message}."
+
+
+def _on_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,42 @@
+"""What a person sees in the terminal: notices, and progress bars with the time left.
+
+Everything goes to standard error, so that standard output holds results alone.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Item = TypeVar("Item")
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def progress_bar() -> Progress:
+    """Return a progress bar that vanishes when done, and is silent where no one is watching."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def progress_over(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
+    """Yield the items while a progress bar counts them."""
+    with progress_bar() as progress:
+        task = progress.add_task(description, total=total)
+        for item in items:
+            yield item
+            progress.advance(task)
+
+
+def notice(sentence: str) -> None:
+    """Tell the person something that is neither a result nor a mistake."""
+    console.print(sentence, markup=False)

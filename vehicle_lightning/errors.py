@@ -1,0 +1,20 @@
+"""What can be wrong with the user's input: one sentence each, shown without a traceback."""
+
+
+class InputError(Exception):
+    """Bad input; its message says in one sentence what, where, and what to do.
+
+    Entry points print the message and end with exit code 2.
+    """
+
+
+class SettingsError(InputError):
+    """A flag, a settings file, or a combination of settings is wrong."""
+
+
+class DataError(InputError):
+    """The CSV, the image folder, or a place to write to is wrong."""
+
+
+class RunError(InputError):
+    """A run folder or a checkpoint is missing, unreadable, or of another kind."""

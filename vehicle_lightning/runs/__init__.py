@@ -1,0 +1,1 @@
+"""Runs: what one training writes, measures, says and draws."""

@@ -1,0 +1,100 @@
+"""The run folder: one place for everything a run writes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vehicle_lightning.errors import RunError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`<log dir>/<name>/<n>/`, where `n` counts the runs of one name from 0."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, log_dir: Path, name: str) -> "RunFolder":
+        """Make the next free folder; safe where several runs start at once.
+
+        Raises:
+            RunError: the folder cannot be made.
+        """
+        parent = log_dir / name
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            number = max((int(p.name) for p in parent.iterdir() if p.name.isdecimal()), default=-1)
+            while True:
+                number += 1
+                try:
+                    (parent / str(number)).mkdir()
+                except FileExistsError:
+                    continue
+                return cls(parent / str(number))
+        except OSError as error:
+            raise RunError(
+                f"Cannot make a run folder in {parent}: {error.strerror}; choose another --log-dir."
+            ) from error
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Find an existing run folder.
+
+        Raises:
+            RunError: there is none at this path.
+        """
+        run = cls(path)
+        if not run.config.is_file():
+            raise RunError(
+                f"{path} is no run folder (it has no {run.config.name}); "
+                f"give one such as logs/default/0."
+            )
+        return run
+
+    @property
+    def label(self) -> str:
+        """`<name>/<n>`, as TensorBoard shows the run."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
+    def config(self) -> Path:
+        """All settings as YAML; can be fed back with `--config`."""
+        return self.path / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Command, versions, git commit, hardware and data of the run, as JSON."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One row an epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """One row a validation image, worst first."""
+        return self.path / "predictions_val.csv"
+
+    @property
+    def summary(self) -> Path:
+        """The final figures and the verdict, as JSON."""
+        return self.path / "summary.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of `best.ckpt` and `last.ckpt`."""
+        return self.path / "checkpoints"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The weights with the lowest validation loss."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """The state after the last whole epoch."""
+        return self.checkpoints / "last.ckpt"
+
+    def picture(self, name: str) -> Path:
+        """Return where the picture of this name belongs."""
+        return self.path / f"{name}.png"
