@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vehicle_lightning.data.batches import BatchDataset, EvaluationBatches, TrainingBatches
+
+
+@given(rows=st.integers(2, 300), batch_size=st.integers(1, 64), world_size=st.integers(1, 4))
+def test_training_batches_cover_the_rows_once_in_equal_shares(
+    rows: int, batch_size: int, world_size: int
+) -> None:
+    rows = max(rows, world_size)
+    everything = np.arange(100, 100 + rows)
+    ranks = [TrainingBatches(everything, batch_size, 0, r, world_size) for r in range(world_size)]
+    shares = [list(rank) for rank in ranks]
+    used = np.concatenate([batch for share in shares for batch in share])
+    assert len(set(used)) == len(used) == rows - rows % world_size
+    assert set(used) <= set(everything)
+    for share, rank in zip(shares, ranks, strict=True):
+        assert len(share) == len(rank)
+        assert [len(batch) for batch in share] == [len(batch) for batch in shares[0]]
+    if batch_size > 1 and rows >= 2 * world_size:
+        assert min(len(batch) for batch in shares[0]) > 1
+
+
+@given(rows=st.integers(1, 300), batch_size=st.integers(1, 64), world_size=st.integers(1, 4))
+def test_evaluation_batches_give_each_row_exactly_once(
+    rows: int, batch_size: int, world_size: int
+) -> None:
+    rows = max(rows, world_size)
+    shares = [
+        list(EvaluationBatches(np.arange(rows), batch_size, rank, world_size))
+        for rank in range(world_size)
+    ]
+    seen = np.concatenate([batch for share in shares for batch in share])
+    assert sorted(seen) == list(range(rows))
+    assert len({len(share) for share in shares}) == 1
+    assert max(len(batch) for share in shares for batch in share) <= batch_size
+
+
+def test_the_order_follows_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        batches = TrainingBatches(np.arange(50), 16, seed)
+        batches.set_epoch(epoch)
+        return np.concatenate(list(batches)).tolist()
+
+    assert order(0, 3) == order(0, 3)
+    assert order(0, 3) != order(0, 4)
+    assert order(0, 3) != order(1, 3)
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(33, [16, 17]), (34, [16, 16, 2]), (1, [1])])
+def test_a_lone_last_image_joins_the_batch_before(rows: int, sizes: list[int]) -> None:
+    assert [len(batch) for batch in TrainingBatches(np.arange(rows), 16, 0)] == sizes
+
+
+def test_a_batch_is_transposed_not_reshaped() -> None:
+    pixels = np.zeros((2, 8, 8, 3), dtype=np.uint8)
+    pixels[:, :, :4] = (255, 0, 0)  # the left half is red
+    batch = BatchDataset(pixels, np.array([1, 0]), np.array([7, 9]))[np.array([0, 1])]
+    assert batch.images.shape == (2, 3, 8, 8)
+    assert batch.images.dtype == torch.uint8
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert (batch.images[:, 0, :, :4] == 255).all()
+    assert (batch.images[:, 0, :, 4:] == 0).all()
+    assert (batch.images[:, 1:] == 0).all()
+    assert batch.labels.tolist() == [7, 9]
+    assert batch.rows.tolist() == [0, 1]

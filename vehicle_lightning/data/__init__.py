@@ -1,0 +1,1 @@
+"""Data: table, splits, cache, drawn vehicles, and the data module that serves them."""

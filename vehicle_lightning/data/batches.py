@@ -1,0 +1,101 @@
+"""Batches: which rows go into which step, and their pixels as tensors."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from vehicle_lightning.data.cache import PixelSource
+
+Rows = NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """One batch.
+
+    Attributes:
+        images: uint8 of shape (B, 3, H, W) in [0, 255], laid out channels-last.
+        labels: int64 of shape (B,), class indices.
+        rows: int64 of shape (B,), row of each image in the data set.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+
+
+class BatchDataset(Dataset[Batch]):
+    """Gives a whole batch for an array of rows, so that a batch is one look-up."""
+
+    def __init__(self, pixels: PixelSource, pixel_rows: Rows, labels: Rows) -> None:
+        """Take the pixels and labels.
+
+        Args:
+            pixels: the pixels of all images that were read.
+            pixel_rows: int64 of shape (N,), where in `pixels` each row of the data set lies.
+            labels: int64 of shape (N,), class indices.
+        """
+        self._pixels = pixels
+        self._pixel_rows = pixel_rows
+        self._labels = labels
+
+    def __getitem__(self, rows: Rows) -> Batch:
+        """Return the batch of these rows."""
+        pixels = torch.from_numpy(self._pixels[self._pixel_rows[rows]])
+        # A permuted view, not a reshape: (B, H, W, C) in memory is (B, C, H, W) channels-last.
+        images = pixels.permute(0, 3, 1, 2)
+        return Batch(images, torch.from_numpy(self._labels[rows]), torch.from_numpy(rows))
+
+
+class TrainingBatches(Sampler[Rows]):
+    """All rows in an order that depends on seed and epoch alone, cut into batches.
+
+    Every device gets an equal share of each global batch; up to `world_size - 1` rows rest an
+    epoch. A last batch too small for the statistics of batch normalisation (one image a device)
+    joins the batch before it.
+    """
+
+    def __init__(
+        self, rows: Rows, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self._rows = rows
+        self._seed = seed
+        self._epoch = 0
+        self._rank = rank
+        self._world_size = world_size
+        usable = len(rows) - len(rows) % world_size
+        starts = list(range(0, usable, batch_size * world_size))
+        if len(starts) > 1 and usable - starts[-1] < 2 * world_size:
+            del starts[-1]
+        self._limits = [*starts, usable]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch, counted from 0; Lightning's Trainer calls it."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[Rows]:
+        shuffled = np.random.default_rng([self._seed, self._epoch]).permutation(self._rows)
+        for start, stop in zip(self._limits, self._limits[1:], strict=False):
+            yield shuffled[start + self._rank : stop : self._world_size]
+
+    def __len__(self) -> int:
+        return len(self._limits) - 1
+
+
+class EvaluationBatches(Sampler[Rows]):
+    """Every row exactly once over all devices, in batches of nearly equal size."""
+
+    def __init__(self, rows: Rows, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self._rows = rows[rank::world_size]
+        largest_share = -(-len(rows) // world_size)
+        self._batches = -(-largest_share // batch_size)
+
+    def __iter__(self) -> Iterator[Rows]:
+        return iter(np.array_split(self._rows, self._batches))
+
+    def __len__(self) -> int:
+        return self._batches

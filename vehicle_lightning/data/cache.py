@@ -1,0 +1,233 @@
+"""The cache: every image decoded once, checked once, and kept as pixels in one mapped file.
+
+A cache is named after the contents of the images and their size in pixels, so a changed image is
+never served stale, and runs on the same images share one file whatever the folder is called.
+"""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+from vehicle_lightning.console import progress_over
+from vehicle_lightning.data.images import read_image
+from vehicle_lightning.errors import DataError
+from vehicle_lightning.files import written_whole
+
+CACHE_VERSION = 1  # raise it when read_image or the layout of the files changes
+CHUNK = 256  # images decoded ahead of the file being written
+
+Pixels = NDArray[np.uint8]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class PixelSource(Protocol):
+    """Gives the pixels of rows: uint8 of shape (B, H, W, 3)."""
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Pixels: ...
+
+
+@dataclass(frozen=True)
+class DecodedImages:
+    """What the first read of N images found.
+
+    Attributes:
+        digests: the hash of each file's content; equal files have equal ones. None where the file
+            could not be read.
+        unreadable: row -> what is wrong with its file.
+        channel_mean: float64 of shape (N, 3), mean of each image's red, green, blue in [0, 1].
+        channel_mean_square: float64 of shape (N, 3), mean of their squares.
+        pixels: gives the pixels of rows.
+    """
+
+    digests: tuple[str | None, ...]
+    unreadable: dict[int, str]
+    channel_mean: NDArray[np.float64]
+    channel_mean_square: NDArray[np.float64]
+    pixels: PixelSource
+
+
+def default_cache_dir() -> Path:
+    """Return the cache folder of this package: `$VEHICLE_LIGHTNING_CACHE`, or the user's own."""
+    chosen = os.environ.get("VEHICLE_LIGHTNING_CACHE")
+    return Path(chosen) if chosen else user_cache_path("vehicle_lightning", appauthor=False)
+
+
+def decode_images(
+    paths: Sequence[Path], image_size: int, cache_dir: Path, *, keep_pixels: bool = True
+) -> DecodedImages:
+    """Decode all images in parallel, or find them decoded already.
+
+    Args:
+        paths: the image files.
+        image_size: height and width to bring them to, in pixels.
+        cache_dir: folder of the cache files; several processes may share it.
+        keep_pixels: keep the pixels in a memory-mapped file (N * image_size^2 * 3 bytes);
+            otherwise only check each image once, and decode at every use.
+
+    Raises:
+        DataError: the cache folder cannot be written to, or the disk is full.
+    """
+    digests, unreadable = _digest(paths)
+    readable = [row for row in range(len(paths)) if row not in unreadable]
+    key = _key(image_size, (digests[row] for row in readable))
+    pixel_file = cache_dir / f"{key}-pixels.npy"
+    index_file = cache_dir / f"{key}-index.npz"
+
+    wanted = (pixel_file, index_file) if keep_pixels else (index_file,)
+    if not all(file.is_file() for file in wanted):
+        try:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            with FileLock(cache_dir / f"{key}.lock"):
+                if not all(file.is_file() for file in wanted):
+                    files = [paths[row] for row in readable]
+                    _decode(files, image_size, pixel_file if keep_pixels else None, index_file)
+        except OSError as error:
+            megabytes = len(readable) * image_size**2 * 3 / 1e6 if keep_pixels else 1
+            raise DataError(
+                f"Cannot write the image cache {error.filename or cache_dir} ({error.strerror}), "
+                f"which needs {megabytes:.0f} MB; choose another --cache-dir or use --cache none."
+            ) from error
+
+    with np.load(index_file) as index:
+        mean, mean_square, faults = (index[name] for name in ("mean", "mean_square", "faults"))
+    for position, fault in enumerate(faults):
+        if fault:
+            unreadable[readable[position]] = str(fault)
+    source: PixelSource = (
+        MappedPixels(pixel_file, np.array(readable, dtype=np.int64), len(paths))
+        if keep_pixels
+        else DecodingPixels(paths, image_size)
+    )
+    return DecodedImages(
+        digests,
+        dict(sorted(unreadable.items())),
+        _spread(mean, readable, len(paths)),
+        _spread(mean_square, readable, len(paths)),
+        source,
+    )
+
+
+class MappedPixels:
+    """Pixels out of a memory-mapped file; survives pickling into worker processes."""
+
+    def __init__(self, file: Path, readable: NDArray[np.int64], rows: int) -> None:
+        self._file = file
+        self._position = np.full(rows, -1, dtype=np.int64)
+        self._position[readable] = np.arange(len(readable))
+        self._pixels = self._map()
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Pixels:
+        """Return uint8 of shape (B, H, W, 3)."""
+        pixels: Pixels = self._pixels[self._position[rows]]
+        return pixels
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_file": self._file, "_position": self._position}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._pixels = self._map()
+
+    def _map(self) -> Pixels:
+        pixels: Pixels = np.load(self._file, mmap_mode="r")
+        return pixels
+
+
+class DecodingPixels:
+    """Pixels decoded from the image files at every use."""
+
+    def __init__(self, paths: Sequence[Path], image_size: int) -> None:
+        self._paths = list(paths)
+        self._size = image_size
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Pixels:
+        """Return uint8 of shape (B, H, W, 3)."""
+        return np.stack([read_image(self._paths[row], self._size) for row in rows])
+
+
+def _digest(paths: Sequence[Path]) -> tuple[tuple[str | None, ...], dict[int, str]]:
+    def digest(path: Path) -> tuple[str | None, str]:
+        try:
+            return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest(), ""
+        except OSError as error:
+            return None, (error.strerror or str(error)).lower()
+
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(digest, paths))
+    faults = {row: fault for row, (_, fault) in enumerate(results) if fault}
+    return tuple(digest for digest, _ in results), faults
+
+
+def _key(image_size: int, digests: Iterable[str | None]) -> str:
+    content = f"{CACHE_VERSION} {image_size} " + " ".join(map(str, digests))
+    return hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
+
+
+def _decode(paths: Sequence[Path], size: int, pixel_file: Path | None, index_file: Path) -> None:
+    """Decode in parallel; write the index last, so that it stands only beside whole pixels."""
+    mean = np.zeros((len(paths), 3))
+    mean_square = np.zeros((len(paths), 3))
+    faults = [""] * len(paths)
+
+    def decoded() -> Iterator[Pixels]:
+        results = _in_parallel(lambda path: _try_to_read(path, size), paths)
+        for row, result in enumerate(progress_over(results, len(paths), "Reading images")):
+            if isinstance(result, str):
+                faults[row] = result
+                yield np.zeros((size, size, 3), dtype=np.uint8)
+            else:
+                pixels, mean[row], mean_square[row] = result
+                yield pixels
+
+    if pixel_file is None:
+        for _ in decoded():
+            pass
+    else:
+        # Not written through the map: on a full disk that would end the process by a signal.
+        with written_whole(pixel_file) as temporary, temporary.open("wb") as stream:
+            header = {
+                "descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)),
+                "fortran_order": False,
+                "shape": (len(paths), size, size, 3),
+            }
+            np.lib.format.write_array_header_1_0(stream, header)
+            for pixels in decoded():
+                stream.write(pixels.tobytes())
+    with written_whole(index_file) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, mean=mean, mean_square=mean_square, faults=np.array(faults, dtype=str))
+
+
+def _in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Map in threads, in order, a bounded number ahead; Pillow decodes outside Python's lock."""
+    with ThreadPoolExecutor() as pool:
+        remaining = iter(items)
+        while chunk := list(itertools.islice(remaining, CHUNK)):
+            yield from pool.map(function, chunk)
+
+
+def _try_to_read(
+    path: Path, size: int
+) -> tuple[Pixels, NDArray[np.float64], NDArray[np.float64]] | str:
+    try:
+        pixels = read_image(path, size)
+    except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
+        return " ".join(str(error).replace(str(path), "the file").split()) or type(error).__name__
+    values = pixels.reshape(-1, 3).astype(np.float32) / 255
+    return pixels, values.mean(axis=0, dtype=np.float64), (values**2).mean(axis=0, dtype=np.float64)
+
+
+def _spread(values: NDArray[np.float64], readable: Sequence[int], rows: int) -> NDArray[np.float64]:
+    spread = np.full((rows, 3), np.nan)
+    spread[list(readable)] = values
+    return spread

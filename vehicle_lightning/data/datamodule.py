@@ -1,0 +1,170 @@
+"""The data module: CSV and image folder in, batches of two sides out."""
+
+import hashlib
+from typing import Literal
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Sampler
+
+from vehicle_lightning.config import DataSettings
+from vehicle_lightning.console import notice
+from vehicle_lightning.data.batches import Batch, BatchDataset, EvaluationBatches, TrainingBatches
+from vehicle_lightning.data.cache import DecodedImages, decode_images, default_cache_dir
+from vehicle_lightning.data.splits import cross_validation_fold, hold_out
+from vehicle_lightning.data.synthetic import draw_vehicles
+from vehicle_lightning.data.table import Table, read_table, shortened
+from vehicle_lightning.errors import DataError
+
+Side = Literal["train", "val"]
+
+
+class VehicleDataModule(L.LightningDataModule):
+    """Wraps the CSV and the image folder; owns table, split and cache.
+
+    After `setup`:
+        table: names and labels of the images that could be read.
+        rows: side -> int64 row numbers of the table, disjoint between "train" and "val".
+        copies: number of images that are exact copies of another one.
+        fingerprint: hash of all names, labels and image contents; equal for equal data.
+        mean, std: float64 of shape (3,), red, green, blue of the training images in [0, 1].
+    """
+
+    def __init__(self, settings: DataSettings, *, seed: int, train_eval_fraction: float) -> None:
+        """Take the settings; nothing is read before `setup`.
+
+        Args:
+            settings: which data, how split, how read.
+            seed: seed of the order of the training images.
+            train_eval_fraction: fraction of the training images measured after each epoch.
+        """
+        super().__init__()
+        self.settings = settings
+        self._seed = seed
+        self._train_eval_fraction = train_eval_fraction
+        self._ready = False
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read, check, decode and split the data; the second call does nothing.
+
+        Raises:
+            DataError: something is wrong with the data, or with a folder to write to.
+        """
+        if self._ready:
+            return
+        cache_dir = self.settings.cache_dir or default_cache_dir()
+        data_dir = self.settings.data_dir
+        if data_dir is None:
+            data_dir = draw_vehicles(cache_dir / "drawn_vehicles")
+            notice(f"Data: drawn vehicles, not photographs, from {data_dir} (see --data-dir).")
+        listed = read_table(data_dir, self.settings)
+        decoded = decode_images(
+            listed.paths,
+            self.settings.image_size,
+            cache_dir,
+            keep_pixels=self.settings.cache == "disk",
+        )
+        self.table = self._readable(listed, decoded)
+        kept = np.setdiff1d(np.arange(len(listed)), list(decoded.unreadable))
+        digests = np.array([decoded.digests[row] for row in kept], dtype=str)
+
+        self.rows = self._split(np.unique(digests, return_inverse=True)[1])
+        self.copies = len(digests) - len(np.unique(digests))
+        self.fingerprint = self._hash(digests)
+        self.mean, self.std = _mean_and_std(decoded, kept[self.rows["train"]])
+        self._pixels, self._pixel_rows = decoded.pixels, kept
+        self._dataset = BatchDataset(decoded.pixels, kept, self.table.labels)
+        self._ready = True
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """Training images of each class, int64 of shape (C,)."""
+        labels = self.table.labels[self.rows["train"]]
+        return np.bincount(labels, minlength=len(self.table.class_names))
+
+    def pixels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the pixels of rows of the table: uint8 of shape (B, H, W, 3)."""
+        return self._pixels[self._pixel_rows[rows]]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return shuffled batches of the training images."""
+        rank, world_size = self._place()
+        return self._loader(
+            TrainingBatches(
+                self.rows["train"], self.settings.batch_size, self._seed, rank, world_size
+            )
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """Return the validation images, and a fixed sample of the training images.
+
+        Both are measured by the same code, so that their figures compare like with like.
+        """
+        return [self.measured(self.rows["val"]), self.measured(self._train_sample())]
+
+    def measured(self, rows: NDArray[np.int64]) -> DataLoader[Batch]:
+        """Return batches of these rows, each exactly once, unshuffled."""
+        rank, world_size = self._place()
+        return self._loader(EvaluationBatches(rows, self.settings.batch_size, rank, world_size))
+
+    def _readable(self, table: Table, decoded: DecodedImages) -> Table:
+        faults = decoded.unreadable
+        if not faults:
+            return table
+        what = (
+            f"{len(faults)} of {len(table)} images in {table.image_dir} cannot be read: "
+            + shortened(f"{table.names[row]} ({fault})" for row, fault in faults.items())
+        )
+        if not self.settings.skip_unreadable:
+            raise DataError(f"{what}; mend them or go on without them by --skip-unreadable.")
+        notice(f"{what}; going on without them.")
+        return table.without(faults)
+
+    def _split(self, groups: NDArray[np.int64]) -> dict[Side, NDArray[np.int64]]:
+        settings, labels = self.settings, self.table.labels
+        if settings.folds is not None and settings.fold is not None:
+            training, validating = cross_validation_fold(
+                labels, groups, settings.folds, settings.fold, settings.split_seed
+            )
+        else:
+            training, validating = hold_out(
+                labels, groups, settings.val_fraction, settings.split_seed
+            )
+        return {"train": training, "val": validating}
+
+    def _hash(self, digests: NDArray[np.str_]) -> str:
+        content = hashlib.blake2b(digest_size=12)
+        for name, label, digest in zip(self.table.names, self.table.labels, digests, strict=True):
+            content.update(f"{name}\0{self.table.class_names[label]}\0{digest}\0".encode())
+        return content.hexdigest()
+
+    def _train_sample(self) -> NDArray[np.int64]:
+        rows = self.rows["train"]
+        size = max(1, round(self._train_eval_fraction * len(rows)))
+        chosen = np.random.default_rng(self.settings.split_seed).choice(rows, size, replace=False)
+        return np.sort(chosen)
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, batches: Sampler[NDArray[np.int64]]) -> DataLoader[Batch]:
+        workers = self.settings.num_workers
+        return DataLoader(
+            self._dataset,
+            sampler=batches,
+            batch_size=None,  # the sampler gives whole batches
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def _mean_and_std(
+    decoded: DecodedImages, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    mean = decoded.channel_mean[rows].mean(axis=0)
+    variance = decoded.channel_mean_square[rows].mean(axis=0) - mean**2
+    darkest = 1 / 255  # images of one flat colour would otherwise divide by zero
+    return mean, np.sqrt(variance.clip(darkest**2))

@@ -1,0 +1,160 @@
+"""The table: a CSV of image names and labels, validated."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vehicle_lightning.config import DataSettings
+from vehicle_lightning.errors import DataError
+
+NAMED_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Table:
+    """One row an image.
+
+    Attributes:
+        image_dir: folder that `names` are relative to.
+        names: image file names, as in the CSV.
+        labels: int64 of shape (N,), indices into `class_names`.
+        class_names: the labels as in the CSV, in numeric order where all are integers, otherwise
+            in alphabetical order.
+    """
+
+    image_dir: Path
+    names: tuple[str, ...]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The image files, in the order of the rows."""
+        return [self.image_dir / name for name in self.names]
+
+    def without(self, rows: Iterable[int]) -> "Table":
+        """Return the table without these rows.
+
+        Raises:
+            DataError: fewer than two classes are left.
+        """
+        left_out = set(rows)
+        kept = [row for row in range(len(self)) if row not in left_out]
+        present = sorted({int(self.labels[row]) for row in kept})
+        if len(present) < 2:
+            raise DataError(
+                f"Without the {len(left_out)} images that cannot be read, {self.image_dir} holds "
+                f"images of {len(present)} class(es), and a classifier needs two; mend the images."
+            )
+        renumbered = {old: new for new, old in enumerate(present)}
+        return Table(
+            self.image_dir,
+            tuple(self.names[row] for row in kept),
+            np.array([renumbered[int(self.labels[row])] for row in kept], dtype=np.int64),
+            tuple(self.class_names[label] for label in present),
+        )
+
+
+def read_table(data_dir: Path, settings: DataSettings) -> Table:
+    """Read and validate the CSV of a data set; rows are counted with the header as row 1.
+
+    A row that says the same as an earlier one is dropped.
+
+    Raises:
+        DataError: the CSV or a column is missing, a cell is blank, a name leads out of the image
+            folder, one name has two labels, or there are fewer than two classes.
+    """
+    path = data_dir / settings.csv
+    frame = _read_csv(path)
+    names, labels = (
+        _column(frame, column, path) for column in (settings.image_column, settings.label_column)
+    )
+    if frame.empty:
+        raise DataError(f"{path} has no rows below its header; add one row for each image.")
+    for column, cells in ((settings.image_column, names), (settings.label_column, labels)):
+        _refuse(cells == "", f"{path}: column {column} is blank", "fill it in or delete the rows")
+    _refuse(
+        names.map(_leads_outside),
+        f"{path}: the image name leads out of the image folder",
+        "use names relative to it",
+    )
+    pairs = pd.DataFrame({"name": names, "label": labels}).drop_duplicates()
+    _refuse(
+        pairs.duplicated("name", keep=False),
+        f"{path}: one image name has several labels",
+        "keep one row for each image",
+    )
+    class_names = _ordered(pairs["label"].unique())
+    if len(class_names) < 2:
+        raise DataError(
+            f"{path}: column {settings.label_column} holds only the label {class_names[0]!r}; "
+            f"a classifier needs at least two classes."
+        )
+    codes = pd.Categorical(pairs["label"], categories=class_names).codes
+    return Table(
+        data_dir / settings.image_dir,
+        tuple(pairs["name"]),
+        codes.astype(np.int64),
+        tuple(class_names),
+    )
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        # Everything is read as text: a label such as 007 or NA stays what it is.
+        return pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
+        )
+    except FileNotFoundError as error:
+        raise DataError(f"There is no CSV file {path}; see --data-dir and --csv.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path} is empty; its first line must name the columns.") from error
+    except pd.errors.ParserError as error:
+        raise DataError(f"{path} is not a CSV file: {str(error).strip()}.") from error
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def _column(frame: pd.DataFrame, column: str, path: Path) -> "pd.Series[str]":
+    if column not in frame.columns:
+        there = ", ".join(map(str, frame.columns[:NAMED_ROWS]))
+        raise DataError(
+            f"{path} has no column {column} (it has {there}); "
+            f"name its columns with --image-column and --label-column."
+        )
+    return frame[column].fillna("").str.strip()
+
+
+def _refuse(wrong: "pd.Series[bool]", what: str, remedy: str) -> None:
+    if wrong.any():
+        rows = (str(row + 2) for row in wrong.index[wrong])
+        raise DataError(f"{what} in row {shortened(rows)}; {remedy}.")
+
+
+def shortened(items: Iterable[str]) -> str:
+    """Join items with commas: the first ten by name, the rest counted."""
+    every = list(items)
+    rest = len(every) - NAMED_ROWS
+    return ", ".join(every[:NAMED_ROWS]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _leads_outside(name: str) -> bool:
+    parts = PurePosixPath(name.replace("\\", "/"))
+    return parts.is_absolute() or ".." in parts.parts or Path(name).is_absolute()
+
+
+def _ordered(labels: Iterable[str]) -> list[str]:
+    every = list(labels)
+    try:
+        return sorted(every, key=int)
+    except ValueError:
+        return sorted(every)
