@@ -1,0 +1,1 @@
+"""Model: the network, augmentation, and the Lightning module that trains it."""

@@ -1,0 +1,119 @@
+"""Augmentation: random changes to a whole batch on its device, each image its own."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vehicle_lightning.config import AugmentSettings
+
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green, blue in grey, ITU-R BT.601
+ERASED_AREA = (0.02, 0.2)  # fraction of the image, Zhong et al. 2017, "Random Erasing"
+ERASED_ASPECT = (0.3, 3.3)  # height over width, likewise
+
+
+class Augment(nn.Module):
+    """Flip, rotation, shear, scale and shift; brightness, contrast and saturation; erasing.
+
+    The geometry is one affine map an image, sampled once (bilinear, borders reflected). All
+    randomness comes from torch's global generator of the images' device.
+    """
+
+    def __init__(self, settings: AugmentSettings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Change float images of shape (B, 3, H, W) in [0, 255]; the range stays the same."""
+        if self._moves():
+            images = self._move(images)
+        if self._changes_colour():
+            images = self._colour(images)
+        return self._erase(images).clamp(0, 255)
+
+    def _moves(self) -> bool:
+        s = self._settings
+        return any((s.flip, s.rotation, s.shear, s.scale, s.shift))
+
+    def _move(self, images: Tensor) -> Tensor:
+        grid = F.affine_grid(self._affine(images), list(images.shape), align_corners=False)
+        return F.grid_sample(
+            images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+        )
+
+    def _affine(self, images: Tensor) -> Tensor:
+        """Draw an affine map for each image: float of shape (B, 2, 3), output to input."""
+        s = self._settings
+        angle = torch.deg2rad(_symmetric(images, s.rotation))
+        slant = torch.tan(torch.deg2rad(_symmetric(images, s.shear)))
+        # 1/(1+a) and 1+a are equally likely, so that pictures grow as often as they shrink.
+        zoom = torch.exp(_symmetric(images, math.log1p(s.scale)))
+        mirror = 1 - 2 * _happens(images, s.flip).to(images.dtype)
+        cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+        x_row = torch.stack(
+            [cos * mirror, cos * slant - sin, 2 * _symmetric(images, s.shift)], dim=1
+        )
+        y_row = torch.stack(
+            [sin * mirror, sin * slant + cos, 2 * _symmetric(images, s.shift)], dim=1
+        )
+        return torch.stack([x_row, y_row], dim=1)
+
+    def _changes_colour(self) -> bool:
+        s = self._settings
+        return any((s.brightness, s.contrast, s.saturation))
+
+    def _colour(self, images: Tensor) -> Tensor:
+        """Apply brightness, then contrast, then saturation, as one colour matrix an image.
+
+        Contrast stretches about the image's mean grey, saturation about each pixel's own grey.
+        """
+        s = self._settings
+        brightness = 1 + _symmetric(images, s.brightness)
+        contrast = 1 + _symmetric(images, s.contrast)
+        saturation = 1 + _symmetric(images, s.saturation)
+        luma = images.new_tensor(LUMA)
+        identity = torch.eye(3, dtype=images.dtype, device=images.device)
+        to_grey = luma.expand(3, 3)
+        matrix = torch.lerp(to_grey, identity, saturation.view(-1, 1, 1))
+        matrix = matrix * (brightness * contrast).view(-1, 1, 1)
+        mean_grey = images.mean(dim=(2, 3)) @ luma
+        offset = (brightness * (1 - contrast) * mean_grey).view(-1, 1, 1)
+
+        batch, channels, height, width = images.shape
+        pixels = images.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        changed = torch.baddbmm(offset, pixels, matrix.transpose(1, 2))
+        return changed.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+    def _erase(self, images: Tensor) -> Tensor:
+        """Fill a rectangle of random place, area and shape with the image's mean colour."""
+        if not self._settings.erasing:
+            return images
+        height, width = images.shape[2:]
+        area = _uniform(images, *ERASED_AREA)
+        aspect = torch.exp(_uniform(images, *map(math.log, ERASED_ASPECT)))
+        inside = _band(images, (area * aspect).sqrt(), height).unsqueeze(2)
+        inside = inside & _band(images, (area / aspect).sqrt(), width).unsqueeze(1)
+        inside = inside & _happens(images, self._settings.erasing).view(-1, 1, 1)
+        return torch.where(inside.unsqueeze(1), images.mean(dim=(2, 3), keepdim=True), images)
+
+
+def _uniform(images: Tensor, low: float, high: float) -> Tensor:
+    """Draw one number for each image: shape (B,)."""
+    return torch.empty(len(images), dtype=images.dtype, device=images.device).uniform_(low, high)
+
+
+def _symmetric(images: Tensor, largest: float) -> Tensor:
+    return _uniform(images, -largest, largest)
+
+
+def _happens(images: Tensor, probability: float) -> Tensor:
+    return _uniform(images, 0, 1) < probability
+
+
+def _band(images: Tensor, share: Tensor, length: int) -> Tensor:
+    """Mark a stretch of `share` of the pixels of one axis, at a random place: bool (B, length)."""
+    share = share.clamp(max=1)
+    start = _uniform(images, 0, 1) * (1 - share)
+    position = (torch.arange(length, dtype=images.dtype, device=images.device) + 0.5) / length
+    return (position >= start.unsqueeze(1)) & (position < (start + share).unsqueeze(1))

@@ -1,0 +1,192 @@
+"""The Lightning module: network, loss, metrics and optimizer, and no layers of its own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+from torchmetrics import ClasswiseWrapper, MeanMetric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassAUROC,
+    MulticlassCalibrationError,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+
+from vehicle_lightning.config import Settings
+from vehicle_lightning.data.batches import Batch
+from vehicle_lightning.model.augment import Augment
+from vehicle_lightning.model.network import build_network
+
+VAL_LOADER = 0  # the data module's other evaluation loader gives training images
+
+
+class VehicleClassifier(L.LightningModule):
+    """Trains a network on labelled images and measures it.
+
+    Logs, once an epoch and with the number of finished epochs as the x-axis: `train/running_loss`
+    (as optimised, dropout and augmentation on), and in eval mode on clean images `train/loss`,
+    `train/accuracy` (on a fixed sample of the training images), `val/loss`, `val/accuracy`,
+    `val/f1`, `val/auroc` (both averaged over the classes), `val/calibration_error`, and
+    `val/precision/<class>` and `val/recall/<class>`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | Mapping[str, Any],
+        class_names: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
+        """Build network, loss and metrics.
+
+        Args:
+            settings: all settings, or their plain form out of a checkpoint.
+            class_names: name of each class, in the order of the logits.
+            mean: mean of red, green and blue over the training images, in [0, 1].
+            std: their standard deviations.
+            class_weights: weight of each class in the training loss; equal if None.
+        """
+        super().__init__()
+        if not isinstance(settings, Settings):
+            settings = Settings(**settings)
+        self.settings = settings
+        self.class_names = tuple(class_names)
+        # Plain types only, so that the checkpoint loads with `weights_only=True`.
+        self.save_hyperparameters(
+            {
+                "settings": settings.model_dump(mode="json"),
+                "class_names": list(class_names),
+                "mean": list(map(float, mean)),
+                "std": list(map(float, std)),
+                "class_weights": None if class_weights is None else list(map(float, class_weights)),
+            },
+            logger=False,
+        )
+        self.network = build_network(
+            settings,
+            image_size=settings.image_size,
+            classes=len(class_names),
+            mean=mean,
+            std=std,
+        ).to(memory_format=torch.channels_last)
+        self.augment = Augment(settings) if settings.augment else nn.Identity()
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.training_loss = nn.CrossEntropyLoss(weight=weights)
+        self._val_loss, self._train_loss = MeanMetric(), MeanMetric()
+        self._val_metrics = _validation_metrics(self.class_names)
+        self._train_metrics = _train_metrics(len(class_names))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, C) for images (B, 3, H, W) of pixel values in [0, 255]."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout and augmentation by the epoch, so that a resumed run repeats them."""
+        torch.manual_seed(self.settings.seed + 1_000_003 * self.current_epoch + self.global_rank)
+        optimizer = self.trainer.optimizers[0]
+        self.log("learning_rate", optimizer.param_groups[0]["lr"])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one augmented batch."""
+        logits = self(self.augment(batch.images.float()))
+        loss: Tensor = self.training_loss(logits, batch.labels)
+        self.log(
+            "train/running_loss",
+            loss.detach(),
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch.labels),
+            sync_dist=True,
+        )
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Measure one batch of a side; Lightning has put the network in eval mode."""
+        logits = self(batch.images)
+        is_val = dataloader_idx == VAL_LOADER
+        loss = self._val_loss if is_val else self._train_loss
+        metrics = self._val_metrics if is_val else self._train_metrics
+        loss.update(F.cross_entropy(logits, batch.labels, reduction="none"))
+        metrics.update(logits.softmax(dim=1), batch.labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of both sides."""
+        figures = {
+            "step": float(self.current_epoch + 1),
+            "val/loss": self._val_loss.compute(),
+            "train/loss": self._train_loss.compute(),
+            **self._val_metrics.compute(),
+            **self._train_metrics.compute(),
+        }
+        self.log_dict(figures, sync_dist=True)
+        for metric in (self._val_loss, self._train_loss, self._val_metrics, self._train_metrics):
+            metric.reset()
+
+    def on_train_epoch_end(self) -> None:
+        """Make the number of finished epochs the x-axis of what was logged in training."""
+        self.log("step", float(self.current_epoch + 1))
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Return the logits (B, C) of one batch."""
+        logits: Tensor = self(batch.images)
+        return logits
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer and, unless the learning rate is constant, its schedule."""
+        optimizer = _build_optimizer(self.network, self.settings)
+        if self.settings.schedule == "constant":
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = (
+            CosineAnnealingLR(optimizer, T_max=steps)
+            if self.settings.schedule == "cosine"
+            else OneCycleLR(optimizer, max_lr=self.settings.learning_rate, total_steps=steps)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def _build_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    weights, rate, decay = network.parameters(), settings.learning_rate, settings.weight_decay
+    match settings.optimizer:
+        case "adam":
+            return torch.optim.Adam(weights, lr=rate, weight_decay=decay)
+        case "adamw":
+            return torch.optim.AdamW(weights, lr=rate, weight_decay=decay)
+        case "sgd":
+            return torch.optim.SGD(
+                weights, lr=rate, momentum=0.9, nesterov=True, weight_decay=decay
+            )
+
+
+def _train_metrics(classes: int) -> MetricCollection:
+    return MetricCollection({"train/accuracy": MulticlassAccuracy(classes, average="micro")})
+
+
+def _validation_metrics(class_names: tuple[str, ...]) -> MetricCollection:
+    classes = len(class_names)
+    return MetricCollection(
+        {
+            "val/accuracy": MulticlassAccuracy(classes, average="micro"),
+            "val/f1": MulticlassF1Score(classes, average="macro"),
+            "val/auroc": MulticlassAUROC(classes, average="macro"),
+            "val/calibration_error": MulticlassCalibrationError(classes, n_bins=15),
+            "precision": ClasswiseWrapper(
+                MulticlassPrecision(classes, average="none"), list(class_names), "val/precision/"
+            ),
+            "recall": ClasswiseWrapper(
+                MulticlassRecall(classes, average="none"), list(class_names), "val/recall/"
+            ),
+        },
+        compute_groups=False,  # a wrapped metric would miss the updates of its group
+    )

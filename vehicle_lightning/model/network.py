@@ -1,0 +1,105 @@
+"""The network: pixels through convolutional blocks and dense layers to class logits.
+
+A plain `nn.Module`; to try another network, replace `build_network`.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vehicle_lightning.config import NetworkSettings
+
+POOLINGS = {"average": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}
+
+
+class Normalize(nn.Module):
+    """Brings each colour channel to zero mean and unit variance over the training images."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        means, deviations = torch.tensor(mean), torch.tensor(std)
+        self.register_buffer("scale", (1 / (255 * deviations)).view(1, -1, 1, 1))
+        self.register_buffer("shift", (-means / deviations).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise pixel values in [0, 255], uint8 or float of shape (B, C, H, W)."""
+        return torch.addcmul(self.shift, images.to(self.scale.dtype), self.scale)
+
+
+class ConvBlock(nn.Sequential):
+    """Conv 3x3 - ReLU [- BatchNorm] - MaxPool 2 [- Dropout]; halves height and width."""
+
+    def __init__(self, inputs: int, outputs: int, *, batchnorm: bool, dropout: float) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel_size=3, padding=1),
+            nn.ReLU(inplace=True),
+            *_optional(nn.BatchNorm2d(outputs), batchnorm),
+            nn.MaxPool2d(2),
+            *_optional(nn.Dropout(dropout), dropout > 0),
+        )
+
+
+class DenseBlock(nn.Sequential):
+    """Linear - ReLU [- BatchNorm] [- Dropout]."""
+
+    def __init__(self, inputs: int, outputs: int, *, batchnorm: bool, dropout: float) -> None:
+        super().__init__(
+            nn.Linear(inputs, outputs),
+            nn.ReLU(inplace=True),
+            *_optional(nn.BatchNorm1d(outputs), batchnorm),
+            *_optional(nn.Dropout(dropout), dropout > 0),
+        )
+
+
+def build_network(
+    settings: NetworkSettings,
+    *,
+    image_size: int,
+    classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> nn.Sequential:
+    """Build the network: images (B, 3, H, W) of pixel values in [0, 255] to logits (B, classes).
+
+    With the default settings it is the case study's, parameter for parameter:
+    Conv(3, 16) - ReLU - MaxPool - Conv(16, 32) - ReLU - MaxPool - Linear.
+
+    Args:
+        settings: which layers.
+        image_size: height and width of the images, in pixels.
+        classes: number of classes.
+        mean: mean of red, green and blue over the training images, in [0, 1].
+        std: their standard deviations.
+    """
+    batchnorm, dropout = settings.batchnorm, settings.dropout
+    convolutions = nn.Sequential(
+        *(
+            ConvBlock(i, o, batchnorm=batchnorm, dropout=dropout)
+            for i, o in _pairs((3, *settings.channels))
+        )
+    )
+    side = image_size // 2 ** len(settings.channels)
+    features = settings.channels[-1] * (1 if settings.pooling in POOLINGS else side**2)
+    pooling = [POOLINGS[settings.pooling](1)] if settings.pooling in POOLINGS else []
+    widths = (features, *settings.hidden)
+    return nn.Sequential(
+        Normalize(mean, std),
+        convolutions,
+        *pooling,
+        nn.Flatten(),
+        *(DenseBlock(i, o, batchnorm=batchnorm, dropout=dropout) for i, o in _pairs(widths)),
+        nn.Linear(widths[-1], classes),
+    )
+
+
+def _optional(layer: nn.Module, wanted: bool) -> list[nn.Module]:
+    return [layer] if wanted else []
+
+
+def _pairs(widths: Sequence[int]) -> Iterable[tuple[int, int]]:
+    return itertools.pairwise(widths)
