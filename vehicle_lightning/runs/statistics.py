@@ -1,0 +1,90 @@
+"""How sure an accuracy is: a figure never stands without its n and its interval.
+
+On 165 validation images the 95 % interval of an accuracy of 80 % is twelve points wide, so two
+runs that differ by three points have not been told apart.
+
+Sources:
+    Wilson (1927), Probable inference, the law of succession, and statistical inference.
+    Newcombe (1998), Interval estimation for the difference between independent proportions:
+    comparison of eleven methods.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+
+def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds, in [0, 1], of the success probability behind `correct` of `n` (Wilson 1927).
+
+    The score interval keeps close to its nominal coverage for small n and for proportions near
+    0 and 1, where the textbook `p ± 1.96 s` does not.
+
+    Raises:
+        ValueError: n < 1, `correct` outside [0, n], or `confidence` outside (0, 1).
+    """
+    if n < 1:
+        raise ValueError(f"an interval needs at least one image, got n={n}")
+    if not 0 <= correct <= n:
+        raise ValueError(f"correct={correct} is not between 0 and n={n}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence} is not between 0 and 1")
+    interval = binomtest(correct, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One model on one set of images."""
+
+    accuracy: float
+    """Fraction of the images classified correctly, in [0, 1]."""
+    interval: tuple[float, float]
+    """95 % Wilson interval of the accuracy."""
+    n: int
+    """Number of images."""
+    loss: float
+    """Mean cross-entropy in nats; not finite where the model has diverged."""
+
+    @classmethod
+    def from_predictions(cls, correct: NDArray[np.bool_], losses: NDArray[np.floating]) -> Self:
+        """Sum up one prediction per image.
+
+        Args:
+            correct: bool, shape (n,): whether the image was classified correctly.
+            losses: float, shape (n,): its cross-entropy in nats.
+
+        Raises:
+            ValueError: no images, or the two arrays do not have the same shape (n,).
+        """
+        if correct.ndim != 1 or correct.shape != losses.shape:
+            raise ValueError(
+                f"expected two arrays of shape (n,), got {correct.shape} and {losses.shape}"
+            )
+        n, hits = len(correct), int(np.count_nonzero(correct))
+        interval = wilson_interval(hits, n)
+        # float64: the mean of many float32 losses should not depend on their order.
+        return cls(hits / n, interval, n, float(losses.mean(dtype=np.float64)))
+
+    def __str__(self) -> str:
+        accuracy, low, high = (100 * share for share in (self.accuracy, *self.interval))
+        return f"{accuracy:.1f} % [{low:.1f}, {high:.1f}] (n={self.n})"
+
+
+def difference_interval(a: Measurement, b: Measurement) -> tuple[float, float]:
+    """95 % interval of `a.accuracy - b.accuracy` for two independent sets of images.
+
+    Newcombe's hybrid score interval (1998, method 10, without continuity correction): each side
+    combines the distances from the two proportions to the Wilson bounds that pull it outwards.
+    Not for two models on the *same* images: those are paired.
+    """
+    difference = a.accuracy - b.accuracy
+    (a_low, a_high), (b_low, b_high) = a.interval, b.interval
+    return (
+        difference - math.hypot(a.accuracy - a_low, b_high - b.accuracy),
+        difference + math.hypot(a_high - a.accuracy, b.accuracy - b_low),
+    )
