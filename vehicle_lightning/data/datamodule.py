@@ -158,6 +158,9 @@ class VehicleDataModule(L.LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
+            # Its own generator: the global one belongs to dropout and augmentation alone, and when
+            # an iterator is made differs between a fresh and a resumed run.
+            generator=torch.Generator().manual_seed(self._seed),
         )
 
 

@@ -1,14 +1,14 @@
-"""Where the data lies, checked before anything slow is imported."""
+"""Where the data lies and whether its CSV is sound, told before anything slow is imported."""
 
 from vehicle_lightning.config import DataSettings
 from vehicle_lightning.errors import DataError
 
 
-def check_location(settings: DataSettings) -> None:
-    """Check that the data directory, its CSV and its image folder are there.
+def check_data(settings: DataSettings) -> None:
+    """Check that data directory, CSV and image folder are there, and what the CSV says.
 
     Raises:
-        DataError: one of them is missing.
+        DataError: something is missing, or the CSV has a mistake.
     """
     if settings.data_dir is None:
         return
@@ -20,3 +20,7 @@ def check_location(settings: DataSettings) -> None:
     images = settings.data_dir / settings.image_dir
     if not images.is_dir():
         raise DataError(f"There is no image folder {images}; name it with --image-dir.")
+
+    from vehicle_lightning.data.table import read_table
+
+    read_table(settings.data_dir, settings)

@@ -1,0 +1,167 @@
+import lightning as L
+import pytest
+import torch
+from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from vehicle_lightning.config import Settings
+from vehicle_lightning.data.batches import Batch
+from vehicle_lightning.model.classifier import VehicleClassifier
+
+SIZE = 16
+
+
+class Batches(Dataset[Batch]):
+    """Ready-made batches of random images with a learnable label."""
+
+    def __init__(self, count: int, size: int = 8, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self._batches = []
+        for _ in range(count):
+            images = torch.randint(
+                0, 256, (size, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator
+            )
+            labels = (images[:, 0].float().mean((1, 2)) > 127.5).long()
+            self._batches.append(Batch(images, labels, torch.arange(size)))
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._batches[index]
+
+
+def build(**settings: object) -> VehicleClassifier:
+    torch.manual_seed(0)
+    return VehicleClassifier(
+        Settings(image_size=SIZE, **settings), ["car", "van"], [0.5] * 3, [0.3] * 3
+    )
+
+
+def trainer(**options: object) -> L.Trainer:
+    quiet = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+    }
+    return L.Trainer(**(quiet | options))
+
+
+def loader(batches: Dataset[Batch]) -> DataLoader[Batch]:
+    return DataLoader(batches, batch_size=None)
+
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*no `val_dataloader`"),
+]
+
+
+def test_one_batch_is_learnt_by_heart() -> None:
+    model = build(learning_rate=3e-3)
+    batch = Batches(1)[0]
+    same_again = loader(torch.utils.data.Subset(Batches(1), [0] * 100))
+    trainer(max_epochs=1, limit_val_batches=0).fit(model, same_again)
+    with torch.no_grad():
+        assert float(F.cross_entropy(model.eval()(batch.images), batch.labels)) < 0.01
+
+
+def test_figures_are_measured_in_eval_mode_and_are_those_of_sklearn() -> None:
+    model = build(dropout=0.9, batchnorm=True, augment=True)
+    sides = [Batches(3, seed=1), Batches(2, seed=2)]
+    run = trainer()
+    run.validate(model, [loader(side) for side in sides], verbose=False)
+    figures = {name: float(value) for name, value in run.callback_metrics.items()}
+
+    model.eval()
+    for side, batches in zip(("val", "train"), sides, strict=True):
+        images, labels, _ = (torch.cat(part) for part in zip(*batches, strict=True))
+        with torch.no_grad():
+            logits = model(images)
+        predicted, probability = logits.argmax(1), logits.softmax(1)[:, 1]
+        assert figures[f"{side}/loss"] == pytest.approx(
+            float(F.cross_entropy(logits, labels)), 1e-5
+        )
+        assert figures[f"{side}/accuracy"] == pytest.approx(
+            float((predicted == labels).float().mean())
+        )
+        if side == "val":
+            assert figures["val/f1"] == pytest.approx(
+                f1_score(labels, predicted, average="macro"), 1e-5
+            )
+            assert figures["val/auroc"] == pytest.approx(roc_auc_score(labels, probability), 1e-5)
+            for code, name in enumerate(model.class_names):
+                options = {"pos_label": code, "zero_division": 0}
+                assert figures[f"val/precision/{name}"] == pytest.approx(
+                    precision_score(labels, predicted, **options), 1e-5
+                )
+                assert figures[f"val/recall/{name}"] == pytest.approx(
+                    recall_score(labels, predicted, **options), 1e-5
+                )
+    assert figures["step"] == 1
+
+
+def test_class_weights_act_on_the_training_loss_alone() -> None:
+    batch = Batches(1)[0]
+    weighted = VehicleClassifier(
+        Settings(image_size=SIZE), ["car", "van"], [0.5] * 3, [0.3] * 3, class_weights=[1.0, 9.0]
+    )
+    logits = weighted(batch.images)
+    expected = F.cross_entropy(logits, batch.labels, weight=torch.tensor([1.0, 9.0]))
+    torch.testing.assert_close(weighted.training_loss(logits, batch.labels), expected)
+    run = trainer()
+    run.validate(weighted, [loader(Batches(1)), loader(Batches(1))], verbose=False)
+    unweighted = float(F.cross_entropy(logits, batch.labels))
+    assert float(run.callback_metrics["val/loss"]) == pytest.approx(unweighted, 1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "onecycle"])
+def test_optimizer_and_schedule(optimizer: str, schedule: str) -> None:
+    model = build(
+        optimizer=optimizer, schedule=schedule, learning_rate=0.01, weight_decay=0.1, epochs=4
+    )
+    rates = []
+
+    class Watch(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, *_: object) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    run = trainer(max_epochs=4, limit_val_batches=0, callbacks=[Watch()])
+    run.fit(model, loader(Batches(5)))
+    used = run.optimizers[0]
+    assert type(used).__name__.lower() == optimizer
+    assert used.param_groups[0]["weight_decay"] == 0.1
+    assert used.param_groups[0].get("nesterov", True)
+    assert len(rates) == 20
+    assert max(rates) == pytest.approx(0.01, rel=0.05)
+    if schedule == "constant":
+        assert set(rates) == {0.01}
+    else:
+        assert rates[-1] < 0.0005
+    assert (rates[0] < 0.001) == (schedule == "onecycle")
+
+
+def test_dropout_depends_on_seed_and_epoch_alone() -> None:
+    def weights(seed: int) -> torch.Tensor:
+        model = build(dropout=0.5, seed=seed)
+        torch.manual_seed(99 + seed * 0)  # whatever the generator's state was before
+        trainer(max_epochs=1, limit_val_batches=0).fit(model, loader(Batches(3)))
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_the_hyper_parameters_are_plain_and_rebuild_the_model() -> None:
+    model = build(hidden=(5,), batchnorm=True, dropout=0.25)
+    rebuilt = VehicleClassifier(**dict(model.hparams))
+    assert rebuilt.settings == model.settings
+    rebuilt.load_state_dict(model.state_dict())
+    images = Batches(1)[0].images
+    torch.testing.assert_close(rebuilt.eval()(images), model.eval()(images))

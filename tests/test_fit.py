@@ -1,0 +1,316 @@
+"""End to end through the command line: train for a few steps, read back what was written."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from tests.conftest import DataFolder, Fit
+from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.fit import fit, main
+from vehicle_lightning.runs.checkpoints import load_classifier
+from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.statistics import wilson_interval
+from vehicle_lightning.runs.tensorboard import FINAL_FIGURES
+
+
+def events(run: RunFolder) -> EventAccumulator:
+    accumulator = EventAccumulator(str(run.path))
+    accumulator.Reload()
+    return accumulator
+
+
+def hyper_parameters(run: RunFolder) -> dict[str, object]:
+    metadata = events(run).SummaryMetadata("_hparams_/session_start_info")
+    content = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content)
+    return dict(content.session_start_info.hparams)
+
+
+@pytest.fixture
+def run(dropout_run: RunFolder) -> RunFolder:
+    return dropout_run
+
+
+def test_the_run_folder_holds_everything(run: RunFolder) -> None:
+    assert run.label == "image-size32-batch-size16-dropout0.5-batchnorm-epochs3/0"
+    names = {path.name for path in run.path.rglob("*") if path.is_file()}
+    assert {name for name in names if not name.startswith("events")} == {
+        "config.yaml",
+        "environment.json",
+        "metrics.csv",
+        "predictions_val.csv",
+        "summary.json",
+        "best.ckpt",
+        "last.ckpt",
+        "curves.png",
+        "confusion_matrix.png",
+        "train_batch.png",
+        "mistakes.png",
+    }
+    for picture in run.path.glob("*.png"):
+        with Image.open(picture) as image:
+            assert image.width > 300
+    environment = json.loads(run.environment.read_text())
+    assert environment["data"]["images"] == 80
+    assert environment["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_the_summary_follows_its_schema(run: RunFolder) -> None:
+    summary = json.loads(run.summary.read_text())
+    assert set(summary) == {
+        "train",
+        "val",
+        "gap",
+        "best_epoch",
+        "epochs",
+        "seconds_per_epoch",
+        "seconds",
+        "parameters",
+        "verdict",
+        "status",
+    }
+    assert summary["train"]["n"] + summary["val"]["n"] == 80
+    for side in ("train", "val"):
+        figures = summary[side]
+        assert set(figures) == {"accuracy", "interval", "n", "loss"}
+        correct = round(figures["accuracy"] * figures["n"])
+        assert figures["interval"] == pytest.approx(wilson_interval(correct, figures["n"]))
+    gap = summary["train"]["accuracy"] - summary["val"]["accuracy"]
+    assert summary["gap"] == pytest.approx(gap)
+    assert summary["epochs"] == 3
+    assert set(summary["verdict"]) == {"kind", "because", "try"}
+    assert summary["status"] == "finished"
+    history = pd.read_csv(run.metrics)
+    assert summary["seconds"] == pytest.approx(history["seconds"].sum(), rel=1e-4)
+    assert summary["best_epoch"] == history["val/loss"].idxmin() + 1
+
+
+def test_predictions_metrics_and_checkpoint_agree(run: RunFolder) -> None:
+    """The curves, the predictions and the summary measure the same weights alike."""
+    summary = json.loads(run.summary.read_text())
+    predictions = pd.read_csv(run.predictions, dtype={"label": str, "prediction": str})
+    assert list(predictions) == ["file", "label", "prediction", "p_0", "p_1", "loss"]
+    assert len(predictions) == summary["val"]["n"]
+    assert predictions["loss"].is_monotonic_decreasing
+    np.testing.assert_allclose(predictions["p_0"] + predictions["p_1"], 1, atol=1e-9)
+    of_label = np.where(predictions["label"] == "1", predictions["p_1"], predictions["p_0"])
+    np.testing.assert_allclose(-np.log(of_label), predictions["loss"], atol=1e-6)
+
+    history = pd.read_csv(run.metrics)
+    best = history.iloc[summary["best_epoch"] - 1]
+    accuracy = (predictions["label"] == predictions["prediction"]).mean()
+    assert accuracy == pytest.approx(summary["val"]["accuracy"])
+    assert accuracy == pytest.approx(best["val/accuracy"], abs=1e-6)
+    assert predictions["loss"].mean() == pytest.approx(best["val/loss"], rel=1e-5)
+    assert load_classifier(run.best_checkpoint)[1] == summary["best_epoch"]
+    assert load_classifier(run.last_checkpoint)[1] == 3
+
+
+def test_training_images_are_measured_like_validation_images(fit_quickly: Fit) -> None:
+    """Measured in full after each epoch, the curve ends where the final measurement is."""
+    run = fit_quickly("--train-eval-fraction", "1", "--dropout", "0.9", "--augment")
+    summary = json.loads(run.summary.read_text())
+    best = pd.read_csv(run.metrics).iloc[summary["best_epoch"] - 1]
+    assert summary["train"]["loss"] == pytest.approx(best["train/loss"], rel=1e-5)
+    assert summary["train"]["accuracy"] == pytest.approx(best["train/accuracy"], abs=1e-6)
+
+
+def test_curves_stand_in_tensorboard_by_epoch(run: RunFolder) -> None:
+    history = pd.read_csv(run.metrics)
+    written = events(run)
+    for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy", "train/running_loss"):
+        scalars = written.Scalars(name)
+        assert [scalar.step for scalar in scalars] == [1, 2, 3]
+        np.testing.assert_allclose([scalar.value for scalar in scalars], history[name], rtol=1e-6)
+    assert "epoch" not in written.Tags()["scalars"]
+    assert "hp_metric" not in written.Tags()["scalars"]
+    pictures = {"curves", "confusion_matrix", "mistakes", "train_batch"}
+    assert set(written.Tags()["images"]) == pictures
+    assert "verdict/text_summary" in written.Tags()["tensors"]
+    assert "custom_scalars__config__" in written.Tags()["tensors"]
+
+
+def test_settings_and_final_figures_stand_in_the_hparams_tab(run: RunFolder) -> None:
+    summary = json.loads(run.summary.read_text())
+    written = hyper_parameters(run)
+    assert set(written) == set(Settings.model_fields)
+    assert written["dropout"].number_value == 0.5
+    assert written["batchnorm"].string_value == "on"
+    assert written["channels"].string_value == "16-32"
+    assert written["patience"].string_value == "none"
+    scalars = events(run)
+    for name in FINAL_FIGURES:
+        first, last = scalars.Scalars(f"hp/{name}")
+        assert math.isnan(first.value)
+        assert math.isfinite(last.value)
+    last = scalars.Scalars("hp/val_accuracy")[-1].value
+    assert last == pytest.approx(summary["val"]["accuracy"], rel=1e-6)
+
+
+def test_every_run_writes_the_same_keys_of_the_same_types(fit_quickly: Fit) -> None:
+    kinds = [
+        {name: value.WhichOneof("kind") for name, value in hyper_parameters(run).items()}
+        for run in (
+            fit_quickly("--epochs", "1"),
+            fit_quickly("--epochs", "1", "--patience", "2", "--hidden", "8", "--name", "x"),
+        )
+    ]
+    assert kinds[0].keys() == kinds[1].keys()
+    differing = {name for name in kinds[0] if kinds[0][name] != kinds[1][name]}
+    assert differing <= {"patience", "name"}
+
+
+def test_the_saved_settings_repeat_the_run(run: RunFolder, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    assert main(["--config", str(run.config), "--log-dir", str(again)]) == 0
+    repeated = RunFolder(again / run.path.parent.name / "0")
+    assert read_settings(repeated.config) == read_settings(run.config).model_copy(
+        update={"log_dir": again}
+    )
+    first, second = (pd.read_csv(r.metrics).drop(columns="seconds") for r in (run, repeated))
+    pd.testing.assert_frame_equal(first, second)
+    assert run.predictions.read_text() == repeated.predictions.read_text()
+
+
+def test_another_seed_is_another_run_on_the_same_split(fit_quickly: Fit) -> None:
+    first, second = fit_quickly(), fit_quickly("--seed", "1")
+    tables = [pd.read_csv(run.predictions).sort_values("file") for run in (first, second)]
+    assert tables[0]["file"].tolist() == tables[1]["file"].tolist()
+    assert tables[0]["loss"].tolist() != tables[1]["loss"].tolist()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--augment", "--class-weights", "--schedule", "onecycle", "--optimizer", "adamw"],
+        ["--cache", "none", "--num-workers", "1", "--folds", "3", "--fold", "2"],
+        ["--channels", "4", "8", "16", "--hidden", "10", "--pooling", "max", "--batchnorm"],
+        ["--precision", "bf16-mixed", "--schedule", "cosine", "--optimizer", "sgd"],
+    ],
+    ids=lambda flags: "-".join(flags)[:30],
+)
+def test_combinations_of_settings_train(fit_quickly: Fit, flags: list[str]) -> None:
+    run = fit_quickly(*flags)
+    history = pd.read_csv(run.metrics)
+    assert history["epoch"].tolist() == [1, 2]
+    assert history.notna().all(axis=None)
+
+
+def test_pixels_from_the_cache_and_from_the_files_train_alike(fit_quickly: Fit) -> None:
+    runs = [fit_quickly(), fit_quickly("--cache", "none")]
+    tables = [pd.read_csv(run.metrics).drop(columns="seconds") for run in runs]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_a_last_batch_of_one_and_a_batch_of_all_survive_batchnorm(
+    fit_quickly: Fit, colours: DataFolder
+) -> None:
+    for batch_size in ("5", "35", "36", "100"):  # of 36 training images
+        run = fit_quickly(
+            "--batchnorm", "--hidden", "4", "--batch-size", batch_size, data_dir=colours.path
+        )
+        assert pd.read_csv(run.metrics)["train/running_loss"].notna().all()
+
+
+def test_colours_are_learnt(fit_quickly: Fit, colours: DataFolder) -> None:
+    flags = ["--epochs", "12", "--learning-rate", "0.003", "--patience", "12"]
+    run = fit_quickly(*flags, data_dir=colours.path)
+    summary = json.loads(run.summary.read_text())
+    assert summary["val"]["accuracy"] == 1
+    assert summary["train"]["accuracy"] == 1
+
+
+def test_classes_of_any_number_and_name(fit_quickly: Fit, data_folder: DataFolder) -> None:
+    names = ["bus, red", "lorry/van", "österreichisch"]
+    for number in range(30):
+        shade = 80 * (number % 3) + number
+        data_folder.add(f"{number}.png", (shade, shade, 90), (32, 32))
+    data_folder.write_csv([(f"{number}.png", names[number % 3]) for number in range(30)])
+    run = fit_quickly("--val-fraction", "0.3", data_dir=data_folder.path)
+    predictions = pd.read_csv(run.predictions)
+    assert [column for column in predictions if column.startswith("p_")] == [
+        f"p_{name}" for name in names
+    ]
+    assert load_classifier(run.best_checkpoint)[0].class_names == tuple(names)
+    assert f"val/recall/{names[2]}" in pd.read_csv(run.metrics)
+
+
+def test_copies_stay_on_one_side(
+    fit_quickly: Fit, colours: DataFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(f"{number}.png", number % 2) for number in range(40)]
+    for number in range(40):
+        content = (colours.path / "images" / f"{number}.png").read_bytes()
+        (colours.path / "images" / f"copy{number}.png").write_bytes(content)
+        rows.append((f"copy{number}.png", number % 2))
+    colours.write_csv(rows)
+    run = fit_quickly(data_dir=colours.path)
+    validated = set(pd.read_csv(run.predictions)["file"])
+    assert len(validated) == 8
+    for name in validated:
+        twin = name.removeprefix("copy") if name.startswith("copy") else f"copy{name}"
+        assert twin in validated
+    assert "40 exact copies" in re.sub(r"\s+", " ", capsys.readouterr().err)
+
+
+def test_unreadable_images_are_named_at_once_or_skipped(
+    fit_quickly: Fit, colours: DataFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(12):
+        (colours.path / "images" / f"{number}.png").write_bytes(b"no image")
+    (colours.path / "images" / "12.png").unlink()
+    with pytest.raises(Exception, match=r"13 of 40 images .* 0\.png .* and 3 more"):
+        fit_quickly(data_dir=colours.path)
+    run = fit_quickly("--skip-unreadable", data_dir=colours.path)
+    assert "going on without them" in capsys.readouterr().err
+    files = set(pd.read_csv(run.predictions)["file"])
+    assert not files & {f"{number}.png" for number in range(13)}
+    # Row numbers and pixels still belong together: colour decides the label.
+    run = fit_quickly(
+        "--skip-unreadable", "--epochs", "12", "--learning-rate", "0.003", data_dir=colours.path
+    )
+    assert json.loads(run.summary.read_text())["train"]["accuracy"] == 1
+
+
+def test_fit_is_a_function(drawn: Path, tmp_path: Path) -> None:
+    result = fit(Settings(data_dir=drawn, image_size=32, epochs=1, log_dir=tmp_path))
+    assert result.summary is not None
+    assert result.summary.epochs == 1
+    assert result.run.path == tmp_path / "image-size32-epochs1" / "0"
+
+
+def test_the_report_in_the_terminal(fit_quickly: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit_quickly("--epochs", "3")
+    output = capsys.readouterr()
+    lines = output.out.splitlines()
+    assert [line.split()[0] for line in lines[:6]] == [
+        "train",
+        "val",
+        "gap",
+        "best",
+        "speed",
+        "verdict",
+    ]
+    assert re.search(r"val +\d+\.\d % \[\d+\.\d, \d+\.\d\] \(n=8\)", output.out)
+    assert f"tensorboard --logdir {run.path.parent.parent}" in output.out
+    epochs = [line for line in output.err.splitlines() if line.startswith("epoch")]
+    assert len(epochs) == 3
+    assert re.match(r"epoch 1/3 +train loss \d\.\d{3}, accuracy +\d+\.\d %", epochs[0])
+
+
+def test_the_real_photographs(real_data: Path, tmp_path: Path) -> None:
+    """A few steps on small versions of them; copies are there, and stay on one side."""
+    settings = Settings(data_dir=real_data, image_size=32, epochs=1, log_dir=tmp_path)
+    result = fit(settings)
+    assert result.summary is not None
+    assert result.summary.train.n + result.summary.val.n == 1646
+    environment = json.loads(result.run.environment.read_text())
+    assert environment["data"]["copies"] == 80

@@ -1,0 +1,213 @@
+"""A run that was interrupted, in whatever way, ends as if nothing had happened."""
+
+import os
+import pickle
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.conftest import QUICK, Fit
+from tests.test_fit import events
+from vehicle_lightning.fit import main
+from vehicle_lightning.model.classifier import VehicleClassifier
+from vehicle_lightning.runs.checkpoints import load_classifier
+from vehicle_lightning.runs.folder import RunFolder
+
+ALL_SWITCHES = ("--dropout", "0.5", "--batchnorm", "--augment", "--schedule", "onecycle")
+
+
+def last_state(run: RunFolder) -> dict[str, Any]:
+    checkpoint = torch.load(run.last_checkpoint, weights_only=True)
+    return {
+        "weights": checkpoint["state_dict"],
+        "optimizers": [optimizer["state"] for optimizer in checkpoint["optimizer_states"]],
+        "rates": [schedule["_last_lr"] for schedule in checkpoint["lr_schedulers"]],
+    }
+
+
+def assert_equal_runs(run: RunFolder, other: RunFolder) -> None:
+    torch.testing.assert_close(last_state(run), last_state(other), rtol=0, atol=0)
+    best, other_best = (load_classifier(r.best_checkpoint) for r in (run, other))
+    torch.testing.assert_close(best[0].state_dict(), other_best[0].state_dict(), rtol=0, atol=0)
+    assert best[1] == other_best[1]
+    metrics = [pd.read_csv(r.metrics).drop(columns="seconds") for r in (run, other)]
+    pd.testing.assert_frame_equal(*metrics)
+    assert run.predictions.read_text() == other.predictions.read_text()
+    for name in ("train/loss", "val/loss", "train/running_loss"):
+        curves = [[(s.step, s.value) for s in events(r).Scalars(name)] for r in (run, other)]
+        assert curves[0] == curves[1]
+
+
+def interrupt_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send the signal of Ctrl-C to this process in the middle of an epoch, counted from 1."""
+    step = VehicleClassifier.training_step
+
+    def interrupted(self: VehicleClassifier, batch: Any, batch_idx: int) -> Any:
+        if self.current_epoch + 1 == epoch and batch_idx == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(VehicleClassifier, "training_step", interrupted)
+
+
+def quick(drawn: Path, log_dir: Path, *flags: str) -> list[str]:
+    return [*QUICK, "--data-dir", str(drawn), "--log-dir", str(log_dir), "--name", "run", *flags]
+
+
+def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(
+    fit_quickly: Fit,
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = (*ALL_SWITCHES, "--epochs", "4")
+    uninterrupted = fit_quickly(*flags)
+    run = RunFolder(tmp_path / "other" / "run" / "0")
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(3, patch)
+        assert main(quick(drawn, tmp_path / "other", *flags)) == 130
+    output = capsys.readouterr().out
+    assert f"go on   python -m vehicle_lightning.fit --resume {run.path}" in output
+    assert pd.read_csv(run.metrics)["epoch"].tolist() == [1, 2]
+    assert '"status": "interrupted"' in run.summary.read_text()
+
+    assert main(["--resume", str(run.path)]) == 0
+    assert '"status": "finished"' in run.summary.read_text()
+    assert_equal_runs(uninterrupted, run)
+
+
+def test_killed_and_resumed_is_uninterrupted_bit_for_bit(
+    fit_quickly: Fit, drawn: Path, tmp_path: Path
+) -> None:
+    flags = (*ALL_SWITCHES, "--epochs", "6")
+    uninterrupted = fit_quickly(*flags)
+    run = RunFolder(tmp_path / "other" / "run" / "0")
+    command = [sys.executable, "-m", "vehicle_lightning.fit"]
+    process = subprocess.Popen([*command, *quick(drawn, tmp_path / "other", *flags)])
+    while not (run.metrics.is_file() and len(pd.read_csv(run.metrics)) >= 2):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert main(["--resume", str(run.path)]) == 0
+    assert_equal_runs(uninterrupted, run)
+
+
+def test_more_epochs_continue_a_finished_run(fit_quickly: Fit) -> None:
+    longer = fit_quickly("--epochs", "4", "--dropout", "0.5")
+    run = fit_quickly("--epochs", "2", "--dropout", "0.5")
+    assert main(["--resume", str(run.path), "--epochs", "4"]) == 0
+    assert_equal_runs(longer, run)
+
+
+def test_resuming_a_finished_run_measures_it_again(fit_quickly: Fit) -> None:
+    run = fit_quickly()
+    before = {path: path.read_bytes() for path in (run.metrics, run.predictions, run.config)}
+    run.predictions.unlink()
+    assert main(["--resume", str(run.path)]) == 0
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_run_that_stopped_early_stays_stopped(fit_quickly: Fit) -> None:
+    flags = ("--learning-rate", "50", "--epochs", "30", "--patience", "1")
+    run = fit_quickly(*flags)
+    history = run.metrics.read_text()
+    assert len(history.splitlines()) < 30
+    assert main(["--resume", str(run.path)]) == 0
+    assert run.metrics.read_text() == history
+    assert main(["--resume", str(run.path), "--patience", "3"]) == 0
+    assert len(run.metrics.read_text().splitlines()) > len(history.splitlines())
+
+
+def test_a_run_folder_may_move(fit_quickly: Fit, tmp_path: Path) -> None:
+    longer = fit_quickly("--epochs", "4")
+    run = fit_quickly("--epochs", "2")
+    moved = RunFolder(Path(shutil.move(run.path, tmp_path / "elsewhere")))
+    assert main(["--resume", str(moved.path), "--epochs", "4"]) == 0
+    assert_equal_runs(longer, moved)
+    assert not run.path.exists()
+
+
+def test_interrupted_in_the_first_epoch(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(1, patch)
+        assert main(quick(drawn, tmp_path)) == 130
+    run = RunFolder(tmp_path / "run" / "0")
+    output = capsys.readouterr().out
+    assert output == (
+        "Interrupted before the first epoch ended; "
+        f"to go on: python -m vehicle_lightning.fit --resume {run.path}\n"
+    )
+    assert main(["--resume", str(run.path)]) == 0
+    assert pd.read_csv(run.metrics)["epoch"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--dropout", "0.1"], r"--dropout cannot change .*started with 0\.5"),
+        (["--seed", "3"], "--seed cannot change"),
+        (["--config", "x.yaml"], "leave out --config"),
+    ],
+)
+def test_what_makes_it_another_run_is_refused(
+    dropout_run: RunFolder, flags: list[str], message: str
+) -> None:
+    with pytest.raises(Exception, match=message):
+        main(["--resume", str(dropout_run.path), *flags])
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=re.escape(f"{tmp_path} is no run folder")):
+        main(["--resume", str(tmp_path)])
+
+
+def test_the_checkpoint_of_another_network_is_refused(fit_quickly: Fit) -> None:
+    run, other = fit_quickly(), fit_quickly("--channels", "4", "8")
+    shutil.copy(other.last_checkpoint, run.last_checkpoint)
+    with pytest.raises(Exception, match=r"last\.ckpt is a checkpoint of another network"):
+        main(["--resume", str(run.path)])
+
+
+class Malicious:
+    def __init__(self, proof: Path) -> None:
+        self._proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self._proof,))
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch", "cut", "empty", "text"])
+def test_a_damaged_or_crafted_checkpoint_is_refused_and_runs_no_code(
+    fit_quickly: Fit, tmp_path: Path, kind: str
+) -> None:
+    run = fit_quickly("--epochs", "1")
+    proof = tmp_path / "code_ran"
+    content = run.last_checkpoint.read_bytes()
+    match kind:
+        case "pickle":
+            run.last_checkpoint.write_bytes(pickle.dumps(Malicious(proof)))
+        case "torch":
+            checkpoint = torch.load(run.last_checkpoint, weights_only=True)
+            torch.save(checkpoint | {"extra": Malicious(proof)}, run.last_checkpoint)
+        case "cut":
+            run.last_checkpoint.write_bytes(content[: len(content) // 2])
+        case "empty":
+            run.last_checkpoint.write_bytes(b"")
+        case "text":
+            run.last_checkpoint.write_text("no checkpoint")
+    with pytest.raises(Exception, match=r"last\.ckpt is no checkpoint of this classifier"):
+        main(["--resume", str(run.path)])
+    assert not proof.exists()

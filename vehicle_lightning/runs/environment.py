@@ -1,0 +1,69 @@
+"""What a run ran on: enough to repeat it, and to tell which runs may be compared."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vehicle_lightning.data.datamodule import VehicleDataModule
+from vehicle_lightning.files import write_text
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "numpy",
+    "pillow",
+    "pandas",
+)
+
+
+def write_environment(path: Path, data: VehicleDataModule) -> None:
+    """Write command, versions, git commit, hardware and data as JSON."""
+    environment = {
+        "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in PACKAGES},
+        "git": _git_state(),
+        "hardware": _hardware(),
+        "data": {
+            "fingerprint": data.fingerprint,
+            "images": len(data.table),
+            "train": len(data.rows["train"]),
+            "val": len(data.rows["val"]),
+            "copies": data.copies,
+            "class_names": list(data.table.class_names),
+        },
+    }
+    write_text(path, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Return commit and cleanliness of the checkout the code runs from; None outside one."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _hardware() -> dict[str, Any]:
+    return {
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }

@@ -1,0 +1,97 @@
+"""The summary: what one run came to, as `summary.json` and as the last lines in the terminal."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vehicle_lightning.files import write_text
+from vehicle_lightning.runs.diagnosis import Verdict
+from vehicle_lightning.runs.statistics import Measurement
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The final figures of a run.
+
+    `summary.json` holds the same names; later versions may add keys but neither drop nor change
+    one. A figure that is not finite stands as null.
+
+    Attributes:
+        train: the best weights on all training images, in eval mode and without augmentation.
+        val: the same on all validation images. As the best epoch is chosen by the validation loss,
+            its accuracy is slightly optimistic.
+        best_epoch: the epoch, from 1, with the lowest validation loss.
+        epochs: whole epochs trained.
+        seconds: of all epochs together, measuring included.
+        parameters: number of weights that are learnt.
+        verdict: what the run suffers from and what to try next.
+        status: whether the training went to its end.
+    """
+
+    train: Measurement
+    val: Measurement
+    best_epoch: int
+    epochs: int
+    seconds: float
+    parameters: int
+    verdict: Verdict
+    status: Literal["finished", "interrupted"]
+
+    @property
+    def gap(self) -> float:
+        """Training less validation accuracy, as a fraction."""
+        return self.train.accuracy - self.val.accuracy
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "train": _measurement(self.train),
+            "val": _measurement(self.val),
+            "gap": self.gap,
+            "best_epoch": self.best_epoch,
+            "epochs": self.epochs,
+            "seconds_per_epoch": self.seconds / self.epochs,
+            "seconds": self.seconds,
+            "parameters": self.parameters,
+            "verdict": self.verdict.to_dict(),
+            "status": self.status,
+        }
+
+    def write(self, path: Path) -> None:
+        """Write `summary.json`."""
+        write_text(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
+
+    def figures(self) -> dict[str, float]:
+        """Return the numbers for TensorBoard's HPARAMS tab."""
+        return {
+            "val_accuracy": self.val.accuracy,
+            "val_loss": self.val.loss,
+            "train_accuracy": self.train.accuracy,
+            "train_loss": self.train.loss,
+            "gap": self.gap,
+            "best_epoch": self.best_epoch,
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"train   {self.train}, loss {self.train.loss:.3f}",
+            f"val     {self.val}, loss {self.val.loss:.3f}",
+            f"gap     {100 * self.gap:+.1f} points",
+            f"best    epoch {self.best_epoch} of {self.epochs}, by validation loss",
+            f"speed   {self.seconds / self.epochs:.1f} s an epoch, {self.parameters:,} parameters",
+            f"verdict {self.verdict.kind}: {self.verdict.because}",
+        ]
+        if self.verdict.flags:
+            lines.append(f"try     {', or '.join(self.verdict.flags)}")
+        return "\n".join(lines)
+
+
+def _measurement(measurement: Measurement) -> dict[str, Any]:
+    values = asdict(measurement)
+    values["interval"] = list(measurement.interval)
+    values["loss"] = measurement.loss if math.isfinite(measurement.loss) else None
+    return values
