@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch.utils.tensorboard.summary import hparams
 
-from vehicle_lightning.config import Settings
+from vehicle_lightning.config import NetworkSettings, Settings
 from vehicle_lightning.runs.folder import RunFolder
 
 # Written with every run, at its start without a value: the HPARAMS tab takes its columns from one
@@ -24,6 +27,8 @@ FINAL_FIGURES = (
     "epochs",
     "seconds",
 )
+
+FIRST_COLUMNS = {"augment", "epochs", "learning_rate", *NetworkSettings.model_fields}
 
 CHARTS = {
     "train and validation": {
@@ -71,16 +76,31 @@ class RunLogger(TensorBoardLogger):
     ) -> None:
         """Write the final figures beside the settings, the verdict, and the pictures."""
         self._log_final(figures)
-        self.experiment.add_text("verdict", verdict)
+        epochs = int(figures["epochs"])
+        self.experiment.add_text("verdict", verdict, epochs)
         for name, path in pictures.items():
             with Image.open(path) as picture:
                 pixels = np.asarray(picture.convert("RGB"))
-            self.experiment.add_image(name, pixels, dataformats="HWC")
+            self.experiment.add_image(name, pixels, epochs, dataformats="HWC")
         self.finalize("success")
 
     def _log_final(self, figures: Mapping[str, float]) -> None:
         values = {f"hp/{name}": figures.get(name, math.nan) for name in FINAL_FIGURES}
-        self.log_hyperparams(_flat(self._settings), values, step=int(figures.get("epochs", 0)))
+        experiment, start, end = hparams(_flat(self._settings), values)
+        writer = self.experiment._get_file_writer()
+        for summary in (_with_columns_in_order(experiment), start, end):
+            writer.add_summary(summary)
+        self.log_metrics(values, int(figures.get("epochs", 0)))
+
+
+def _with_columns_in_order(experiment: Summary) -> Summary:
+    """Mark the remedies as differing: TensorBoard shows those first, and five without asking."""
+    plugin_data = experiment.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin_data.content)
+    for info in content.experiment.hparam_infos:
+        info.differs = info.name in FIRST_COLUMNS
+    plugin_data.content = content.SerializeToString()
+    return experiment
 
 
 def _flat(settings: Settings) -> dict[str, float | str]:
