@@ -3,6 +3,7 @@
 Everything goes to standard error, so that standard output holds results alone.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -11,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 Item = TypeVar("Item")
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+# Of the processes that drive several devices, the first one speaks for all.
+speaks = os.environ.get("LOCAL_RANK", "0") == "0"
+console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not speaks)
 
 
 def progress_bar() -> Progress:
@@ -24,7 +27,7 @@ def progress_bar() -> Progress:
         TextColumn("left"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not (speaks and console.is_terminal),
     )
 
 

@@ -90,10 +90,9 @@ class VehicleDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of the training images."""
-        rank, world_size = self._place()
         return self._loader(
             TrainingBatches(
-                self.rows["train"], self.settings.batch_size, self._seed, rank, world_size
+                self.rows["train"], self.settings.batch_size, self._seed, *self._place()
             )
         )
 
@@ -102,11 +101,13 @@ class VehicleDataModule(L.LightningDataModule):
 
         Both are measured by the same code, so that their figures compare like with like.
         """
-        return [self.measured(self.rows["val"]), self.measured(self._train_sample())]
+        place = self._place()
+        return [self.measured(rows, *place) for rows in (self.rows["val"], self._train_sample())]
 
-    def measured(self, rows: NDArray[np.int64]) -> DataLoader[Batch]:
-        """Return batches of these rows, each exactly once, unshuffled."""
-        rank, world_size = self._place()
+    def measured(
+        self, rows: NDArray[np.int64], rank: int = 0, world_size: int = 1
+    ) -> DataLoader[Batch]:
+        """Return batches of these rows, each exactly once over all devices, unshuffled."""
         return self._loader(EvaluationBatches(rows, self.settings.batch_size, rank, world_size))
 
     def _readable(self, table: Table, decoded: DecodedImages) -> Table:

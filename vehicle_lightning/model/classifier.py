@@ -92,7 +92,7 @@ class VehicleClassifier(L.LightningModule):
         """Seed dropout and augmentation by the epoch, so that a resumed run repeats them."""
         torch.manual_seed(self.settings.seed + 1_000_003 * self.current_epoch + self.global_rank)
         optimizer = self.trainer.optimizers[0]
-        self.log("learning_rate", optimizer.param_groups[0]["lr"])
+        self.log("learning_rate", optimizer.param_groups[0]["lr"], sync_dist=True)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one augmented batch."""
@@ -132,7 +132,7 @@ class VehicleClassifier(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Make the number of finished epochs the x-axis of what was logged in training."""
-        self.log("step", float(self.current_epoch + 1))
+        self.log("step", float(self.current_epoch + 1), sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the logits (B, C) of one batch."""

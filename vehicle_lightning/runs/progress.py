@@ -3,16 +3,14 @@
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ProgressBar
 
 from vehicle_lightning.console import notice, progress_bar
 
 
-class EpochLines(ProgressBar):
+class EpochLines(L.Callback):
     """Shows one bar for the whole training and prints the figures of each epoch."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._bar = progress_bar()
         self._task = self._bar.add_task("")
 
@@ -34,15 +32,14 @@ class EpochLines(ProgressBar):
 
     def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Print the line of the epoch."""
-        if trainer.is_global_zero:
-            figure = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            width = len(str(trainer.max_epochs))
-            sides = "   ".join(
-                f"{side} loss {figure[f'{side}/loss']:.3f}, "
-                f"accuracy {100 * figure[f'{side}/accuracy']:5.1f} %"
-                for side in ("train", "val")
-            )
-            notice(f"epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}   {sides}")
+        figure = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        width = len(str(trainer.max_epochs))
+        sides = "   ".join(
+            f"{side} loss {figure[f'{side}/loss']:.3f}, "
+            f"accuracy {100 * figure[f'{side}/accuracy']:5.1f} %"
+            for side in ("train", "val")
+        )
+        notice(f"epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}   {sides}")
 
     def on_train_end(self, *_: Any) -> None:
         """Close the bar."""

@@ -166,7 +166,7 @@ def _build_trainer(
         **_devices(settings),
         max_epochs=settings.epochs,
         logger=logger,
-        log_every_n_steps=len(data.train_dataloader()),
+        log_every_n_steps=1,  # nothing is logged by the step, and Lightning warns of more
         callbacks=[
             history,
             EpochLines(),
@@ -178,6 +178,7 @@ def _build_trainer(
         plugins=[WholeCheckpointIO()],
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        enable_progress_bar=False,  # EpochLines has one for the whole training
         enable_model_summary=False,
     )
 
