@@ -313,19 +313,10 @@ def test_two_devices_train_as_one(fit_quickly: Fit) -> None:
     flags = ["--dropout", "0", "--batch-size"]
     one = fit_quickly(*flags, "16")
     log_dir = one.path.parents[2] / "two"
-    arguments = [*QUICK, *flags, "8", "--devices", "2", "--strategy", "ddp"]
-    data_dir = str(read_settings(one.config).data_dir)
+    places = ["--data-dir", str(read_settings(one.config).data_dir), "--log-dir", str(log_dir)]
+    arguments = [*QUICK, *flags, "8", "--devices", "2", "--strategy", "ddp", *places]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "vehicle_lightning.fit",
-            *arguments,
-            "--data-dir",
-            data_dir,
-            "--log-dir",
-            str(log_dir),
-        ],
+        [sys.executable, "-m", "vehicle_lightning.fit", *arguments],
         capture_output=True,
         text=True,
         check=True,

@@ -96,7 +96,7 @@ def decode_images(
             megabytes = len(readable) * image_size**2 * 3 / 1e6 if keep_pixels else 1
             raise DataError(
                 f"Cannot write the image cache {error.filename or cache_dir} ({error.strerror}), "
-                f"which needs {megabytes:.0f} MB; choose another --cache-dir or use --cache none."
+                f"which needs {megabytes:.1f} MB; choose another --cache-dir or use --cache none."
             ) from error
 
     with np.load(index_file) as index:
