@@ -14,7 +14,7 @@ from vehicle_lightning.console import notice
 from vehicle_lightning.data.batches import Batch, BatchDataset, EvaluationBatches, TrainingBatches
 from vehicle_lightning.data.cache import DecodedImages, decode_images, default_cache_dir
 from vehicle_lightning.data.splits import cross_validation_fold, hold_out
-from vehicle_lightning.data.synthetic import draw_vehicles
+from vehicle_lightning.data.synthetic import DRAWING_VERSION, draw_vehicles
 from vehicle_lightning.data.table import Table, read_table, shortened
 from vehicle_lightning.errors import DataError
 
@@ -57,7 +57,7 @@ class VehicleDataModule(L.LightningDataModule):
         cache_dir = self.settings.cache_dir or default_cache_dir()
         data_dir = self.settings.data_dir
         if data_dir is None:
-            data_dir = draw_vehicles(cache_dir / "drawn_vehicles")
+            data_dir = draw_vehicles(cache_dir / f"drawn_vehicles_{DRAWING_VERSION}")
             notice(f"Data: drawn vehicles, not photographs, from {data_dir} (see --data-dir).")
         listed = read_table(data_dir, self.settings)
         decoded = decode_images(
