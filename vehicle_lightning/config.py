@@ -120,12 +120,12 @@ class NetworkSettings(SettingsGroup):
 class OptimizerSettings(SettingsGroup):
     """How the weights are learnt."""
 
-    epochs: int = Field(25, ge=1, description="Passes over the training images.")
+    epochs: int = Field(10, ge=1, description="Passes over the training images.")
     optimizer: Literal["adam", "adamw", "sgd"] = Field(
         "adam", description="Optimizer; sgd has Nesterov momentum 0.9."
     )
     learning_rate: float = Field(
-        2.5e-4, gt=0, le=100, description="Learning rate; with a schedule, the highest."
+        1e-4, gt=0, le=100, description="Learning rate; with a schedule, the highest."
     )
     weight_decay: float = Field(0.0, ge=0, le=10, description="Weight decay of the optimizer.")
     schedule: Literal["constant", "cosine", "onecycle"] = Field(

@@ -19,8 +19,9 @@ What counts as evidence:
     run smooths both first, as the lowest value of a noisy curve is low by luck.
 -   The training loss **still falls** if its second half has a downward trend by Kendall's test
     (p < 0.05) that brings at least a fifth of the whole fall: a straight line brings a half, a
-    curve that has bent into its floor next to nothing. The validation loss still falls if its last
-    third has such a trend, brings at least a tenth of the whole fall, and at least 2 % of the loss.
+    curve that has bent into its floor next to nothing. The whole curve must have such a trend too,
+    lest a flat one be taken to fall by chance. The validation loss still falls if its last third
+    has such a trend, brings at least a tenth of the whole fall, and at least 2 % of the loss.
     The rate is the Theil-Sen slope (Sen 1968), which a single jump does not move.
 -   Training is **poor** if the network makes on the training images more than a fifth of the errors
     of always answering the most frequent class (Ng 2018: avoidable bias, taking the best possible
@@ -321,7 +322,8 @@ class _Run:
 
     @property
     def train_loss_falls(self) -> bool:
-        return self.train_trend.brings(HALF_BRINGS)
+        whole = _Trend.of_last(self.length, self.column("train/loss"))
+        return whole.is_significant and self.train_trend.brings(HALF_BRINGS)
 
     @property
     def val_loss_falls(self) -> bool:
@@ -392,9 +394,11 @@ def _says_val_is_too_small(run: _Run) -> str:
 
 
 def _says_slow(run: _Run) -> str:
+    loss = run.column("train/loss")
+    highest = int(loss.argmax())
     return (
-        f"The training loss falls steadily but slowly, from {run.column('train/loss')[0]:.3g} in "
-        f"epoch {run.epoch(0)} to {run.at_end('train/loss'):.3g} in epoch {run.epoch(-1)}; at this "
+        f"The training loss falls steadily but slowly, from {loss[highest]:.3g} in epoch "
+        f"{run.epoch(highest)} to {run.at_end('train/loss'):.3g} in epoch {run.epoch(-1)}; at this "
         f"rate what is left would take about {run.epochs_left:,.0f} more epochs."
     )
 
