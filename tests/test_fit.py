@@ -112,8 +112,8 @@ def test_predictions_metrics_and_checkpoint_agree(run: RunFolder) -> None:
     assert accuracy == pytest.approx(summary["val"]["accuracy"])
     assert accuracy == pytest.approx(best["val/accuracy"], abs=1e-6)
     assert predictions["loss"].mean() == pytest.approx(best["val/loss"], rel=1e-5)
-    assert load_classifier(run.best_checkpoint)[1] == summary["best_epoch"]
-    assert load_classifier(run.last_checkpoint)[1] == 3
+    assert load_classifier(run.best_checkpoint).epochs == summary["best_epoch"]
+    assert load_classifier(run.last_checkpoint).epochs == 3
 
 
 def test_training_images_are_measured_like_validation_images(fit_quickly: Fit) -> None:
@@ -165,9 +165,7 @@ def test_every_run_writes_the_same_keys_of_the_same_types(fit_quickly: Fit) -> N
             fit_quickly("--epochs", "1", "--patience", "2", "--hidden", "8", "--name", "x"),
         )
     ]
-    assert kinds[0].keys() == kinds[1].keys()
-    differing = {name for name in kinds[0] if kinds[0][name] != kinds[1][name]}
-    assert differing <= {"patience", "name"}
+    assert kinds[0] == kinds[1]
 
 
 def test_the_saved_settings_repeat_the_run(run: RunFolder, tmp_path: Path) -> None:
@@ -241,7 +239,7 @@ def test_classes_of_any_number_and_name(fit_quickly: Fit, data_folder: DataFolde
     assert [column for column in predictions if column.startswith("p_")] == [
         f"p_{name}" for name in names
     ]
-    assert load_classifier(run.best_checkpoint)[0].class_names == tuple(names)
+    assert load_classifier(run.best_checkpoint).model.class_names == tuple(names)
     assert f"val/recall/{names[2]}" in pd.read_csv(run.metrics)
 
 
@@ -283,7 +281,9 @@ def test_unreadable_images_are_named_at_once_or_skipped(
 
 
 def test_fit_is_a_function(drawn: Path, tmp_path: Path) -> None:
-    result = fit(Settings(data_dir=drawn, image_size=32, epochs=1, log_dir=tmp_path))
+    result = fit(
+        Settings(data_dir=drawn, image_size=32, epochs=1, log_dir=tmp_path, accelerator="cpu")
+    )
     assert result.summary is not None
     assert result.summary.epochs == 1
     assert result.run.path == tmp_path / "image-size32-epochs1" / "0"
@@ -333,7 +333,9 @@ def test_two_devices_train_as_one(fit_quickly: Fit) -> None:
 
 def test_the_real_photographs(real_data: Path, tmp_path: Path) -> None:
     """A few steps on small versions of them; copies are there, and stay on one side."""
-    settings = Settings(data_dir=real_data, image_size=32, epochs=1, log_dir=tmp_path)
+    settings = Settings(
+        data_dir=real_data, image_size=32, epochs=1, log_dir=tmp_path, accelerator="cpu"
+    )
     result = fit(settings)
     assert result.summary is not None
     assert result.summary.train.n + result.summary.val.n == 1646

@@ -129,8 +129,11 @@ def test_mistakes_in_the_data(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--accelerator", "cuda"], "--accelerator cuda"),
-        (["--strategy", "no_such"], "--strategy no_such"),
+        (["--accelerator", "tpu"], "--accelerator tpu"),
+        (["--devices", "0,1"], "--devices 0,1"),
+        (["--devices", "-1"], "--devices -1"),
+        (["--devices", "100000"], "this machine has"),
+        (["--precision", "16-mixed"], "a CPU has no 16-mixed"),
     ],
 )
 def test_devices_that_are_not_here(

@@ -1,5 +1,6 @@
 """A run that was interrupted, in whatever way, ends as if nothing had happened."""
 
+import json
 import os
 import pickle
 import re
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.conftest import QUICK, Fit
+from tests.conftest import QUICK, DataFolder, Fit
 from tests.test_fit import events
 from vehicle_lightning.fit import main
 from vehicle_lightning.model.classifier import VehicleClassifier
@@ -37,8 +38,10 @@ def last_state(run: RunFolder) -> dict[str, Any]:
 def assert_equal_runs(run: RunFolder, other: RunFolder) -> None:
     torch.testing.assert_close(last_state(run), last_state(other), rtol=0, atol=0)
     best, other_best = (load_classifier(r.best_checkpoint) for r in (run, other))
-    torch.testing.assert_close(best[0].state_dict(), other_best[0].state_dict(), rtol=0, atol=0)
-    assert best[1] == other_best[1]
+    torch.testing.assert_close(
+        best.model.state_dict(), other_best.model.state_dict(), rtol=0, atol=0
+    )
+    assert best.epochs == other_best.epochs
     metrics = [pd.read_csv(r.metrics).drop(columns="seconds") for r in (run, other)]
     pd.testing.assert_frame_equal(*metrics)
     assert run.predictions.read_text() == other.predictions.read_text()
@@ -177,8 +180,47 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 def test_the_checkpoint_of_another_network_is_refused(fit_quickly: Fit) -> None:
     run, other = fit_quickly(), fit_quickly("--channels", "4", "8")
     shutil.copy(other.last_checkpoint, run.last_checkpoint)
-    with pytest.raises(Exception, match=r"last\.ckpt is a checkpoint of another network"):
+    with pytest.raises(Exception, match=r"last\.ckpt was written with another channels than"):
         main(["--resume", str(run.path)])
+
+
+def test_other_data_is_refused(fit_quickly: Fit, colours: DataFolder) -> None:
+    run = fit_quickly(data_dir=colours.path)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    colours.add("0.png", (1, 2, 3), (32, 32))
+    with pytest.raises(Exception, match="images of the data have changed"):
+        main(["--resume", str(run.path)])
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_laid_out_schedule_cannot_get_longer(fit_quickly: Fit) -> None:
+    run = fit_quickly("--schedule", "cosine")
+    with pytest.raises(Exception, match="--epochs cannot change"):
+        main(["--resume", str(run.path), "--epochs", "4"])
+
+
+def test_fewer_epochs_than_trained_are_refused(fit_quickly: Fit) -> None:
+    run = fit_quickly()
+    config = run.config.read_text()
+    with pytest.raises(Exception, match="has trained 2 epochs"):
+        main(["--resume", str(run.path), "--epochs", "1"])
+    assert run.config.read_text() == config
+
+
+def test_a_run_without_its_checkpoint_is_refused(fit_quickly: Fit) -> None:
+    run = fit_quickly()
+    run.last_checkpoint.unlink()
+    with pytest.raises(Exception, match=r"last\.ckpt is gone"):
+        main(["--resume", str(run.path)])
+
+
+def test_the_first_start_stays_on_record(fit_quickly: Fit) -> None:
+    run = fit_quickly()
+    first = json.loads(run.environment.read_text())
+    assert main(["--resume", str(run.path)]) == 0
+    both = json.loads(run.environment.read_text())
+    assert len(both.pop("resumed")) == 1
+    assert both == first
 
 
 class Malicious:

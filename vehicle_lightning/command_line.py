@@ -5,6 +5,7 @@ Imports nothing heavy, so that help and mistakes answer at once.
 
 import argparse
 import errno
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from vehicle_lightning.config import (
     OptimizerSettings,
     RunSettings,
     Settings,
+    changed_settings,
     read_settings,
 )
 from vehicle_lightning.errors import InputError, SettingsError
@@ -31,12 +33,6 @@ Group = TypeVar("Group", bound=BaseModel)
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-
-# What may change when a run is continued; anything else would make it another run.
-CHANGEABLE_ON_RESUME = frozenset(
-    {"epochs", "patience", "data_dir", "cache", "cache_dir", "num_workers"}
-    | set(DeviceSettings.model_fields)
-)
 
 
 class CommandOptions(BaseModel):
@@ -143,13 +139,12 @@ def _joined(parsed: FitArguments) -> Settings:
 
 
 def _check_resumable(saved: Settings, asked: Settings, run: RunFolder) -> None:
-    for name, value in asked:
-        if value != getattr(saved, name) and name not in CHANGEABLE_ON_RESUME:
-            flag = "--" + name.replace("_", "-")
-            raise SettingsError(
-                f"{flag} cannot change when {run.path} is continued (it was started with "
-                f"{getattr(saved, name)}); start a new run instead."
-            )
+    if changed := changed_settings(saved, asked):
+        flag = "--" + changed[0].replace("_", "-")
+        raise SettingsError(
+            f"{flag} cannot change when {run.path} is continued (it was started with "
+            f"{getattr(saved, changed[0])}); start a new run instead."
+        )
 
 
 def run_command(command: Callable[[Sequence[str]], int]) -> None:
@@ -157,11 +152,13 @@ def run_command(command: Callable[[Sequence[str]], int]) -> None:
 
     Bad input and a full disk end with exit code 2, Ctrl-C with 130.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as Ctrl-C
     try:
         code = command(sys.argv[1:])
     except InputError as error:
         code = _complain(str(error))
     except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
         code = INTERRUPTED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

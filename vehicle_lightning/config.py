@@ -159,7 +159,9 @@ class DeviceSettings(SettingsGroup):
         pattern=r"^(auto|-1|[1-9]\d*|\d+(,\d+)+,?|\d+,)$",
         description="Number of devices, or their indices as in 0,2; auto takes all.",
     )
-    strategy: str = Field("auto", description="Lightning's strategy, such as ddp.")
+    strategy: Literal["auto", "ddp"] = Field(
+        "auto", description="How several devices share the work."
+    )
     num_nodes: int = Field(1, ge=1, description="Number of machines.")
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = Field(
         "32-true", description="Floating-point precision."
@@ -227,6 +229,24 @@ class Settings(
     def to_yaml(self) -> str:
         """Return all settings as YAML that `read_settings` reads back unchanged."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+# What may change when a run is continued; anything else would make it another run.
+CHANGEABLE = frozenset(
+    {"epochs", "patience", "data_dir", "cache", "cache_dir", "num_workers"}
+    | set(DeviceSettings.model_fields)
+    | set(RunSettings.model_fields)
+)
+
+
+def changed_settings(before: Settings, now: Settings) -> list[str]:
+    """Return the names of settings that differ though a continued run must keep them."""
+    changeable = CHANGEABLE
+    if before.schedule != "constant":  # it was laid out over a number of steps
+        changeable -= {"epochs", "devices", "num_nodes"}
+    return [
+        name for name, value in now if name not in changeable and value != getattr(before, name)
+    ]
 
 
 def _name_part(key: str, value: Any) -> str:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Item = TypeVar("Item")
 
 # Of the processes that drive several devices, the first one speaks for all.
-speaks = os.environ.get("LOCAL_RANK", "0") == "0"
+speaks = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not speaks)
 
 

@@ -129,6 +129,25 @@ def test_an_interrupted_write_leaves_no_cache(
     assert decode_images(paths, 16, tmp_path / "cache").unreadable == {}
 
 
+@pytest.mark.parametrize("suffix", ["pixels.npy", "index.npz"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "other"])
+def test_a_damaged_cache_is_made_anew(
+    tmp_path: Path, paths: list[Path], suffix: str, damage: str
+) -> None:
+    everything = np.arange(10)
+    expected = decode_images(paths, 16, tmp_path / "cache").pixels[everything]
+    (file,) = (tmp_path / "cache").glob(f"*{suffix}")
+    content = file.read_bytes()
+    if damage == "other":
+        other = {"mean": np.zeros(3)}
+        np.savez(file, **other) if suffix == "index.npz" else np.save(file, np.zeros((3, 2)))
+    else:
+        file.write_bytes({"cut": content[: len(content) // 2], "empty": b""}.get(damage, b"no"))
+    decoded = decode_images(paths, 16, tmp_path / "cache")
+    assert (decoded.pixels[everything] == expected).all()
+    assert decoded.channel_mean.shape == (10, 3)
+
+
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(
     tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

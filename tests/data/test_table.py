@@ -65,6 +65,11 @@ def test_harmless_variations(tmp_path: Path, text: str) -> None:
     assert table.labels.tolist() == [0, 1]
 
 
+def test_rows_are_counted_as_they_stand_in_the_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="blank in row 5;"):
+        read(tmp_path, HEADER + "\n\na.jpg,0\nb.jpg,\n")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -80,6 +85,8 @@ def test_harmless_variations(tmp_path: Path, text: str) -> None:
         (HEADER + "a.jpg,0\n/etc/passwd,1\n", "leads out of the image folder in row 3;"),
         (HEADER + "a.jpg,0\nx/../../b.jpg,1\n", "leads out"),
         (HEADER + '"a.jpg,0\n', "is not a CSV file"),
+        (HEADER + "a.jpg,0,x\nb.jpg,1,y\n", "more cells than its header"),
+        (HEADER + "7,a.jpg,0\n8,b.jpg,1\n", "more cells than its header"),
         ((HEADER + "é.jpg,0\n").encode("latin-1"), "is not UTF-8"),
     ],
 )

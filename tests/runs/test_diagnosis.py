@@ -109,6 +109,7 @@ def judge(
         history,
         measured(train, 1480),
         measured(val, n_val),
+        train_sample=n_val,
         majority=MAJORITY,
         settings=configured,
     )

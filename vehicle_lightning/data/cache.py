@@ -7,6 +7,7 @@ never served stale, and runs on the same images share one file whatever the fold
 import hashlib
 import itertools
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
+import PIL
 from filelock import FileLock
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
@@ -84,12 +86,17 @@ def decode_images(
     pixel_file = cache_dir / f"{key}-pixels.npy"
     index_file = cache_dir / f"{key}-index.npz"
 
-    wanted = (pixel_file, index_file) if keep_pixels else (index_file,)
-    if not all(file.is_file() for file in wanted):
+    def is_there() -> bool:
+        shape = (len(readable), image_size, image_size, 3)
+        return _index_is_whole(index_file, shape) and (
+            not keep_pixels or _pixels_are_whole(pixel_file, shape)
+        )
+
+    if not is_there():
         try:
             cache_dir.mkdir(parents=True, exist_ok=True)
             with FileLock(cache_dir / f"{key}.lock"):
-                if not all(file.is_file() for file in wanted):
+                if not is_there():
                     files = [paths[row] for row in readable]
                     _decode(files, image_size, pixel_file if keep_pixels else None, index_file)
         except OSError as error:
@@ -159,19 +166,40 @@ class DecodingPixels:
 def _digest(paths: Sequence[Path]) -> tuple[tuple[str | None, ...], dict[int, str]]:
     def digest(path: Path) -> tuple[str | None, str]:
         try:
+            if path.exists() and not path.is_file():
+                return None, "not a file"
             return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest(), ""
         except OSError as error:
             return None, (error.strerror or str(error)).lower()
+        except ValueError as error:  # a name that no file can have
+            return None, str(error)
 
     with ThreadPoolExecutor() as pool:
-        results = list(pool.map(digest, paths))
+        results = list(progress_over(pool.map(digest, paths), len(paths), "Checking images"))
     faults = {row: fault for row, (_, fault) in enumerate(results) if fault}
     return tuple(digest for digest, _ in results), faults
 
 
 def _key(image_size: int, digests: Iterable[str | None]) -> str:
-    content = f"{CACHE_VERSION} {image_size} " + " ".join(map(str, digests))
+    # Another release of Pillow may decode differently, and read what an earlier one could not.
+    content = f"{CACHE_VERSION} {PIL.__version__} {image_size} " + " ".join(map(str, digests))
     return hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
+
+
+def _index_is_whole(file: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        with np.load(file) as index:
+            return all(len(index[name]) == shape[0] for name in ("mean", "mean_square", "faults"))
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return False  # missing or damaged
+
+
+def _pixels_are_whole(file: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        pixels = np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return False
+    return bool(pixels.shape == shape and pixels.dtype == np.uint8)
 
 
 def _decode(paths: Sequence[Path], size: int, pixel_file: Path | None, index_file: Path) -> None:
@@ -221,6 +249,8 @@ def _try_to_read(
 ) -> tuple[Pixels, NDArray[np.float64], NDArray[np.float64]] | str:
     try:
         pixels = read_image(path, size)
+    except MemoryError:
+        raise
     except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
         return " ".join(str(error).replace(str(path), "the file").split()) or type(error).__name__
     values = pixels.reshape(-1, 3).astype(np.float32) / 255

@@ -27,6 +27,7 @@ class VehicleDataModule(L.LightningDataModule):
     After `setup`:
         table: names and labels of the images that could be read.
         rows: side -> int64 row numbers of the table, disjoint between "train" and "val".
+        train_sample: int64 row numbers of the training images measured after each epoch.
         copies: number of images that are exact copies of another one.
         fingerprint: hash of all names, labels and image contents; equal for equal data.
         mean, std: float64 of shape (3,), red, green, blue of the training images in [0, 1].
@@ -74,6 +75,7 @@ class VehicleDataModule(L.LightningDataModule):
         self.copies = len(digests) - len(np.unique(digests))
         self.fingerprint = self._hash(digests)
         self.mean, self.std = _mean_and_std(decoded, kept[self.rows["train"]])
+        self.train_sample = self._sample(self.rows["train"])
         self._pixels, self._pixel_rows = decoded.pixels, kept
         self._dataset = BatchDataset(decoded.pixels, kept, self.table.labels)
         self._ready = True
@@ -83,6 +85,10 @@ class VehicleDataModule(L.LightningDataModule):
         """Training images of each class, int64 of shape (C,)."""
         labels = self.table.labels[self.rows["train"]]
         return np.bincount(labels, minlength=len(self.table.class_names))
+
+    def state_dict(self) -> dict[str, str]:
+        """Return what a checkpoint remembers of its data."""
+        return {"fingerprint": self.fingerprint}
 
     def pixels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the pixels of rows of the table: uint8 of shape (B, H, W, 3)."""
@@ -102,7 +108,7 @@ class VehicleDataModule(L.LightningDataModule):
         Both are measured by the same code, so that their figures compare like with like.
         """
         place = self._place()
-        return [self.measured(rows, *place) for rows in (self.rows["val"], self._train_sample())]
+        return [self.measured(rows, *place) for rows in (self.rows["val"], self.train_sample)]
 
     def measured(
         self, rows: NDArray[np.int64], rank: int = 0, world_size: int = 1
@@ -141,14 +147,16 @@ class VehicleDataModule(L.LightningDataModule):
             content.update(f"{name}\0{self.table.class_names[label]}\0{digest}\0".encode())
         return content.hexdigest()
 
-    def _train_sample(self) -> NDArray[np.int64]:
-        rows = self.rows["train"]
+    def _sample(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         size = max(1, round(self._train_eval_fraction * len(rows)))
         chosen = np.random.default_rng(self.settings.split_seed).choice(rows, size, replace=False)
         return np.sort(chosen)
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _is_for_cuda(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def _loader(self, batches: Sampler[NDArray[np.int64]]) -> DataLoader[Batch]:
         workers = self.settings.num_workers
@@ -158,7 +166,7 @@ class VehicleDataModule(L.LightningDataModule):
             batch_size=None,  # the sampler gives whole batches
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._is_for_cuda(),
             # Its own generator: the global one belongs to dropout and augmentation alone, and when
             # an iterator is made differs between a fresh and a resumed run.
             generator=torch.Generator().manual_seed(self._seed),

@@ -214,12 +214,11 @@ def _draw_all(
 
 @contextmanager
 def _progress(total: int, show: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr; yields what to call with the number of pictures just finished."""
-    from rich.console import Console  # only needed when drawing
-    from rich.progress import Progress
+    """A progress bar; yields what to call with the number of pictures just finished."""
+    from vehicle_lightning.console import progress_bar  # only needed when drawing
 
-    with Progress(console=Console(stderr=True), disable=not show, transient=True) as bar:
-        task = bar.add_task(f"Drawing {total} vehicles, once", total=total)
+    with progress_bar() as bar:
+        task = bar.add_task(f"Drawing {total} vehicles, once", total=total, visible=show)
         yield lambda finished: bar.advance(task, finished)
 
 

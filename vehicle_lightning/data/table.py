@@ -1,5 +1,6 @@
 """The table: a CSV of image names and labels, validated."""
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -109,9 +110,18 @@ def read_table(data_dir: Path, settings: DataSettings) -> Table:
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
         # Everything is read as text: a label such as 007 or NA stays what it is.
-        return pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                skipinitialspace=True,
+                index_col=False,
+                skip_blank_lines=False,  # so that rows are counted as they stand in the file
+            )
+        return frame.dropna(how="all")
     except FileNotFoundError as error:
         raise DataError(f"There is no CSV file {path}; see --data-dir and --csv.") from error
     except UnicodeDecodeError as error:
@@ -120,6 +130,10 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is empty; its first line must name the columns.") from error
     except pd.errors.ParserError as error:
         raise DataError(f"{path} is not a CSV file: {str(error).strip()}.") from error
+    except pd.errors.ParserWarning as error:
+        raise DataError(
+            f"{path} has rows with more cells than its header; quote cells that contain commas."
+        ) from error
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
 

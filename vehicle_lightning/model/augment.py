@@ -20,9 +20,12 @@ class Augment(nn.Module):
     randomness comes from torch's global generator of the images' device.
     """
 
+    _luma: Tensor
+
     def __init__(self, settings: AugmentSettings) -> None:
         super().__init__()
         self._settings = settings
+        self.register_buffer("_luma", torch.tensor(LUMA), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Change float images of shape (B, 3, H, W) in [0, 255]; the range stays the same."""
@@ -72,7 +75,7 @@ class Augment(nn.Module):
         brightness = 1 + _symmetric(images, s.brightness)
         contrast = 1 + _symmetric(images, s.contrast)
         saturation = 1 + _symmetric(images, s.saturation)
-        luma = images.new_tensor(LUMA)
+        luma = self._luma
         identity = torch.eye(3, dtype=images.dtype, device=images.device)
         to_grey = luma.expand(3, 3)
         matrix = torch.lerp(to_grey, identity, saturation.view(-1, 1, 1))

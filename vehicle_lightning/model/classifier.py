@@ -79,7 +79,9 @@ class VehicleClassifier(L.LightningModule):
         self.augment = Augment(settings) if settings.augment else nn.Identity()
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.training_loss = nn.CrossEntropyLoss(weight=weights)
-        self._val_loss, self._train_loss = MeanMetric(), MeanMetric()
+        # A loss that is not a number must show, not be left out.
+        self._val_loss = MeanMetric(nan_strategy="disable")
+        self._train_loss = MeanMetric(nan_strategy="disable")
         self._val_metrics = _validation_metrics(self.class_names)
         self._train_metrics = _train_metrics(len(class_names))
 
@@ -96,7 +98,9 @@ class VehicleClassifier(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one augmented batch."""
-        logits = self(self.augment(batch.images.float()))
+        with torch.autocast(self.device.type, enabled=False):  # bf16 would blur the geometry
+            images = self.augment(batch.images.float())
+        logits = self(images)
         loss: Tensor = self.training_loss(logits, batch.labels)
         self.log(
             "train/running_loss",
@@ -170,22 +174,30 @@ def _build_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Opti
 
 
 def _train_metrics(classes: int) -> MetricCollection:
-    return MetricCollection({"train/accuracy": MulticlassAccuracy(classes, average="micro")})
+    accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
+    return MetricCollection({"train/accuracy": accuracy})
 
 
 def _validation_metrics(class_names: tuple[str, ...]) -> MetricCollection:
+    # Arguments are not validated, as that makes the host wait for the device at every batch.
     classes = len(class_names)
     return MetricCollection(
         {
-            "val/accuracy": MulticlassAccuracy(classes, average="micro"),
-            "val/f1": MulticlassF1Score(classes, average="macro"),
-            "val/auroc": MulticlassAUROC(classes, average="macro"),
-            "val/calibration_error": MulticlassCalibrationError(classes, n_bins=15),
+            "val/accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
+            "val/f1": MulticlassF1Score(classes, average="macro", validate_args=False),
+            "val/auroc": MulticlassAUROC(classes, average="macro", validate_args=False),
+            "val/calibration_error": MulticlassCalibrationError(
+                classes, n_bins=15, validate_args=False
+            ),
             "precision": ClasswiseWrapper(
-                MulticlassPrecision(classes, average="none"), list(class_names), "val/precision/"
+                MulticlassPrecision(classes, average="none", validate_args=False),
+                list(class_names),
+                "val/precision/",
             ),
             "recall": ClasswiseWrapper(
-                MulticlassRecall(classes, average="none"), list(class_names), "val/recall/"
+                MulticlassRecall(classes, average="none", validate_args=False),
+                list(class_names),
+                "val/recall/",
             ),
         },
         compute_groups=False,  # a wrapped metric would miss the updates of its group

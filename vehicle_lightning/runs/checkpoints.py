@@ -1,5 +1,6 @@
 """Checkpoints: `best.ckpt` and `last.ckpt`, written whole and loaded without running code."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,23 @@ def best_and_last(run: RunFolder) -> list[ModelCheckpoint]:
     return [OneFile(run.best_checkpoint, "val/loss"), OneFile(run.last_checkpoint)]
 
 
-def load_classifier(path: Path) -> tuple[VehicleClassifier, int]:
-    """Load a classifier in eval mode on the CPU, and the number of epochs it has trained.
+@dataclass(frozen=True)
+class Loaded:
+    """What a checkpoint holds.
+
+    Attributes:
+        model: the classifier, in eval mode, on the CPU.
+        epochs: whole epochs it has trained.
+        fingerprint: that of the data it was trained on.
+    """
+
+    model: VehicleClassifier
+    epochs: int
+    fingerprint: str
+
+
+def load_classifier(path: Path) -> Loaded:
+    """Load a classifier from a checkpoint.
 
     Only tensors and plain types are unpickled, so that a file from a stranger cannot run code.
 
@@ -83,7 +99,8 @@ def load_classifier(path: Path) -> tuple[VehicleClassifier, int]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         model = VehicleClassifier(**checkpoint["hyper_parameters"])
         model.load_state_dict(checkpoint["state_dict"])
-        return model.eval(), int(checkpoint["epoch"]) + 1
+        data = checkpoint["VehicleDataModule"]
+        return Loaded(model.eval(), int(checkpoint["epoch"]) + 1, str(data["fingerprint"]))
     except Exception as error:  # a damaged or foreign file fails in many ways
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise RunError(f"{path} is no checkpoint of this classifier: {reason}") from error

@@ -160,6 +160,7 @@ def diagnose(
     train: Measurement,
     val: Measurement,
     *,
+    train_sample: int,
     majority: float,
     settings: Remedies,
 ) -> Verdict:
@@ -170,6 +171,7 @@ def diagnose(
             `train/loss`, `val/loss` (nats), `train/accuracy` and `val/accuracy` (in [0, 1]).
         train: the best weights on all training images.
         val: the best weights on all validation images.
+        train_sample: number of the training images that each epoch measures.
         majority: fraction of the most frequent class among the validation images, in [0, 1].
         settings: the settings of the run.
 
@@ -178,7 +180,7 @@ def diagnose(
     """
     if history.empty:
         raise ValueError("a run without a single epoch cannot be judged")
-    run = _Run(history, train, val, majority, settings)
+    run = _Run(history, train, val, train_sample, majority, settings)
     if run.not_finite is not None:
         return Verdict(
             "slow convergence",
@@ -243,12 +245,14 @@ class _Run:
         history: pd.DataFrame,
         train: Measurement,
         val: Measurement,
+        train_sample: int,
         majority: float,
         settings: Remedies,
     ) -> None:
         self.history = history
         self.train = train
         self.val = val
+        self.train_sample = train_sample
         self.majority = majority
         self.settings = settings
 
@@ -289,7 +293,10 @@ class _Run:
     def gap(self) -> tuple[Measurement, Measurement] | None:
         """Training and validation accuracy where they really differ."""
         for train, val in (
-            (self._sampled_at_end("train"), self._sampled_at_end("val")),
+            (
+                self._measured_at_end("train", self.train_sample),
+                self._measured_at_end("val", self.val.n),
+            ),
             (self.train, self.val),
         ):
             difference = train.accuracy - val.accuracy
@@ -297,9 +304,7 @@ class _Run:
                 return train, val
         return None
 
-    def _sampled_at_end(self, split: str) -> Measurement:
-        # An epoch measures about as many training images as there are validation images.
-        n = self.val.n
+    def _measured_at_end(self, split: str, n: int) -> Measurement:
         correct = round(self.at_end(f"{split}/accuracy") * n)
         interval = wilson_interval(correct, n)
         return Measurement(correct / n, interval, n, self.at_end(f"{split}/loss"))

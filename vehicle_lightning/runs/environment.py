@@ -27,24 +27,44 @@ PACKAGES = (
 
 
 def write_environment(path: Path, data: VehicleDataModule) -> None:
-    """Write command, versions, git commit, hardware and data as JSON."""
-    environment = {
+    """Write command, versions, git commit, hardware and data as JSON.
+
+    Where a run is resumed, its first start stays, and this one is added under `resumed`.
+    """
+    environment = _read(path)
+    if environment is None:
+        environment = _this_start() | {
+            "data": {
+                "fingerprint": data.fingerprint,
+                "images": len(data.table),
+                "train": len(data.rows["train"]),
+                "val": len(data.rows["val"]),
+                "copies": data.copies,
+                "class_names": list(data.table.class_names),
+            },
+        }
+    else:
+        environment.setdefault("resumed", []).append(_this_start())
+    write_text(path, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _this_start() -> dict[str, Any]:
+    return {
         "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in PACKAGES},
         "git": _git_state(),
         "hardware": _hardware(),
-        "data": {
-            "fingerprint": data.fingerprint,
-            "images": len(data.table),
-            "train": len(data.rows["train"]),
-            "val": len(data.rows["val"]),
-            "copies": data.copies,
-            "class_names": list(data.table.class_names),
-        },
     }
-    write_text(path, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
 
 
 def _git_state() -> dict[str, Any] | None:
@@ -55,6 +75,7 @@ def _git_state() -> dict[str, Any] | None:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", __file__)  # fails if the repository is another one
         return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return None

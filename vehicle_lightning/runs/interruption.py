@@ -30,13 +30,13 @@ class StopBetweenSteps(L.Callback):
         if threading.current_thread() is threading.main_thread():
             self._before = {name: signal.signal(name, self._receive) for name in SIGNALS}
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """End the training where a signal came."""
-        self._stop_if_received()
+        self._stop_if_received(trainer)
 
-    def on_validation_batch_end(self, *_: Any) -> None:
+    def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """End the training where a signal came."""
-        self._stop_if_received()
+        self._stop_if_received(trainer)
 
     def on_train_end(self, *_: Any) -> None:
         """Listen no more."""
@@ -55,6 +55,7 @@ class StopBetweenSteps(L.Callback):
             signal.signal(name, handler)
         self._before = {}
 
-    def _stop_if_received(self) -> None:
-        if self._received:
+    def _stop_if_received(self, trainer: L.Trainer) -> None:
+        # All processes stop after the same step, whichever of them the signal reached first.
+        if trainer.strategy.reduce_boolean_decision(self._received, all=False):
             raise TrainingInterruptedError

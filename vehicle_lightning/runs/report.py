@@ -27,6 +27,7 @@ def write_report(
     history: pd.DataFrame,
     logger: RunLogger,
     trainer: L.Trainer,
+    *,
     interrupted: bool,
 ) -> Summary:
     """Measure the best weights on all images of both sides, and write down what came of it.
@@ -34,7 +35,8 @@ def write_report(
     Writes `predictions_val.csv`, `curves.png`, `confusion_matrix.png`, `mistakes.png`,
     `summary.json`, and the same into TensorBoard.
     """
-    model, best_epoch = load_classifier(run.best_checkpoint)
+    best = load_classifier(run.best_checkpoint)
+    model, best_epoch = best.model, best.epochs
     predictions = {
         side: predict_rows(model, data, rows, trainer) for side, rows in data.rows.items()
     }
@@ -50,6 +52,7 @@ def write_report(
             history,
             train,
             val,
+            train_sample=len(data.train_sample),
             majority=float(predictions["val"]["label"].value_counts(normalize=True).max()),
             settings=settings,
         ),
@@ -86,7 +89,8 @@ def _draw(
     }
     for name, figure in figures.items():
         save(figure, run.picture(name))
-    return {name: run.picture(name) for name in (*figures, "train_batch")}
+    pictures = {name: run.picture(name) for name in (*figures, "train_batch")}
+    return {name: path for name, path in pictures.items() if path.is_file()}
 
 
 def _caption(mistake: "pd.Series[str]") -> str:

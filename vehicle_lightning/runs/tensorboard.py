@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -41,7 +41,9 @@ CHARTS = {
 class RunLogger(TensorBoardLogger):
     """Writes event files straight into the run folder."""
 
-    def __init__(self, run: RunFolder, settings: Settings, finished_epochs: int = 0) -> None:
+    def __init__(
+        self, run: RunFolder, settings: Settings, finished_epochs: int | None = None
+    ) -> None:
         """Open the event files.
 
         Args:
@@ -54,7 +56,7 @@ class RunLogger(TensorBoardLogger):
             name="",
             version="",
             default_hp_metric=False,
-            purge_step=finished_epochs + 1 if finished_epochs else None,
+            purge_step=None if finished_epochs is None else finished_epochs + 1,
         )
         self._settings = settings
 
@@ -105,13 +107,17 @@ def _with_columns_in_order(experiment: Summary) -> Summary:
 
 def _flat(settings: Settings) -> dict[str, float | str]:
     """Return every setting as a number or text: one type for each, never None."""
-    return {name: _plain(value) for name, value in settings}
+    return {name: _plain(value, _is_optional(name)) for name, value in settings}
 
 
-def _plain(value: Any) -> float | str:
+def _is_optional(name: str) -> bool:
+    return type(None) in get_args(Settings.model_fields[name].annotation)
+
+
+def _plain(value: Any, is_optional: bool) -> float | str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and not is_optional:
         return float(value)
     if isinstance(value, tuple):
         return "-".join(map(str, value)) or "none"

@@ -4,20 +4,18 @@ import logging
 import os
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.datamodule import VehicleDataModule
-from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import write_text
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.runs.checkpoints import WholeCheckpointIO, best_and_last, load_classifier
+from vehicle_lightning.runs.checkpoints import WholeCheckpointIO, best_and_last
 from vehicle_lightning.runs.early_stopping import StopWithoutProgress
 from vehicle_lightning.runs.environment import write_environment
 from vehicle_lightning.runs.first_batch import FirstBatch
@@ -26,11 +24,9 @@ from vehicle_lightning.runs.history import History
 from vehicle_lightning.runs.interruption import StopBetweenSteps, TrainingInterruptedError
 from vehicle_lightning.runs.progress import EpochLines
 from vehicle_lightning.runs.report import write_report
+from vehicle_lightning.runs.resuming import check_continuable
 from vehicle_lightning.runs.summary import Summary
 from vehicle_lightning.runs.tensorboard import RunLogger
-
-# Tells the processes that Lightning starts for further devices which folder the first one made.
-RUN_FOLDER_VARIABLE = "VEHICLE_LIGHTNING_RUN"
 
 
 def train(settings: Settings, resume: RunFolder | None) -> tuple[RunFolder, Summary | None]:
@@ -48,17 +44,17 @@ def train(settings: Settings, resume: RunFolder | None) -> tuple[RunFolder, Summ
         OSError: the disk is full.
     """
     _silence()
-    _check_devices(settings)
+    is_first_process = _check_devices(settings)
     data = VehicleDataModule(
         settings, seed=settings.seed, train_eval_fraction=settings.train_eval_fraction
     )
     data.setup()
     L.seed_everything(settings.seed, verbose=False)
     model = _build_classifier(settings, data)
-    run = resume or _new_folder(settings)
-    finished_epochs = _finished_epochs(run, model)
+    finished_epochs = 0 if resume is None else check_continuable(resume, settings, data.fingerprint)
+    run = resume or _new_folder(settings, is_first_process)
     history = History(run)
-    logger = RunLogger(run, settings, finished_epochs)
+    logger = RunLogger(run, settings, finished_epochs if resume else None)
     trainer = _build_trainer(settings, run, data, history, logger)
     if trainer.is_global_zero:
         write_text(run.config, settings.to_yaml())
@@ -74,23 +70,22 @@ def train(settings: Settings, resume: RunFolder | None) -> tuple[RunFolder, Summ
             ckpt_path=run.last_checkpoint if finished_epochs else None,
             weights_only=True,
         )
-    except TrainingInterruptedError:
+    except (TrainingInterruptedError, SystemExit):  # the latter is Lightning's, before any step
         interrupted = True
     if not trainer.is_global_zero:
         sys.exit()
     if history.frame.empty:
         return run, None
     notice("Measuring the best weights on all images.")
-    measuring = L.Trainer(
-        accelerator=settings.accelerator,
-        devices=1,
-        precision=settings.precision,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    )
-    return run, write_report(run, settings, data, history.frame, logger, measuring, interrupted)
+    measuring = _build_measuring_trainer(settings, trainer.strategy.root_device)
+    try:
+        summary = write_report(
+            run, settings, data, history.frame, logger, measuring, interrupted=interrupted
+        )
+    except (KeyboardInterrupt, SystemExit):
+        notice(f"Interrupted while measuring; to measure again: --resume {run.path}")
+        raise KeyboardInterrupt from None
+    return run, summary
 
 
 def _silence() -> None:
@@ -101,21 +96,32 @@ def _silence() -> None:
         ".*does not have many workers.*",  # a batch is one look-up in a mapped file
         ".*Checkpoint directory .* exists and is not empty.*",  # as it is on --resume
         ".*No (positive|negative) samples.*",  # a class may be missing from a small sample
+        "Image size .* exceeds limit",  # a large photograph is read all the same
+        ".*Corrupt EXIF data.*",  # so is one with damaged metadata
         ".*treespec, LeafSpec.*is deprecated.*",  # Lightning's own use of torch
     ):
         warnings.filterwarnings("ignore", message)
 
 
-def _check_devices(settings: Settings) -> None:
-    """Refuse what this machine does not have, before anything is read or written."""
+def _check_devices(settings: Settings) -> bool:
+    """Refuse what this machine does not have, before anything is read or written.
+
+    Returns whether this is the first of all processes that train together.
+    """
     try:
-        L.Trainer(**_devices(settings), logger=False, enable_checkpointing=False)
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        trainer = L.Trainer(**_devices(settings), logger=False, enable_checkpointing=False)
+        if trainer.strategy.root_device.type == "cpu":
+            if settings.precision == "16-mixed":
+                raise ValueError("a CPU has no 16-mixed, take bf16-mixed")
+            if trainer.num_devices > (os.cpu_count() or 1):
+                raise ValueError(f"this machine has {os.cpu_count()} cores")
+    except Exception as error:  # each accelerator refuses in its own way
         flags = " ".join(
             f"--{name.replace('_', '-')} {value}" for name, value in _devices(settings).items()
         )
         reason = " ".join(str(error).split())
         raise SettingsError(f"{flags} cannot be had here: {reason}") from error
+    return bool(trainer.is_global_zero)
 
 
 def _build_classifier(settings: Settings, data: VehicleDataModule) -> VehicleClassifier:
@@ -129,30 +135,11 @@ def _build_classifier(settings: Settings, data: VehicleDataModule) -> VehicleCla
     )
 
 
-def _new_folder(settings: Settings) -> RunFolder:
-    made = os.environ.get(RUN_FOLDER_VARIABLE)
-    if made and int(os.environ.get("LOCAL_RANK", "0")) > 0:
-        return RunFolder.open(Path(made))
-    run = RunFolder.create(settings.log_dir, settings.run_name)
-    os.environ[RUN_FOLDER_VARIABLE] = str(run.path)
-    return run
-
-
-def _finished_epochs(run: RunFolder, model: VehicleClassifier) -> int:
-    """Return how far the run has got; a checkpoint that cannot be continued is refused here."""
-    if not run.last_checkpoint.is_file():
-        return 0
-    saved, epochs = load_classifier(run.last_checkpoint)
-    if _shapes(saved) != _shapes(model):
-        raise RunError(
-            f"{run.last_checkpoint} is a checkpoint of another network than that of "
-            f"{run.config}; start a new run instead."
-        )
-    return epochs
-
-
-def _shapes(model: VehicleClassifier) -> dict[str, torch.Size]:
-    return {name: values.shape for name, values in model.state_dict().items()}
+def _new_folder(settings: Settings, is_first_process: bool) -> RunFolder:
+    """Make the run folder; of several processes, only the first one makes and fills one."""
+    if is_first_process:
+        return RunFolder.create(settings.log_dir, settings.run_name)
+    return RunFolder(settings.log_dir / settings.run_name / "unused")
 
 
 def _build_trainer(
@@ -178,8 +165,21 @@ def _build_trainer(
         plugins=[WholeCheckpointIO()],
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        sync_batchnorm=torch.cuda.is_available(),  # takes effect with several GPUs
         enable_progress_bar=False,  # EpochLines has one for the whole training
         enable_model_summary=False,
+    )
+
+
+def _build_measuring_trainer(settings: Settings, device: torch.device) -> L.Trainer:
+    return L.Trainer(
+        accelerator=settings.accelerator,
+        devices=1 if device.index is None else [device.index],
+        precision=settings.precision,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
     )
 
 
