@@ -13,7 +13,7 @@ if sys.argv[1] == "keep":
     assert keep_freed_memory()
 import numpy as np
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(30):
+for _ in range(150):
     np.empty(40_000_000, dtype=np.uint8).fill(1)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """

@@ -187,7 +187,7 @@ def test_values_out_of_range_are_refused(values: dict[str, Any], message: str) -
         ({}, "default"),
         ({"dropout": 0.5, "batchnorm": True}, "dropout0.5-batchnorm"),
         ({"channels": (8, 16)}, "channels8-16"),
-        ({"learning_rate": 1e-4}, "learning-rate0.0001"),
+        ({"learning_rate": 1e-3}, "learning-rate0.001"),
         ({"data_dir": Path("photos"), "devices": "1", "log_dir": Path("x")}, "default"),
         ({"dropout": 0.5, "name": "mine"}, "mine"),
     ],

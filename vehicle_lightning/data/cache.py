@@ -188,7 +188,7 @@ def _key(image_size: int, digests: Iterable[str | None]) -> str:
 
 def _index_is_whole(file: Path, shape: tuple[int, ...]) -> bool:
     try:
-        with np.load(file) as index:
+        with file.open("rb") as stream, np.load(stream) as index:
             return all(len(index[name]) == shape[0] for name in ("mean", "mean_square", "faults"))
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return False  # missing or damaged

@@ -121,7 +121,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
                 index_col=False,
                 skip_blank_lines=False,  # so that rows are counted as they stand in the file
             )
-        return frame.dropna(how="all")
+        return frame[(frame.fillna("") != "").any(axis="columns")]
     except FileNotFoundError as error:
         raise DataError(f"There is no CSV file {path}; see --data-dir and --csv.") from error
     except UnicodeDecodeError as error:

@@ -109,7 +109,8 @@ def _check_devices(settings: Settings) -> bool:
     Returns whether this is the first of all processes that train together.
     """
     try:
-        trainer = L.Trainer(**_devices(settings), logger=False, enable_checkpointing=False)
+        with warnings.catch_warnings(action="ignore"):  # the real trainer will say it again
+            trainer = L.Trainer(**_devices(settings), logger=False, enable_checkpointing=False)
         if trainer.strategy.root_device.type == "cpu":
             if settings.precision == "16-mixed":
                 raise ValueError("a CPU has no 16-mixed, take bf16-mixed")
