@@ -136,6 +136,7 @@ def test_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ("dropout: [", "is not YAML"),
         ("fold: 1", "--fold 1 needs --folds"),
         ("epochs: .inf", "epochs"),
+        ("name: 2024-13-45", "is not YAML"),
     ],
 )
 def test_mistakes_in_a_file_are_named(tmp_path: Path, text: str, message: str) -> None:

@@ -161,9 +161,12 @@ def run_command(command: Callable[[Sequence[str]], int]) -> None:
         print("Interrupted.", file=sys.stderr)
         code = INTERRUPTED
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            code = _complain(f"No space left on the disk while writing {error.filename}.")
+        elif error.filename is not None:
+            code = _complain(f"Cannot use {error.filename}: {error.strerror}.")
+        else:
             raise
-        code = _complain(f"No space left on the disk while writing {error.filename or 'a file'}.")
     sys.exit(code)
 
 

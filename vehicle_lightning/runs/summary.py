@@ -24,7 +24,7 @@ class Summary:
             its accuracy is slightly optimistic.
         best_epoch: the epoch, from 1, with the lowest validation loss.
         epochs: whole epochs trained.
-        seconds: of all epochs together, measuring included.
+        seconds: of all epochs together, measuring included, checkpoints not.
         parameters: number of weights that are learnt.
         verdict: what the run suffers from and what to try next.
         status: whether the training went to its end.
