@@ -50,13 +50,15 @@ def assert_equal_runs(run: RunFolder, other: RunFolder) -> None:
         assert curves[0] == curves[1]
 
 
-def interrupt_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send the signal of Ctrl-C to this process in the middle of an epoch, counted from 1."""
+def interrupt_in_epoch(
+    epoch: int, monkeypatch: pytest.MonkeyPatch, name: signal.Signals = signal.SIGINT
+) -> None:
+    """Send a signal to this process in the middle of an epoch, counted from 1."""
     step = VehicleClassifier.training_step
 
     def interrupted(self: VehicleClassifier, batch: Any, batch_idx: int) -> Any:
         if self.current_epoch + 1 == epoch and batch_idx == 1:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), name)
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(VehicleClassifier, "training_step", interrupted)
@@ -141,11 +143,16 @@ def test_a_run_folder_may_move(fit_quickly: Fit, tmp_path: Path) -> None:
     assert not run.path.exists()
 
 
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_in_the_first_epoch(
-    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: signal.Signals,
 ) -> None:
     with monkeypatch.context() as patch:
-        interrupt_in_epoch(1, patch)
+        interrupt_in_epoch(1, patch, name)
         assert main(quick(drawn, tmp_path)) == 130
     run = RunFolder(tmp_path / "run" / "0")
     output = capsys.readouterr().out
@@ -170,6 +177,24 @@ def test_what_makes_it_another_run_is_refused(
 ) -> None:
     with pytest.raises(Exception, match=message):
         main(["--resume", str(dropout_run.path), *flags])
+
+
+def test_interrupted_while_measuring(
+    fit_quickly: Fit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = fit_quickly()
+    predictions = run.predictions.read_text()
+
+    def interrupt(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VehicleClassifier, "predict_step", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            main(["--resume", str(run.path)])
+    assert f"to measure again: --resume {run.path}" in capsys.readouterr().err
+    assert main(["--resume", str(run.path)]) == 0
+    assert run.predictions.read_text() == predictions
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

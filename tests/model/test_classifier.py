@@ -106,6 +106,35 @@ def test_figures_are_measured_in_eval_mode_and_are_those_of_sklearn() -> None:
     assert figures["step"] == 1
 
 
+def test_a_loss_that_is_not_a_number_shows() -> None:
+    """One bad image among many must not be left out of the mean."""
+    model = build()
+    side = Batches(3)
+    loss, calls = model.network.forward, []
+
+    def once_not_a_number(images: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        logits = loss(images)
+        return logits * float("nan") if len(calls) == 1 else logits
+
+    model.network.forward = once_not_a_number  # type: ignore[method-assign]
+    run = trainer()
+    run.validate(model, [loader(side), loader(side)], verbose=False)
+    assert run.callback_metrics["val/loss"].isnan()
+    assert run.callback_metrics["train/loss"].isfinite()
+
+
+def test_augmentation_keeps_full_precision_under_bf16() -> None:
+    batch = Batches(1)[0]
+    seen = []
+    for precision in ("32-true", "bf16-mixed"):
+        model = build(augment=True)
+        model.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+        run = trainer(max_epochs=1, limit_val_batches=0, precision=precision)
+        run.fit(model, loader([batch]))
+    torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=0)
+
+
 def test_class_weights_act_on_the_training_loss_alone() -> None:
     batch = Batches(1)[0]
     weighted = VehicleClassifier(
