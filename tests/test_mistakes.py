@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import QUICK, DataFolder
-from vehicle_lightning.command_line import run_command
+from vehicle_lightning.entry import run_command
 from vehicle_lightning.fit import main
 from vehicle_lightning.runs import checkpoints
 

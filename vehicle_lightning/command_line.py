@@ -1,14 +1,8 @@
-"""From the command line to settings, and from a mistake to one sentence and an exit code.
-
-Imports nothing heavy, so that help and mistakes answer at once.
-"""
+"""From the command line to settings; imports nothing slow, so that it answers at once."""
 
 import argparse
-import errno
-import signal
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -26,13 +20,10 @@ from vehicle_lightning.config import (
     changed_settings,
     read_settings,
 )
-from vehicle_lightning.errors import InputError, SettingsError
+from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.runs.folder import RunFolder
 
 Group = TypeVar("Group", bound=BaseModel)
-
-USAGE_ERROR = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class CommandOptions(BaseModel):
@@ -127,14 +118,7 @@ def _grouped(settings: Settings) -> FitArguments:
 
 
 def _joined(parsed: FitArguments) -> Settings:
-    groups = (
-        parsed.data,
-        parsed.augmentation,
-        parsed.network,
-        parsed.optimization,
-        parsed.device,
-        parsed.run,
-    )
+    groups = [getattr(parsed, field.name) for field in fields(parsed)[1:]]
     return Settings(**{name: value for group in groups for name, value in group})
 
 
@@ -145,31 +129,3 @@ def _check_resumable(saved: Settings, asked: Settings, run: RunFolder) -> None:
             f"{flag} cannot change when {run.path} is continued (it was started with "
             f"{getattr(saved, changed[0])}); start a new run instead."
         )
-
-
-def run_command(command: Callable[[Sequence[str]], int]) -> None:
-    """Run an entry point; end the process with its exit code, or say what is wrong in a sentence.
-
-    Bad input and a full disk end with exit code 2, Ctrl-C with 130.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as Ctrl-C
-    try:
-        code = command(sys.argv[1:])
-    except InputError as error:
-        code = _complain(str(error))
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        code = INTERRUPTED
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            code = _complain(f"No space left on the disk while writing {error.filename}.")
-        elif error.filename is not None:
-            code = _complain(f"Cannot use {error.filename}: {error.strerror}.")
-        else:
-            raise
-    sys.exit(code)
-
-
-def _complain(sentence: str) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
-    return USAGE_ERROR

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vehicle_lightning.allocator import keep_freed_memory
-from vehicle_lightning.command_line import INTERRUPTED, parse_fit, run_command
+from vehicle_lightning.command_line import parse_fit
 from vehicle_lightning.config import Settings
 from vehicle_lightning.data.location import check_data
+from vehicle_lightning.entry import INTERRUPTED, run_command
 from vehicle_lightning.runs.folder import RunFolder
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from vehicle_lightning.config import Settings
+from vehicle_lightning.config import DeviceSettings, Settings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import SettingsError
@@ -185,13 +185,7 @@ def _build_measuring_trainer(settings: Settings, device: torch.device) -> L.Trai
 
 
 def _devices(settings: Settings) -> dict[str, Any]:
-    return {
-        "accelerator": settings.accelerator,
-        "devices": settings.devices,
-        "strategy": settings.strategy,
-        "num_nodes": settings.num_nodes,
-        "precision": settings.precision,
-    }
+    return settings.model_dump(include=set(DeviceSettings.model_fields))
 
 
 def _patience(settings: Settings) -> list[L.Callback]:

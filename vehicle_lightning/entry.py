@@ -1,0 +1,39 @@
+"""How a command ends: its exit code, or one sentence on what is wrong."""
+
+import errno
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from vehicle_lightning.errors import InputError
+
+USAGE_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def run_command(command: Callable[[Sequence[str]], int]) -> None:
+    """Run an entry point; end the process with its exit code, or say what is wrong in a sentence.
+
+    Bad input and a full disk end with exit code 2, Ctrl-C with 130.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as Ctrl-C
+    try:
+        code = command(sys.argv[1:])
+    except InputError as error:
+        code = _complain(str(error))
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        code = INTERRUPTED
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            code = _complain(f"No space left on the disk while writing {error.filename}.")
+        elif error.filename is not None:
+            code = _complain(f"Cannot use {error.filename}: {error.strerror}.")
+        else:
+            raise
+    sys.exit(code)
+
+
+def _complain(sentence: str) -> int:
+    print(f"error: {sentence}", file=sys.stderr)
+    return USAGE_ERROR
