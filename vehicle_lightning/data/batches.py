@@ -43,9 +43,13 @@ class BatchDataset(Dataset[Batch]):
         self._pixel_rows = pixel_rows
         self._labels = labels
 
+    def pixels(self, rows: Rows) -> NDArray[np.uint8]:
+        """Return the pixels of these rows: uint8 of shape (B, H, W, 3)."""
+        return self._pixels[self._pixel_rows[rows]]
+
     def __getitem__(self, rows: Rows) -> Batch:
         """Return the batch of these rows."""
-        pixels = torch.from_numpy(self._pixels[self._pixel_rows[rows]])
+        pixels = torch.from_numpy(self.pixels(rows))
         # A permuted view, not a reshape: (B, H, W, C) in memory is (B, C, H, W) channels-last.
         images = pixels.permute(0, 3, 1, 2)
         return Batch(images, torch.from_numpy(self._labels[rows]), torch.from_numpy(rows))

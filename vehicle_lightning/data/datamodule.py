@@ -71,12 +71,12 @@ class VehicleDataModule(L.LightningDataModule):
         kept = np.setdiff1d(np.arange(len(listed)), list(decoded.unreadable))
         digests = np.array([decoded.digests[row] for row in kept], dtype=str)
 
-        self.rows = self._split(np.unique(digests, return_inverse=True)[1])
-        self.copies = len(digests) - len(np.unique(digests))
+        distinct, groups = np.unique(digests, return_inverse=True)
+        self.rows = self._split(groups)
+        self.copies = len(digests) - len(distinct)
         self.fingerprint = self._hash(digests)
         self.mean, self.std = _mean_and_std(decoded, kept[self.rows["train"]])
         self.train_sample = self._sample(self.rows["train"])
-        self._pixels, self._pixel_rows = decoded.pixels, kept
         self._dataset = BatchDataset(decoded.pixels, kept, self.table.labels)
         self._ready = True
 
@@ -92,7 +92,7 @@ class VehicleDataModule(L.LightningDataModule):
 
     def pixels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the pixels of rows of the table: uint8 of shape (B, H, W, 3)."""
-        return self._pixels[self._pixel_rows[rows]]
+        return self._dataset.pixels(rows)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of the training images."""
