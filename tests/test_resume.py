@@ -157,7 +157,7 @@ def test_interrupted_in_the_first_epoch(
     run = RunFolder(tmp_path / "run" / "0")
     output = capsys.readouterr().out
     assert output == (
-        "Interrupted before the first epoch ended; "
+        "Interrupted before anything could be measured; "
         f"to go on: python -m vehicle_lightning.fit --resume {run.path}\n"
     )
     assert main(["--resume", str(run.path)]) == 0

@@ -40,7 +40,7 @@ class CommandOptions(BaseModel):
 
 @dataclass(frozen=True)
 class FitArguments:
-    """Train one network on one data set and measure it.
+    """Train a network on a data set, or one for each fold and seed, and measure it.
 
     Results go to a run folder below --log-dir; `tensorboard --logdir logs` draws them.
     """
@@ -123,6 +123,11 @@ def _joined(parsed: FitArguments) -> Settings:
 
 
 def _check_resumable(saved: Settings, asked: Settings, run: RunFolder) -> None:
+    if saved.is_repeated != asked.is_repeated:
+        raise SettingsError(
+            f"{run.path} is a {'run over several trainings' if saved.is_repeated else 'single run'}"
+            f", and stays one when it is continued; start a new run instead."
+        )
     if changed := changed_settings(saved, asked):
         flag = "--" + changed[0].replace("_", "-")
         raise SettingsError(

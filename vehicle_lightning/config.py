@@ -52,10 +52,12 @@ class DataSettings(SettingsGroup):
         0.1, gt=0, lt=1, description="Fraction of the images held out for validation."
     )
     folds: int | None = Field(
-        None, ge=2, description="Number of cross-validation folds; replaces --val-fraction."
+        None,
+        ge=2,
+        description="Cross-validate: train once for each of so many folds, which validates.",
     )
     fold: int | None = Field(
-        None, ge=0, description="The fold that validates, counted from 0; the others train."
+        None, ge=0, description="Train only for this one of the --folds, counted from 0."
     )
     split_seed: int = Field(
         0, ge=0, lt=2**32, description="Seed of the split; kept apart from --seed."
@@ -73,10 +75,10 @@ class DataSettings(SettingsGroup):
 
     @model_validator(mode="after")
     def _fold_within_folds(self) -> Self:
-        if self.folds is None and self.fold is not None:
+        if self.fold is not None and self.folds is None:
             raise ValueError(f"--fold {self.fold} needs --folds, the number of folds")
-        if self.folds is not None and (self.fold is None or self.fold >= self.folds):
-            raise ValueError(f"--folds {self.folds} needs --fold, one of 0 to {self.folds - 1}")
+        if self.fold is not None and self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"--fold {self.fold} is none of the folds 0 to {self.folds - 1}")
         return self
 
 
@@ -144,7 +146,10 @@ class OptimizerSettings(SettingsGroup):
         description="Fraction of the training images measured like validation after each epoch.",
     )
     seed: int = Field(
-        0, ge=0, lt=2**32, description="Seed of weights, order, dropout and augmentation."
+        0, ge=0, lt=2**31, description="Seed of weights, order, dropout and augmentation."
+    )
+    seeds: int = Field(
+        1, ge=1, le=1000, description="Repeat with so many seeds: --seed, --seed + 1, and so on."
     )
 
 
@@ -215,6 +220,11 @@ class Settings(
         return self
 
     @property
+    def is_repeated(self) -> bool:
+        """Whether these settings ask for several trainings: over folds, seeds, or both."""
+        return self.seeds > 1 or (self.folds is not None and self.fold is None)
+
+    @property
     def run_name(self) -> str:
         """The given name, or one made of the settings that differ: `dropout0.5-batchnorm`.
 
@@ -233,7 +243,7 @@ class Settings(
 
 # What may change when a run is continued; anything else would make it another run.
 CHANGEABLE = frozenset(
-    {"epochs", "patience", "data_dir", "cache", "cache_dir", "num_workers"}
+    {"epochs", "patience", "seeds", "data_dir", "cache", "cache_dir", "num_workers"}
     | set(DeviceSettings.model_fields)
     | set(RunSettings.model_fields)
 )

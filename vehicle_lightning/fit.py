@@ -36,7 +36,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def fit(settings: Settings, *, resume: RunFolder | None = None) -> RunResult:
-    """Train one network as the settings say, and write everything into its run folder.
+    """Train as the settings say, and write everything into the run folder.
+
+    With `folds` or `seeds`, one network for each fold and seed is trained and all are pooled.
 
     Args:
         settings: all settings.
@@ -49,6 +51,10 @@ def fit(settings: Settings, *, resume: RunFolder | None = None) -> RunResult:
     check_data(settings)
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
+    if settings.is_repeated:
+        from vehicle_lightning.runs.repeated import train_repeatedly
+
+        return RunResult(*train_repeatedly(settings, resume))
     from vehicle_lightning.runs.training import train
 
     return RunResult(*train(settings, resume))
@@ -58,7 +64,7 @@ def _report(result: RunResult) -> str:
     run = result.run
     again = f"python -m vehicle_lightning.fit --resume {run.path}"
     if result.summary is None:
-        return f"Interrupted before the first epoch ended; to go on: {again}"
+        return f"Interrupted before anything could be measured; to go on: {again}"
     lines = [str(result.summary), f"saved   {run.path}"]
     if result.summary.status == "interrupted":
         lines.append(f"go on   {again}")

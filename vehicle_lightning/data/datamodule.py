@@ -1,6 +1,7 @@
 """The data module: CSV and image folder in, batches of two sides out."""
 
 import hashlib
+from dataclasses import dataclass
 from typing import Literal
 
 import lightning as L
@@ -19,6 +20,23 @@ from vehicle_lightning.data.table import Table, read_table, shortened
 from vehicle_lightning.errors import DataError
 
 Side = Literal["train", "val"]
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The images as they were read, before any split.
+
+    Attributes:
+        table: names and labels of the N images that could be read.
+        decoded: what the first read of all listed images found.
+        kept: int64 of shape (N,), where in `decoded` each of them lies.
+        digests: str of shape (N,), hashes of their files.
+    """
+
+    table: Table
+    decoded: DecodedImages
+    kept: NDArray[np.int64]
+    digests: NDArray[np.str_]
 
 
 class VehicleDataModule(L.LightningDataModule):
@@ -45,6 +63,7 @@ class VehicleDataModule(L.LightningDataModule):
         self.settings = settings
         self._seed = seed
         self._train_eval_fraction = train_eval_fraction
+        self._images: _Images | None = None
         self._ready = False
 
     def setup(self, stage: str | None = None) -> None:
@@ -55,30 +74,32 @@ class VehicleDataModule(L.LightningDataModule):
         """
         if self._ready:
             return
-        cache_dir = self.settings.cache_dir or default_cache_dir()
-        data_dir = self.settings.data_dir
-        if data_dir is None:
-            data_dir = draw_vehicles(cache_dir / f"drawn_vehicles_{DRAWING_VERSION}")
-            notice(f"Data: drawn vehicles, not photographs, from {data_dir} (see --data-dir).")
-        listed = read_table(data_dir, self.settings)
-        decoded = decode_images(
-            listed.paths,
-            self.settings.image_size,
-            cache_dir,
-            keep_pixels=self.settings.cache == "disk",
-        )
-        self.table = self._readable(listed, decoded)
-        kept = np.setdiff1d(np.arange(len(listed)), list(decoded.unreadable))
-        digests = np.array([decoded.digests[row] for row in kept], dtype=str)
-
-        distinct, groups = np.unique(digests, return_inverse=True)
+        if self._images is None:
+            self._images = self._read()
+        images = self._images
+        self.table = images.table
+        distinct, groups = np.unique(images.digests, return_inverse=True)
         self.rows = self._split(groups)
-        self.copies = len(digests) - len(distinct)
-        self.fingerprint = self._hash(digests)
-        self.mean, self.std = _mean_and_std(decoded, kept[self.rows["train"]])
+        self.copies = len(images.digests) - len(distinct)
+        self.fingerprint = self._hash(images.digests)
+        self.mean, self.std = _mean_and_std(images.decoded, images.kept[self.rows["train"]])
         self.train_sample = self._sample(self.rows["train"])
-        self._dataset = BatchDataset(decoded.pixels, kept, self.table.labels)
+        self._dataset = BatchDataset(images.decoded.pixels, images.kept, self.table.labels)
         self._ready = True
+
+    def split_anew(self, settings: DataSettings, *, seed: int) -> "VehicleDataModule":
+        """Return the same images in another split and order, without reading them again.
+
+        Args:
+            settings: as those of this data module, but for the fold.
+            seed: seed of the order of the training images.
+        """
+        other = VehicleDataModule(
+            settings, seed=seed, train_eval_fraction=self._train_eval_fraction
+        )
+        other._images = self._images
+        other.setup()
+        return other
 
     @property
     def class_counts(self) -> NDArray[np.int64]:
@@ -115,6 +136,24 @@ class VehicleDataModule(L.LightningDataModule):
     ) -> DataLoader[Batch]:
         """Return batches of these rows, each exactly once over all devices, unshuffled."""
         return self._loader(EvaluationBatches(rows, self.settings.batch_size, rank, world_size))
+
+    def _read(self) -> "_Images":
+        cache_dir = self.settings.cache_dir or default_cache_dir()
+        data_dir = self.settings.data_dir
+        if data_dir is None:
+            data_dir = draw_vehicles(cache_dir / f"drawn_vehicles_{DRAWING_VERSION}")
+            notice(f"Data: drawn vehicles, not photographs, from {data_dir} (see --data-dir).")
+        listed = read_table(data_dir, self.settings)
+        decoded = decode_images(
+            listed.paths,
+            self.settings.image_size,
+            cache_dir,
+            keep_pixels=self.settings.cache == "disk",
+        )
+        table = self._readable(listed, decoded)
+        kept = np.setdiff1d(np.arange(len(listed)), list(decoded.unreadable))
+        digests = np.array([decoded.digests[row] for row in kept], dtype=str)
+        return _Images(table, decoded, kept, digests)
 
     def _readable(self, table: Table, decoded: DecodedImages) -> Table:
         faults = decoded.unreadable

@@ -154,6 +154,11 @@ class Verdict:
         """Return plain JSON types."""
         return {"kind": self.kind, "because": self.because, "try": list(self.flags)}
 
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "Verdict":
+        """Return the verdict that `to_dict` gave."""
+        return cls(content["kind"], content["because"], tuple(content["try"]))
+
 
 def diagnose(
     history: pd.DataFrame,

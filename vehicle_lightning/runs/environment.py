@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from vehicle_lightning.data.datamodule import VehicleDataModule
+from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text
 
 PACKAGES = (
@@ -46,6 +47,18 @@ def write_environment(path: Path, data: VehicleDataModule) -> None:
     else:
         environment.setdefault("resumed", []).append(_this_start())
     write_text(path, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_data_facts(path: Path) -> dict[str, Any]:
+    """Return what `write_environment` wrote about the data.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    facts = (_read(path) or {}).get("data")
+    if not isinstance(facts, dict):
+        raise RunError(f"{path} is missing or damaged; start a new run instead.")
+    return facts
 
 
 def _read(path: Path) -> dict[str, Any] | None:

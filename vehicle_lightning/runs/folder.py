@@ -8,7 +8,10 @@ from vehicle_lightning.errors import RunError
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`<log dir>/<name>/<n>/`, where `n` counts the runs of one name from 0."""
+    """`<log dir>/<name>/<n>/`, where `n` counts the runs of one name from 0.
+
+    A run over several folds or seeds holds one more run folder for each of its trainings.
+    """
 
     path: Path
 
@@ -52,8 +55,14 @@ class RunFolder:
 
     @property
     def label(self) -> str:
-        """`<name>/<n>`, as TensorBoard shows the run."""
-        return f"{self.path.parent.name}/{self.path.name}"
+        """`<name>/<n>`, or `<name>/<n>/<training>`, as TensorBoard shows the run."""
+        whole = RunFolder(self.path.parent)
+        above = whole.label if whole.config.is_file() else self.path.parent.name
+        return f"{above}/{self.path.name}"
+
+    def part(self, name: str) -> "RunFolder":
+        """Return where one training of a run over several folds or seeds belongs."""
+        return RunFolder(self.path / name)
 
     @property
     def config(self) -> Path:

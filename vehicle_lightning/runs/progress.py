@@ -10,9 +10,21 @@ from vehicle_lightning.console import notice, progress_bar
 class EpochLines(L.Callback):
     """Shows one bar for the whole training and prints the figures of each epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, part: str = "") -> None:
+        """Choose how much to say.
+
+        Args:
+            part: which of several trainings this is; it is named on the bar, and the bar is all
+                that is shown.
+        """
+        self._part = part
         self._bar = progress_bar()
         self._task = self._bar.add_task("")
+
+    def say(self, sentence: str) -> None:
+        """Print a notice, unless this is one of several trainings."""
+        if not self._part:
+            notice(sentence)
 
     def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Open the bar, where a resumed run stands already part of the way."""
@@ -23,7 +35,8 @@ class EpochLines(L.Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Name the epoch on the bar."""
-        description = f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        description = f"{self._part}: {epoch}" if self._part else epoch.capitalize()
         self._bar.update(self._task, description=description)
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -39,7 +52,7 @@ class EpochLines(L.Callback):
             f"accuracy {100 * figure[f'{side}/accuracy']:5.1f} %"
             for side in ("train", "val")
         )
-        notice(f"epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}   {sides}")
+        self.say(f"epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}   {sides}")
 
     def on_train_end(self, *_: Any) -> None:
         """Close the bar."""

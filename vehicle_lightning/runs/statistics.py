@@ -15,14 +15,15 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.special import ndtri  # scipy.stats has the same and takes a second to import
 
 
-def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(correct: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Bounds, in [0, 1], of the success probability behind `correct` of `n` (Wilson 1927).
 
     The score interval keeps close to its nominal coverage for small n and for proportions near
-    0 and 1, where the textbook `p ± 1.96 s` does not.
+    0 and 1, where the textbook `p ± 1.96 s` does not. `correct` need not be whole: it may be the
+    mean over several models of the number of images each is right on.
 
     Raises:
         ValueError: n < 1, `correct` outside [0, n], or `confidence` outside (0, 1).
@@ -33,8 +34,14 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
         raise ValueError(f"correct={correct} is not between 0 and n={n}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence} is not between 0 and 1")
-    interval = binomtest(correct, n).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    z = float(ndtri((1 + confidence) / 2))
+    share = correct / n
+    centre = share + z * z / (2 * n)
+    reach = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    shrink = 1 + z * z / n
+    low = 0.0 if correct == 0 else (centre - reach) / shrink
+    high = 1.0 if correct == n else (centre + reach) / shrink
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,18 @@ class Measurement:
     """Mean cross-entropy in nats; not finite where the model has diverged."""
 
     @classmethod
-    def from_predictions(cls, correct: NDArray[np.bool_], losses: NDArray[np.floating]) -> Self:
-        """Sum up one prediction per image.
+    def from_predictions(
+        cls, correct: NDArray[np.bool_ | np.floating], losses: NDArray[np.floating]
+    ) -> Self:
+        """Sum up what is known of each image.
+
+        Where an image was predicted by several models, n still counts it once: more seeds tell
+        more of the training, but not of other images.
 
         Args:
-            correct: bool, shape (n,): whether the image was classified correctly.
-            losses: float, shape (n,): its cross-entropy in nats.
+            correct: bool or float in [0, 1], shape (n,): whether the image was classified
+                correctly, or by which fraction of the models.
+            losses: float, shape (n,): its cross-entropy in nats, or the mean over the models.
 
         Raises:
             ValueError: no images, or the two arrays do not have the same shape (n,).
@@ -65,8 +78,8 @@ class Measurement:
             raise ValueError(
                 f"expected two arrays of shape (n,), got {correct.shape} and {losses.shape}"
             )
-        n, hits = len(correct), int(np.count_nonzero(correct))
-        interval = wilson_interval(hits, n)
+        n, hits = len(correct), float(correct.sum(dtype=np.float64))
+        interval = wilson_interval(min(hits, n), n)
         # float64: the mean of many float32 losses should not depend on their order.
         return cls(hits / n, interval, n, float(losses.mean(dtype=np.float64)))
 

@@ -4,8 +4,9 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text
 from vehicle_lightning.runs.diagnosis import Verdict
 from vehicle_lightning.runs.statistics import Measurement
@@ -38,6 +39,38 @@ class Summary:
     parameters: int
     verdict: Verdict
     status: Literal["finished", "interrupted"]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read `summary.json`.
+
+        Raises:
+            RunError: the file is missing or is no summary.
+        """
+        try:
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise RunError(f"Cannot read {path}: {error.strerror}.") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path} is no summary of a run.") from error
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Return the summary that `to_dict` gave."""
+        return cls(**cls._fields(content))
+
+    @classmethod
+    def _fields(cls, content: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "train": _read_measurement(content["train"]),
+            "val": _read_measurement(content["val"]),
+            "best_epoch": content["best_epoch"],
+            "epochs": content["epochs"],
+            "seconds": content["seconds"],
+            "parameters": content["parameters"],
+            "verdict": Verdict.from_dict(content["verdict"]),
+            "status": content["status"],
+        }
 
     @property
     def gap(self) -> float:
@@ -88,6 +121,11 @@ class Summary:
         if self.verdict.flags:
             lines.append(f"try     {', or '.join(self.verdict.flags)}")
         return "\n".join(lines)
+
+
+def _read_measurement(content: dict[str, Any]) -> Measurement:
+    loss = math.nan if content["loss"] is None else content["loss"]
+    return Measurement(content["accuracy"], tuple(content["interval"]), content["n"], loss)
 
 
 def _measurement(measurement: Measurement) -> dict[str, Any]:

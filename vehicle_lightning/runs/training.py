@@ -29,12 +29,22 @@ from vehicle_lightning.runs.summary import Summary
 from vehicle_lightning.runs.tensorboard import RunLogger
 
 
-def train(settings: Settings, resume: RunFolder | None) -> tuple[RunFolder, Summary | None]:
+def train(
+    settings: Settings,
+    resume: RunFolder | None,
+    *,
+    data: VehicleDataModule | None = None,
+    new: RunFolder | None = None,
+    lines: EpochLines | None = None,
+) -> tuple[RunFolder, Summary | None]:
     """Train, measure and report.
 
     Args:
-        settings: all settings.
+        settings: all settings, of a single training.
         resume: a run to continue; None starts a new one.
+        data: the data, where they have been read already.
+        new: where a new run goes; by default the next number under its name in the log dir.
+        lines: what the terminal shows; by default a line an epoch.
 
     Returns:
         The run folder, and the summary unless the run was interrupted in its first epoch.
@@ -43,24 +53,22 @@ def train(settings: Settings, resume: RunFolder | None) -> tuple[RunFolder, Summ
         InputError: something is wrong with the data, the settings, or the run to continue.
         OSError: the disk is full.
     """
-    _silence()
-    is_first_process = _check_devices(settings)
-    data = VehicleDataModule(
-        settings, seed=settings.seed, train_eval_fraction=settings.train_eval_fraction
-    )
-    data.setup()
+    silence()
+    is_first_process = check_devices(settings)
+    lines = lines or EpochLines()
+    data = data or read_data(settings)
     L.seed_everything(settings.seed, verbose=False)
     model = _build_classifier(settings, data)
     finished_epochs = 0 if resume is None else check_continuable(resume, settings, data.fingerprint)
-    run = resume or _new_folder(settings, is_first_process)
+    run = resume or new or _new_folder(settings, is_first_process)
     history = History(run)
     logger = RunLogger(run, settings, finished_epochs if resume else None)
-    trainer = _build_trainer(settings, run, data, history, logger)
+    trainer = _build_trainer(settings, run, data, history, logger, lines)
     if trainer.is_global_zero:
         write_text(run.config, settings.to_yaml())
         write_environment(run.environment, data)
         logger.start()
-        notice(_first_line(run, data, finished_epochs))
+        lines.say(_first_line(run, data, finished_epochs))
 
     interrupted = False
     try:
@@ -76,7 +84,7 @@ def train(settings: Settings, resume: RunFolder | None) -> tuple[RunFolder, Summ
         sys.exit()
     if history.frame.empty:
         return run, None
-    notice("Measuring the best weights on all images.")
+    lines.say("Measuring the best weights on all images.")
     measuring = _build_measuring_trainer(settings, trainer.strategy.root_device)
     try:
         summary = write_report(
@@ -88,7 +96,20 @@ def train(settings: Settings, resume: RunFolder | None) -> tuple[RunFolder, Summ
     return run, summary
 
 
-def _silence() -> None:
+def read_data(settings: Settings) -> VehicleDataModule:
+    """Read and split the data.
+
+    Raises:
+        DataError: something is wrong with the data, or with a folder to write to.
+    """
+    data = VehicleDataModule(
+        settings, seed=settings.seed, train_eval_fraction=settings.train_eval_fraction
+    )
+    data.setup()
+    return data
+
+
+def silence() -> None:
     """Mute what Lightning says of itself; it cannot be acted on here."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
@@ -103,7 +124,7 @@ def _silence() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def _check_devices(settings: Settings) -> bool:
+def check_devices(settings: Settings) -> bool:
     """Refuse what this machine does not have, before anything is read or written.
 
     Returns whether this is the first of all processes that train together.
@@ -149,6 +170,7 @@ def _build_trainer(
     data: VehicleDataModule,
     history: History,
     logger: RunLogger,
+    lines: EpochLines,
 ) -> L.Trainer:
     return L.Trainer(
         **_devices(settings),
@@ -157,7 +179,7 @@ def _build_trainer(
         log_every_n_steps=1,  # nothing is logged by the step, and Lightning warns of more
         callbacks=[
             history,
-            EpochLines(),
+            lines,
             FirstBatch(run, data),
             StopBetweenSteps(),
             *_patience(settings),

@@ -1,0 +1,161 @@
+"""Pooling: what the members of a run over several folds or seeds come to together."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median, stdev
+from typing import Any
+
+import pandas as pd
+
+from vehicle_lightning.runs.diagnosis import Verdict
+from vehicle_lightning.runs.members import Member
+from vehicle_lightning.runs.statistics import Measurement, wilson_interval
+from vehicle_lightning.runs.summary import Summary
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished member: its figures, its curves, and its validation predictions."""
+
+    member: Member
+    summary: Summary
+    history: pd.DataFrame
+    predictions: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class PooledSummary(Summary):
+    """The figures of all members together; `summary.json` has the keys of a single run and more.
+
+    `val` counts every image once: its accuracy is the mean over the members that validated it.
+    `train` is the mean over the members, its interval that of as many images as there are. Best
+    epoch and epochs are medians, seconds the sum, and the verdict the most frequent one.
+
+    Attributes:
+        members: number of trainings asked for.
+        finished: number of those that went to their end.
+        seed_accuracies: seed -> its validation accuracy over all of its folds.
+        fold_accuracies: fold -> its validation accuracy, as the mean over the seeds; empty where
+            the same images validated in all members.
+    """
+
+    members: int
+    finished: int
+    seed_accuracies: dict[int, float]
+    fold_accuracies: dict[int, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return super().to_dict() | {
+            "seconds_per_epoch": self.seconds / (self.finished * self.epochs),
+            "members": self.members,
+            "finished": self.finished,
+            "seed_accuracies": {str(key): value for key, value in self.seed_accuracies.items()},
+            "fold_accuracies": {str(key): value for key, value in self.fold_accuracies.items()},
+        }
+
+    @classmethod
+    def _fields(cls, content: dict[str, Any]) -> dict[str, Any]:
+        return super()._fields(content) | {
+            "members": content["members"],
+            "finished": content["finished"],
+            "seed_accuracies": {int(k): v for k, v in content["seed_accuracies"].items()},
+            "fold_accuracies": {int(k): v for k, v in content["fold_accuracies"].items()},
+        }
+
+    def __str__(self) -> str:
+        lines = [f"pooled  {self.finished} of {self.members} trainings"]
+        if len(self.seed_accuracies) > 1:
+            lines.append(f"seeds   {_spread(self.seed_accuracies)}")
+        if len(self.fold_accuracies) > 1:
+            lines.append(f"folds   {_spread(self.fold_accuracies)}")
+        single = super().__str__().splitlines()
+        speed = next(i for i, line in enumerate(single) if line.startswith("speed"))
+        single[speed] = (
+            f"speed   {self.seconds / 60:.1f} min in all, "
+            f"{self.seconds / (self.finished * self.epochs):.1f} s an epoch, "
+            f"{self.parameters:,} parameters"
+        )
+        return "\n".join([*lines, *single])
+
+
+def pool(results: Sequence[Result], asked: int) -> PooledSummary:
+    """Sum up the finished members.
+
+    Args:
+        results: at least one.
+        asked: number of members that the settings ask for.
+    """
+    summaries = [result.summary for result in results]
+    predictions = pool_predictions(results)
+    right = predictions["label"] == predictions["prediction"]
+    of_image = predictions.assign(right=right).groupby("file", sort=False)[["right", "loss"]].mean()
+    seeds = right.groupby(predictions["seed"]).mean()
+    folds = right.groupby(predictions["fold"]).mean()  # empty where there are none
+    return PooledSummary(
+        train=_mean_of_training(summaries),
+        val=Measurement.from_predictions(
+            of_image["right"].to_numpy(dtype=float), of_image["loss"].to_numpy(dtype=float)
+        ),
+        best_epoch=round(median(summary.best_epoch for summary in summaries)),
+        epochs=round(median(summary.epochs for summary in summaries)),
+        seconds=sum(summary.seconds for summary in summaries),
+        parameters=summaries[0].parameters,
+        verdict=_most_frequent([summary.verdict for summary in summaries]),
+        status="finished" if len(results) == asked else "interrupted",
+        members=asked,
+        finished=len(results),
+        seed_accuracies={int(str(seed)): float(share) for seed, share in seeds.items()},
+        fold_accuracies={int(str(fold)): float(share) for fold, share in folds.items()},
+    )
+
+
+def pool_predictions(results: Sequence[Result]) -> pd.DataFrame:
+    """Return the validation predictions of all members, worst first, with `seed` and `fold`.
+
+    Over all folds of a seed every image of the data set stands there once, predicted by a network
+    that was not trained on it.
+    """
+    frames = [
+        result.predictions.assign(
+            seed=result.member.seed,
+            fold=pd.array([result.member.fold] * len(result.predictions), dtype="Int64"),
+        )
+        for result in results
+    ]
+    pooled = pd.concat(frames, ignore_index=True)
+    first = ["seed", "fold"]
+    pooled = pooled[first + [column for column in pooled.columns if column not in first]]
+    return pooled.sort_values("loss", ascending=False, kind="stable", ignore_index=True)
+
+
+def pool_histories(results: Sequence[Result]) -> pd.DataFrame:
+    """Return the mean curve: one row an epoch, over the members that trained so far."""
+    pooled = pd.concat([result.history for result in results])
+    return pooled.groupby("epoch", as_index=False).mean()[list(results[0].history.columns)]
+
+
+def _mean_of_training(summaries: Sequence[Summary]) -> Measurement:
+    # The members of one seed train on overlapping images: as many as there are, and no more.
+    n = max(summary.train.n for summary in summaries)
+    accuracy = fmean(summary.train.accuracy for summary in summaries)
+    loss = fmean(summary.train.loss for summary in summaries)
+    return Measurement(accuracy, wilson_interval(accuracy * n, n), n, loss)
+
+
+def _most_frequent(verdicts: Sequence[Verdict]) -> Verdict:
+    kind, count = Counter(verdict.kind for verdict in verdicts).most_common(1)[0]
+    example = next(verdict for verdict in verdicts if verdict.kind == kind)
+    if len(verdicts) == 1:
+        return example
+    because = f"so in {count} of {len(verdicts)} trainings. The first of them: {example.because}"
+    return Verdict(kind, because, example.flags)
+
+
+def _spread(accuracies: dict[int, float]) -> str:
+    shares = [100 * share for share in accuracies.values()]
+    return (
+        f"{min(shares):.1f} to {max(shares):.1f} %, mean {fmean(shares):.1f}, "
+        f"standard deviation {stdev(shares):.1f} (n={len(shares)})"
+    )

@@ -1,0 +1,194 @@
+"""A run over several folds or seeds: its members trained one after the other, then pooled."""
+
+import re
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+from sklearn.metrics import confusion_matrix
+
+from vehicle_lightning.config import Settings
+from vehicle_lightning.console import notice
+from vehicle_lightning.data.datamodule import VehicleDataModule
+from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.files import write_text, written_whole
+from vehicle_lightning.runs.environment import read_data_facts, write_environment
+from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.members import Member, members
+from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, save
+from vehicle_lightning.runs.pooling import (
+    PooledSummary,
+    Result,
+    pool,
+    pool_histories,
+    pool_predictions,
+)
+from vehicle_lightning.runs.progress import EpochLines
+from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.runs.tensorboard import RunLogger
+from vehicle_lightning.runs.training import check_devices, read_data, silence, train
+
+
+def train_repeatedly(
+    settings: Settings, resume: RunFolder | None
+) -> tuple[RunFolder, PooledSummary | None]:
+    """Train every member, each in a run folder inside that of the run, and pool what they say.
+
+    A member that is finished is not trained again, so that an interrupted run goes on where it
+    stopped, and a finished one can be given more seeds.
+
+    Args:
+        settings: all settings, with `folds`, `seeds` or both.
+        resume: a run to continue; None starts a new one.
+
+    Returns:
+        The run folder, and the pooled summary unless no member was finished.
+
+    Raises:
+        InputError: something is wrong with the data, the settings, or the run to continue.
+        OSError: the disk is full.
+    """
+    silence()
+    settings = _on_one_device(settings)
+    check_devices(settings)
+    all_members = members(settings)
+    data = read_data(all_members[0].settings)
+    run = resume or RunFolder.create(settings.log_dir, settings.run_name)
+    if resume:
+        _check_same_data(run, data.fingerprint)
+    write_text(run.config, settings.to_yaml())
+    write_environment(run.environment, data)
+    notice(_first_line(run, data, all_members))
+
+    results = _train_all(run, all_members, data)
+    if not results:
+        return run, None
+    return run, _write_report(run, settings, results, len(all_members))
+
+
+def _on_one_device(settings: Settings) -> Settings:
+    if settings.devices == "auto" and settings.num_nodes == 1:
+        return settings.model_copy(update={"devices": "1"})
+    if settings.num_nodes == 1 and re.fullmatch(r"1|\d+,", settings.devices):
+        return settings
+    raise SettingsError(
+        "The trainings of --folds or --seeds follow one another on one device; leave out --devices "
+        "and --num-nodes, or train each fold on its own by --fold."
+    )
+
+
+def _check_same_data(run: RunFolder, fingerprint: str) -> None:
+    if read_data_facts(run.environment)["fingerprint"] != fingerprint:
+        raise RunError(
+            f"The names, labels or images of the data have changed since {run.path} was started, "
+            f"so its folds would not be the same; start a new run instead."
+        )
+
+
+def _train_all(
+    run: RunFolder, all_members: Sequence[Member], data: VehicleDataModule
+) -> list[Result]:
+    """Train the members that are not finished; fewer come back where the training is stopped."""
+    results: list[Result] = []
+    started, trained = time.monotonic(), 0
+    for number, member in enumerate(all_members, start=1):
+        folder = run.part(member.name)
+        summary = _finished(folder)
+        if summary is None:
+            lines = EpochLines(f"Training {number} of {len(all_members)}, {member.title}")
+            summary = _train_member(folder, member, data, lines)
+            trained += 1
+        if summary is None or summary.status != "finished":
+            break
+        results.append(_result(folder, member, summary))
+        left = (len(all_members) - number) * (time.monotonic() - started) / max(trained, 1)
+        notice(
+            f"[{number}/{len(all_members)}] {member.title}: train {summary.train.accuracy:.1%}, "
+            f"val {summary.val.accuracy:.1%}, {summary.verdict.kind}"
+            + (f"; about {_in_words(left)} left" if trained and number < len(all_members) else "")
+        )
+    return results
+
+
+def _finished(folder: RunFolder) -> Summary | None:
+    if not folder.summary.is_file():
+        return None
+    summary = Summary.read(folder.summary)
+    return summary if summary.status == "finished" else None
+
+
+def _train_member(
+    folder: RunFolder, member: Member, data: VehicleDataModule, lines: EpochLines
+) -> Summary | None:
+    own_data = data.split_anew(member.settings, seed=member.seed)
+    if folder.config.is_file():
+        return train(member.settings, folder, data=own_data, lines=lines)[1]
+    folder.path.mkdir(exist_ok=True)
+    return train(member.settings, None, data=own_data, new=folder, lines=lines)[1]
+
+
+def _result(folder: RunFolder, member: Member, summary: Summary) -> Result:
+    # As text: a class may be called 01 or None.
+    predictions = pd.read_csv(
+        folder.predictions,
+        dtype={"file": str, "label": str, "prediction": str},
+        keep_default_na=False,
+    )
+    return Result(member, summary, pd.read_csv(folder.metrics), predictions)
+
+
+def _write_report(
+    run: RunFolder, settings: Settings, results: Sequence[Result], asked: int
+) -> PooledSummary:
+    """Write the pooled predictions, curves, figures and pictures, also into TensorBoard."""
+    summary = pool(results, asked)
+    predictions, history = pool_predictions(results), pool_histories(results)
+    with written_whole(run.predictions) as temporary:
+        predictions.to_csv(temporary, index=False)
+    with written_whole(run.metrics) as temporary:
+        history.to_csv(temporary, index=False, float_format="%.7g")
+    names = read_data_facts(run.environment)["class_names"]
+    matrix = confusion_matrix(predictions["label"], predictions["prediction"], labels=names)
+    save(
+        plot_curves(
+            history,
+            best_epoch=summary.best_epoch,
+            title=f"{run.label}: mean of {len(results)} trainings",
+        ),
+        run.picture("curves"),
+    )
+    save(
+        plot_confusion_matrix(matrix, names, title=f"{run.label}: validation images"),
+        run.picture("confusion_matrix"),
+    )
+    _write_events(run, settings, history, summary)
+    summary.write(run.summary)
+    return summary
+
+
+def _write_events(
+    run: RunFolder, settings: Settings, history: pd.DataFrame, summary: PooledSummary
+) -> None:
+    for old in run.path.glob("events.out.tfevents.*"):
+        old.unlink()  # of an earlier, interrupted start; the mean curves are written anew
+    logger = RunLogger(run, settings)
+    logger.start()
+    for row in history.to_dict("records"):
+        epoch = int(row.pop("epoch"))
+        logger.log_metrics({str(name): value for name, value in row.items()}, epoch)
+    pictures = {name: run.picture(name) for name in ("curves", "confusion_matrix")}
+    logger.finish(summary.figures(), str(summary), pictures)
+
+
+def _first_line(run: RunFolder, data: VehicleDataModule, all_members: Sequence[Member]) -> str:
+    seeds = len({member.seed for member in all_members})
+    folds = len({member.fold for member in all_members})
+    return (
+        f"Run {run.path}: {len(all_members)} trainings over {folds} fold{'s' * (folds > 1)} and "
+        f"{seeds} seed{'s' * (seeds > 1)} of {len(data.table)} images, classes "
+        f"{', '.join(data.table.class_names)}."
+    )
+
+
+def _in_words(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
