@@ -37,9 +37,11 @@ OTHER_VALUES: dict[str, Any] = {
     "contrast": 0.5,
     "saturation": 0.6,
     "erasing": 0.75,
+    "flip_averaging": True,
     "channels": (8, 16, 32),
     "dropout": 0.5,
     "batchnorm": True,
+    "residual": True,
     "pooling": "average",
     "hidden": (64, 32),
     "epochs": 3,
@@ -48,9 +50,13 @@ OTHER_VALUES: dict[str, Any] = {
     "weight_decay": 0.1,
     "schedule": "onecycle",
     "patience": 4,
+    "initial_size": 32,
+    "label_smoothing": 0.1,
+    "mixup": 0.2,
     "class_weights": True,
     "train_eval_fraction": 0.5,
     "seed": 7,
+    "seeds": 3,
     "accelerator": "cpu",
     "devices": "2",
     "strategy": "ddp",
@@ -59,7 +65,10 @@ OTHER_VALUES: dict[str, Any] = {
     "name": "trial",
     "log_dir": Path("runs"),
 }
-NEEDS = {"folds": {"fold": 2}, "fold": {"folds": 5}}
+NEEDS: dict[str, dict[str, Any]] = {
+    "fold": {"folds": 5},
+    "initial_size": {"pooling": "average"},
+}
 
 
 def as_flags(values: dict[str, Any]) -> list[str]:
@@ -163,8 +172,9 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
         ({"dropout": -0.1}, "dropout"),
         ({"learning_rate": float("nan")}, "learning_rate.*finite"),
         ({"val_fraction": 1.0}, "val_fraction"),
-        ({"folds": 5, "fold": 5}, "one of 0 to 4"),
-        ({"folds": 5}, "one of 0 to 4"),
+        ({"folds": 5, "fold": 5}, "none of the folds 0 to 4"),
+        ({"initial_size": 64}, "needs --pooling"),
+        ({"initial_size": 256, "pooling": "max"}, "at most --image-size 224"),
         ({"batchnorm": True, "batch_size": 1}, "--batch-size"),
         ({"image_size": 8, "channels": (4, 4, 4, 4)}, "too small for 4 blocks"),
         ({"channels": ()}, "channels"),

@@ -97,6 +97,9 @@ class AugmentSettings(SettingsGroup):
     contrast: Fraction = Field(0.2, description="Largest relative change of contrast.")
     saturation: Fraction = Field(0.2, description="Largest relative change of colour saturation.")
     erasing: Fraction = Field(0.25, description="Probability of erasing a random rectangle.")
+    flip_averaging: bool = Field(
+        False, description="Measure on the mean of the logits of an image and its mirror image."
+    )
 
 
 class NetworkSettings(SettingsGroup):
@@ -111,6 +114,9 @@ class NetworkSettings(SettingsGroup):
         0.0, ge=0, lt=1, description="Dropout probability after each pooling and dense layer."
     )
     batchnorm: bool = Field(False, description="Batch normalisation after each hidden ReLU.")
+    residual: bool = Field(
+        False, description="Two more convolutions after each block, bridged by a skip connection."
+    )
     pooling: Literal["none", "average", "max"] = Field(
         "none", description="Global pooling before the dense layers; none flattens."
     )
@@ -135,6 +141,19 @@ class OptimizerSettings(SettingsGroup):
     )
     patience: int | None = Field(
         None, ge=1, description="Stop after this many epochs without a lower validation loss."
+    )
+    initial_size: int | None = Field(
+        None,
+        ge=8,
+        le=2048,
+        description="Image size of the first epoch; it grows to --image-size in three quarters of "
+        "the epochs. Needs a --pooling.",
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of the label that is spread over all classes."
+    )
+    mixup: float = Field(
+        0.0, ge=0, le=10, description="Alpha of mixup, which blends pairs of images; 0 is off."
     )
     class_weights: bool = Field(
         False, description="Weight the loss by inverse class frequency in the training images."
@@ -216,6 +235,19 @@ class Settings(
             raise ValueError(
                 f"--image-size {self.image_size} is too small for {len(self.channels)} blocks of "
                 f"--channels, each of which halves it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _network_takes_any_size(self) -> Self:
+        if self.initial_size is None:
+            return self
+        if self.pooling == "none":
+            raise ValueError("--initial-size needs --pooling average or max, which take any size")
+        if not 2 ** len(self.channels) <= self.initial_size <= self.image_size:
+            raise ValueError(
+                f"--initial-size {self.initial_size} must be at least {2 ** len(self.channels)}, "
+                f"which --channels halve to one pixel, and at most --image-size {self.image_size}"
             )
         return self
 

@@ -17,12 +17,15 @@ from torchmetrics.classification import (
     MulticlassPrecision,
     MulticlassRecall,
 )
+from torchvision.transforms import v2
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.data.batches import Batch
 from vehicle_lightning.model.augment import Augment
 from vehicle_lightning.model.network import build_network
 
+GROWING_PART = 0.75  # of the epochs
+SIZE_STEP = 16  # pixels
 VAL_LOADER = 0  # the data module's other evaluation loader gives training images
 
 
@@ -78,7 +81,12 @@ class VehicleClassifier(L.LightningModule):
         ).to(memory_format=torch.channels_last)
         self.augment = Augment(settings) if settings.augment else nn.Identity()
         weights = None if class_weights is None else torch.tensor(class_weights)
-        self.training_loss = nn.CrossEntropyLoss(weight=weights)
+        self.training_loss = nn.CrossEntropyLoss(
+            weight=weights, label_smoothing=settings.label_smoothing
+        )
+        self.mixup = (
+            v2.MixUp(alpha=settings.mixup, num_classes=len(class_names)) if settings.mixup else None
+        )
         # A loss that is not a number must show, not be left out.
         self._val_loss = MeanMetric(nan_strategy="disable")
         self._train_loss = MeanMetric(nan_strategy="disable")
@@ -99,9 +107,10 @@ class VehicleClassifier(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one augmented batch."""
         with torch.autocast(self.device.type, enabled=False):  # bf16 would blur the geometry
-            images = self.augment(batch.images.float())
-        logits = self(images)
-        loss: Tensor = self.training_loss(logits, batch.labels)
+            images, labels = self.augment(self._resized(batch.images.float())), batch.labels
+            if self.mixup is not None:
+                images, labels = self.mixup(images, labels)
+        loss: Tensor = self.training_loss(self(images), labels)
         self.log(
             "train/running_loss",
             loss.detach(),
@@ -112,9 +121,19 @@ class VehicleClassifier(L.LightningModule):
         )
         return loss
 
+    def _resized(self, images: Tensor) -> Tensor:
+        """Shrink images to the size of the epoch; small ones teach the first epochs in less time.
+
+        Progressive resizing, as in Howard's entry to DAWNBench (2018).
+        """
+        size = size_in_epoch(self.current_epoch, self.settings)
+        if size == images.shape[2]:
+            return images
+        return F.interpolate(images, size=(size, size), mode="area")
+
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Measure one batch of a side; Lightning has put the network in eval mode."""
-        logits = self(batch.images)
+        logits = self.measured_logits(batch.images)
         is_val = dataloader_idx == VAL_LOADER
         loss = self._val_loss if is_val else self._train_loss
         metrics = self._val_metrics if is_val else self._train_metrics
@@ -140,7 +159,13 @@ class VehicleClassifier(L.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the logits (B, C) of one batch."""
-        logits: Tensor = self(batch.images)
+        return self.measured_logits(batch.images)
+
+    def measured_logits(self, images: Tensor) -> Tensor:
+        """Return logits (B, C), with `flip_averaging` the mean over each image and its mirror."""
+        logits: Tensor = self(images)
+        if self.settings.flip_averaging:
+            logits = (logits + self(images.flip(3))) / 2
         return logits
 
     def configure_optimizers(self) -> Any:
@@ -158,6 +183,15 @@ class VehicleClassifier(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def size_in_epoch(epoch: int, settings: Settings) -> int:
+    """Return the image size, in pixels, that an epoch, counted from 0, trains on."""
+    first, last = settings.initial_size, settings.image_size
+    if first is None:
+        return last
+    part = min(epoch / max(GROWING_PART * (settings.epochs - 1), 1), 1.0)
+    return min(first + round(part * (last - first) / SIZE_STEP) * SIZE_STEP, last)
 
 
 def _build_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:

@@ -49,6 +49,27 @@ class ConvBlock(nn.Sequential):
         )
 
 
+class ResidualBlock(nn.Module):
+    """Adds Conv 3x3 [- BatchNorm] - ReLU - Conv 3x3 [- BatchNorm] to its input, then ReLU.
+
+    He et al. 2016, Deep residual learning for image recognition, figure 2 left.
+    """
+
+    def __init__(self, channels: int, *, batchnorm: bool) -> None:
+        super().__init__()
+        self.change = nn.Sequential(
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1),
+            *_optional(nn.BatchNorm2d(channels), batchnorm),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1),
+            *_optional(nn.BatchNorm2d(channels), batchnorm),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return float (B, channels, H, W) for features of the same shape."""
+        return torch.relu(features + self.change(features))
+
+
 class DenseBlock(nn.Sequential):
     """Linear - ReLU [- BatchNorm] [- Dropout]."""
 
@@ -84,8 +105,12 @@ def build_network(
     batchnorm, dropout = settings.batchnorm, settings.dropout
     convolutions = nn.Sequential(
         *(
-            ConvBlock(i, o, batchnorm=batchnorm, dropout=dropout)
+            layer
             for i, o in _pairs((3, *settings.channels))
+            for layer in (
+                ConvBlock(i, o, batchnorm=batchnorm, dropout=dropout),
+                *_optional(ResidualBlock(o, batchnorm=batchnorm), settings.residual),
+            )
         )
     )
     side = image_size // 2 ** len(settings.channels)

@@ -58,11 +58,12 @@ def plot_curves(history: pd.DataFrame, *, best_epoch: int, title: str) -> Figure
         best_epoch: the epoch whose weights were kept.
         title: stands above both panels.
     """
-    figure = _figure(10, 4.6, title)
-    _lay_out(figure)
+    figure = begin_figure(10, 4.6, title)
+    lay_out(figure)
     loss, accuracy = figure.subplots(1, 2)
 
-    _prepare_panel(loss, "Loss in nats", history)
+    first, last = int(history["epoch"].min()), int(history["epoch"].max())
+    prepare_panel(loss, "Loss in nats", first, last)
     _draw_curve(loss, history, "train/loss", TRAIN, "training images")
     _draw_curve(loss, history, "val/loss", VAL, "validation images")
     loss.plot(
@@ -81,7 +82,7 @@ def plot_curves(history: pd.DataFrame, *, best_epoch: int, title: str) -> Figure
     if loss.get_ylim()[1] > 3 * highest > 0:
         loss.set_ylim(0, 3 * highest)
 
-    _prepare_panel(accuracy, "Accuracy", history)
+    prepare_panel(accuracy, "Accuracy", first, last)
     _draw_curve(accuracy, history, "train/accuracy", TRAIN)
     _draw_curve(accuracy, history, "val/accuracy", VAL)
     _mark_best(accuracy, history, "val/accuracy", best_epoch, "{:.1%}")
@@ -116,13 +117,13 @@ def plot_confusion_matrix(
         raise ValueError(f"{classes} classes need a matrix of that size, got {matrix.shape}")
     totals = matrix.sum(axis=1)
     shares = matrix / np.maximum(totals, 1)[:, np.newaxis]
-    names = [_shortened(_plain(name), LONGEST_CLASS_NAME) for name in class_names]
+    names = [shortened(_plain(name), LONGEST_CLASS_NAME) for name in class_names]
 
     cell = float(np.clip(10 / classes, 0.24, 1))  # inches
     font_size = 16 * cell
     name_size = float(np.clip(font_size, 5.5, 9))
-    figure = _figure(classes * cell + 2.6, classes * cell + 2, title)
-    _lay_out(figure, compress=True)
+    figure = begin_figure(classes * cell + 2.6, classes * cell + 2, title)
+    lay_out(figure, compress=True)
     axes = figure.add_subplot()
     picture = axes.pcolormesh(
         shares, cmap=SHARES, vmin=0, vmax=1, edgecolors="white", linewidth=2 * cell
@@ -177,7 +178,7 @@ def plot_images(
             f"do not go together"
         )
     if len(images) == 0:
-        figure = _figure(4, 1.5, title)
+        figure = begin_figure(4, 1.5, title)
         figure.text(0.5, 0.4, "none", ha="center", va="center", fontsize=11, color=FAINT)
         return figure
 
@@ -190,7 +191,7 @@ def plot_images(
     row_height = height + caption_line * max(text.count("\n") + 1 for text in texts) + 2 * gap
     figure_width = max(2 * MARGIN + columns * (width + gap) - gap, 4)
     figure_height = HEADING + rows * row_height
-    figure = _figure(figure_width, figure_height, title)
+    figure = begin_figure(figure_width, figure_height, title)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
 
@@ -224,10 +225,11 @@ def plot_images(
     return figure
 
 
-def _figure(width: float, height: float, title: str) -> Figure:
+def begin_figure(width: float, height: float, title: str) -> Figure:
+    """Return an empty figure of this size in inches under a title."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     figure.suptitle(
-        _shortened(_plain(title), int(9 * width)),
+        shortened(_plain(title), int(9 * width)),
         x=MARGIN / width,
         y=1 - MARGIN / height,
         ha="left",
@@ -241,7 +243,7 @@ def _figure(width: float, height: float, title: str) -> Figure:
     return figure
 
 
-def _lay_out(figure: Figure, *, compress: bool = False) -> None:
+def lay_out(figure: Figure, *, compress: bool = False) -> None:
     """Fit the panels, with their labels, into the figure below its heading."""
     below_heading = (0, 0, 1, 1 - HEADING / figure.get_figheight())
     figure.set_layout_engine(
@@ -249,10 +251,11 @@ def _lay_out(figure: Figure, *, compress: bool = False) -> None:
     )
 
 
-def _prepare_panel(axes: Axes, name: str, history: pd.DataFrame) -> None:
+def prepare_panel(axes: Axes, name: str, first_epoch: int, last_epoch: int) -> None:
+    """Give an empty panel its title, an x-axis of epochs, and quiet lines."""
     axes.set_title(name, loc="left", fontsize=10, color=INK)
     axes.set_xlabel("Epoch", fontsize=9, color=FAINT)
-    axes.set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
+    axes.set_xlim(first_epoch - 0.5, last_epoch + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.tick_params(length=0, labelsize=8.5, labelcolor=INK)
     axes.grid(color=GRID, linewidth=0.8)
@@ -315,7 +318,7 @@ def _percent(fraction: float, _position: int) -> str:
 
 def _caption(text: str) -> str:
     lines = _plain(text).split("\n")[:3]
-    return "\n".join(_shortened(line, LONGEST_CAPTION_LINE) for line in lines)
+    return "\n".join(shortened(line, LONGEST_CAPTION_LINE) for line in lines)
 
 
 def _plain(text: str) -> str:
@@ -324,8 +327,8 @@ def _plain(text: str) -> str:
     return "".join(c if c == "\n" or font.get_char_index(ord(c)) else "?" for c in text)
 
 
-def _shortened(text: str, length: int) -> str:
-    """Cut out the middle: of a file name both ends tell more."""
+def shortened(text: str, length: int) -> str:
+    """Cut out the middle of a text of more characters: of a name both ends tell more."""
     if len(text) <= length:
         return text
     head = length // 2

@@ -1,0 +1,89 @@
+"""The comparison through its command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.comparison.made_runs import make_run
+from tests.conftest import Fit
+from vehicle_lightning.compare import compare, main
+from vehicle_lightning.errors import RunError
+
+HALF = np.arange(200) < 100
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    make_run(tmp_path / "logs", "baseline", HALF)
+    make_run(tmp_path / "logs", "combined", np.arange(200) < 130, dropout=0.5, batchnorm=True)
+    make_run(tmp_path / "logs", "photos", HALF, fingerprint="photos")
+    return tmp_path / "logs"
+
+
+def test_the_table_and_its_files(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = logs / "comparison"
+    assert main([str(logs), "--output", str(output)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("run")
+    assert printed[1].startswith("combined/0")
+    assert printed[1].rstrip().endswith("better")
+    assert "Left out: photos/0: it has other images or labels than baseline/0." in printed
+    frame = pd.read_csv(output / "comparison.csv")
+    assert list(frame["run"]) == ["combined/0", "baseline/0"]
+    assert "| combined/0 |" in (output / "comparison.md").read_text()
+    with Image.open(output / "comparison.png") as picture:
+        assert picture.width > 1000
+    assert not list(output.glob(".*"))
+
+
+def test_real_runs_are_compared(fit_quickly: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [fit_quickly("--name", "baseline"), fit_quickly("--name", "wide", "--channels", "32")]
+    capsys.readouterr()
+    assert main([*(str(run.path) for run in runs), "--metric", "val/auroc"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "val/auroc" in lines[0]
+    table = "\n".join(lines[1:3])
+    assert "baseline/0" in table
+    assert "channels 32" in table
+
+
+def test_the_first_path_is_the_baseline(logs: Path) -> None:
+    ranking = compare([logs / "combined", logs / "baseline"]).ranking
+    assert ranking.baseline.name == "combined/0"
+    assert {row.conclusion for row in ranking.rows} == {"baseline", "worse"}
+
+
+def test_a_chosen_baseline(logs: Path) -> None:
+    ranking = compare([logs], baseline=logs / "combined").ranking
+    assert ranking.baseline.name == "combined/0"
+    assert len(ranking.rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("{logs}/nowhere", "There is no folder"),
+        ("{logs}/empty", "There is no run folder in"),
+        ("{logs}/baseline --baseline {logs}/empty", "has not been measured"),
+        ("{logs}/baseline --baseline {logs}", "holds 3 runs"),
+        ("{logs}/baseline {logs}/photos", "Nothing can be compared with baseline/0: photos/0"),
+        ("{logs} --metric val/beauty", "no figure val/beauty"),
+        ("{logs}/unmeasured", "None of the runs can be compared: unmeasured/0"),
+    ],
+)
+def test_mistakes_are_one_sentence(logs: Path, arguments: str, message: str) -> None:
+    (logs / "empty").mkdir()
+    make_run(logs / "unmeasured", "unmeasured", HALF).summary.unlink()
+    with pytest.raises(RunError, match=message):
+        main(arguments.format(logs=logs).split())
+
+
+def test_a_failed_output_leaves_nothing_half_written(logs: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(OSError, match="file"):
+        compare([logs], output=blocked)
+    assert blocked.read_text() == ""

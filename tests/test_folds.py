@@ -1,0 +1,192 @@
+"""Runs over folds and seeds, end to end through the command line."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.conftest import QUICK, DataFolder, Fit, quick_fit
+from tests.test_resume import assert_equal_runs, interrupt_in_epoch, quick
+from vehicle_lightning.compare import compare
+from vehicle_lightning.entry import INTERRUPTED
+from vehicle_lightning.errors import DataError, RunError, SettingsError
+from vehicle_lightning.fit import main
+from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.statistics import wilson_interval
+
+MEMBERS = ["seed0-fold0", "seed0-fold1", "seed0-fold2", "seed1-fold0", "seed1-fold1", "seed1-fold2"]
+FOLDS = ("--folds", "3", "--seeds", "2")
+
+
+@pytest.fixture(scope="module")
+def run(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """One run over three folds and two seeds, for the tests that only read."""
+    return quick_fit(drawn, tmp_path_factory.mktemp("logs"))(*FOLDS, "--name", "folds")
+
+
+def predictions(run: RunFolder) -> pd.DataFrame:
+    return pd.read_csv(run.predictions, dtype={"label": str, "prediction": str})
+
+
+def test_one_folder_with_one_for_each_training(run: RunFolder) -> None:
+    assert sorted(path.name for path in run.path.iterdir() if path.is_dir()) == MEMBERS
+    for name in MEMBERS:
+        member = RunFolder.open(run.part(name).path)
+        assert member.label == f"folds/0/{name}"
+        assert member.best_checkpoint.is_file()
+        assert json.loads(member.summary.read_text())["status"] == "finished"
+
+
+def test_every_image_is_validated_once_a_seed(run: RunFolder) -> None:
+    pooled = predictions(run)
+    assert len(pooled) == 2 * 80
+    for _, of_seed in pooled.groupby("seed"):
+        assert of_seed["file"].nunique() == len(of_seed) == 80
+    folds = pooled.groupby("file")["fold"].nunique()
+    assert (folds == 1).all()  # both seeds share one partition
+    assert pooled["loss"].is_monotonic_decreasing
+
+
+def test_the_pooled_predictions_are_those_of_the_trainings(run: RunFolder) -> None:
+    pooled = predictions(run)
+    for name in MEMBERS:
+        seed, fold = map(int, re.findall(r"\d+", name))
+        of_member = pooled[(pooled["seed"] == seed) & (pooled["fold"] == fold)]
+        own = predictions(run.part(name))
+        pd.testing.assert_frame_equal(
+            of_member[own.columns].sort_values("file", ignore_index=True),
+            own.sort_values("file", ignore_index=True),
+        )
+
+
+def test_the_pooled_summary(run: RunFolder) -> None:
+    summary = json.loads(run.summary.read_text())
+    pooled = predictions(run)
+    right = pooled["label"] == pooled["prediction"]
+    assert summary["val"]["accuracy"] == pytest.approx(right.mean())
+    assert summary["val"]["n"] == 80
+    assert summary["val"]["interval"] == pytest.approx(
+        wilson_interval(80 * summary["val"]["accuracy"], 80)
+    )
+    assert summary["val"]["loss"] == pytest.approx(pooled["loss"].mean())
+    assert (summary["members"], summary["finished"], summary["status"]) == (6, 6, "finished")
+    by_seed = right.groupby(pooled["seed"]).mean()
+    assert summary["seed_accuracies"] == pytest.approx({str(s): v for s, v in by_seed.items()})
+    by_fold = right.groupby(pooled["fold"]).mean()
+    assert summary["fold_accuracies"] == pytest.approx({str(f): v for f, v in by_fold.items()})
+    single = json.loads(run.part(MEMBERS[0]).summary.read_text())
+    assert set(single) < set(summary)
+    seconds = [json.loads(run.part(m).summary.read_text())["seconds"] for m in MEMBERS]
+    assert summary["seconds"] == pytest.approx(sum(seconds))
+
+
+def test_the_mean_curve_stands_in_metrics_and_events(run: RunFolder) -> None:
+    curves = pd.read_csv(run.metrics)
+    parts = [pd.read_csv(run.part(name).metrics) for name in MEMBERS]
+    assert list(curves["epoch"]) == [1, 2]
+    assert list(curves.columns) == list(parts[0].columns)
+    mean = sum(part["val/loss"] for part in parts) / len(parts)
+    assert curves["val/loss"].to_numpy() == pytest.approx(mean.to_numpy(), rel=1e-5)
+    events = EventAccumulator(str(run.path))
+    events.Reload()
+    assert [s.step for s in events.Scalars("val/loss")] == [1, 2]
+    accuracy = json.loads(run.summary.read_text())["val"]["accuracy"]
+    assert events.Scalars("hp/val_accuracy")[-1].value == pytest.approx(accuracy)
+
+
+def test_a_single_fold_is_the_same_training(run: RunFolder, drawn: Path, tmp_path: Path) -> None:
+    alone = quick_fit(drawn, tmp_path)("--folds", "3", "--fold", "1", "--seed", "1")
+    assert_equal_runs(alone, run.part("seed1-fold1"))
+
+
+def test_seeds_alone_validate_the_same_images(fit_quickly: Fit) -> None:
+    run = fit_quickly("--seeds", "2", "--epochs", "1")
+    pooled = predictions(run)
+    assert set(pooled["seed"]) == {0, 1}
+    assert pooled["fold"].isna().all()
+    assert (pooled.groupby("file")["seed"].nunique() == 2).all()
+    assert json.loads(run.summary.read_text())["fold_accuracies"] == {}
+
+
+def test_a_finished_run_is_not_trained_again(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in run.path.glob("seed*/**/*") if p.is_file()}
+    assert main(["--resume", str(run.path)]) == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert "pooled  6 of 6 trainings" in capsys.readouterr().out
+    assert len(list(run.path.glob("events*"))) == 1
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    run: RunFolder,
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = quick(drawn, tmp_path, *FOLDS)
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(2, patch)
+        assert main(flags) == INTERRUPTED
+    stopped = RunFolder(tmp_path / "run" / "0")
+    printed = capsys.readouterr().out
+    assert f"python -m vehicle_lightning.fit --resume {stopped.path}" in printed
+    assert not stopped.part("seed0-fold1").path.exists()
+
+    assert main(["--resume", str(stopped.path)]) == 0
+    for name in MEMBERS:
+        assert_equal_runs(stopped.part(name), run.part(name))
+    assert stopped.predictions.read_text() == run.predictions.read_text()
+
+
+def test_more_seeds_can_be_added(run: RunFolder, drawn: Path, tmp_path: Path) -> None:
+    assert main([*quick(drawn, tmp_path), "--folds", "3"]) == 0
+    grown = RunFolder(tmp_path / "run" / "0")
+    assert main(["--resume", str(grown.path), "--seeds", "2"]) == 0
+    assert grown.predictions.read_text() == run.predictions.read_text()
+
+
+def test_a_single_run_stays_one(dropout_run: RunFolder) -> None:
+    with pytest.raises(SettingsError, match="is a single run"):
+        main(["--resume", str(dropout_run.path), "--seeds", "2"])
+
+
+def test_folds_are_not_changed_by_resuming(run: RunFolder) -> None:
+    with pytest.raises(SettingsError, match="--folds cannot change"):
+        main(["--resume", str(run.path), "--folds", "4"])
+
+
+def test_other_data_are_refused(drawn: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(drawn, data)
+    assert main([*quick(data, tmp_path / "logs"), "--folds", "2", "--epochs", "1"]) == 0
+    lines = (data / "train.csv").read_text().splitlines()
+    (data / "train.csv").write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(RunError, match="have changed since"):
+        main(["--resume", str(tmp_path / "logs" / "run" / "0"), "--seeds", "2"])
+
+
+def test_bad_data_leave_no_run_folder(colours: DataFolder, tmp_path: Path) -> None:
+    flags = ("--data-dir", str(colours.path), "--log-dir", str(tmp_path / "logs"))
+    with pytest.raises(DataError, match="--folds 30"):
+        main([*QUICK, *flags, "--folds", "30"])
+    assert not (tmp_path / "logs").exists()
+
+
+def test_several_devices_are_refused(drawn: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="one device"):
+        main(quick(drawn, tmp_path, "--folds", "2", "--devices", "2"))
+
+
+def test_compare_takes_the_run_as_one(run: RunFolder, drawn: Path) -> None:
+    log_dir = run.path.parent.parent
+    other = quick_fit(drawn, log_dir)(*FOLDS, "--name", "wide", "--channels", "8", "8")
+    rows = compare([run.path, other.path]).ranking.rows
+    assert {row.record.name for row in rows} == {"folds/0", "wide/0"}
+    (difference,) = [row.difference for row in rows if row.difference is not None]
+    assert difference.n == 80

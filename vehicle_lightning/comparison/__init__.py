@@ -1,0 +1,1 @@
+"""Comparison: finished runs side by side, and which differences are more than noise."""
