@@ -43,6 +43,7 @@ OTHER_VALUES: dict[str, Any] = {
     "batchnorm": True,
     "residual": True,
     "pooling": "average",
+    "pretrained": Path("logs/drawn/0"),
     "hidden": (64, 32),
     "epochs": 3,
     "optimizer": "sgd",

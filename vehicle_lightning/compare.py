@@ -12,7 +12,7 @@ from rich.console import Console
 
 from vehicle_lightning.comparison.ranking import Ranking, choose_baseline, rank
 from vehicle_lightning.comparison.records import Record, read_records
-from vehicle_lightning.comparison.tables import notes, to_frame, to_markdown, to_table
+from vehicle_lightning.comparison.tables import notes, to_frame, to_markdown, to_table, to_text
 from vehicle_lightning.entry import run_command
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text, written_whole
@@ -137,12 +137,10 @@ def _write(ranking: Ranking, folder: Path) -> tuple[Path, ...]:
 
 
 def _print(result: CompareResult) -> None:
-    table = to_table(result.ranking)
-    console = Console(highlight=False)
-    if not sys.stdout.isatty():  # a file is as wide as it needs to be
-        natural = console.measure(table, options=console.options.update(max_width=10_000)).maximum
-        console = Console(highlight=False, width=natural)
-    console.print(table)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(to_table(result.ranking))
+    else:  # a file is as wide as it needs to be
+        print(to_text(result.ranking))
     print()
     print(notes(result.ranking))
     for file in result.files:

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from vehicle_lightning.errors import SettingsError
 
+# The one in C, where PyYAML was built with it, reads hundreds of runs in no time.
+SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 LONGEST_NAME = 120  # characters of a run's name that is made of its settings
 
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -119,6 +122,9 @@ class NetworkSettings(SettingsGroup):
     )
     pooling: Literal["none", "average", "max"] = Field(
         "none", description="Global pooling before the dense layers; none flattens."
+    )
+    pretrained: Path | None = Field(
+        None, description="Run folder or checkpoint of the same network to take the weights from."
     )
     hidden: tuple[Width, ...] = Field(
         (), description="Units of each hidden dense layer; one more number adds a layer."
@@ -307,7 +313,7 @@ def read_settings(path: Path) -> Settings:
         SettingsError: the file is missing, is not YAML, or a key or value in it is wrong.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)
     except OSError as error:
         raise SettingsError(f"Settings file {path}: {error.strerror}.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

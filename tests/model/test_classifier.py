@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.data.batches import Batch
-from vehicle_lightning.model.classifier import VehicleClassifier
+from vehicle_lightning.model.classifier import VehicleClassifier, size_in_epoch
 
 SIZE = 16
 
@@ -194,3 +194,64 @@ def test_the_hyper_parameters_are_plain_and_rebuild_the_model() -> None:
     rebuilt.load_state_dict(model.state_dict())
     images = Batches(1)[0].images
     torch.testing.assert_close(rebuilt.eval()(images), model.eval()(images))
+
+
+def test_label_smoothing_acts_on_the_training_loss_alone() -> None:
+    model, batch = build(label_smoothing=0.2), Batches(1)[0]
+    logits = model(batch.images).detach()
+    expected = F.cross_entropy(logits, batch.labels, label_smoothing=0.2)
+    torch.testing.assert_close(model.training_loss(logits, batch.labels), expected)
+    run = trainer()
+    run.validate(model, [loader(Batches(1)), loader(Batches(1))], verbose=False)
+    unsmoothed = float(F.cross_entropy(logits, batch.labels))
+    assert float(run.callback_metrics["val/loss"]) == pytest.approx(unsmoothed, 1e-5)
+
+
+def test_mixup_blends_images_and_labels_alike() -> None:
+    model = build(mixup=1.0)
+    seen: dict[str, torch.Tensor] = {}
+    model.network.register_forward_pre_hook(lambda _, inputs: seen.update(images=inputs[0].clone()))
+    model.training_loss.register_forward_pre_hook(
+        lambda _, inputs: seen.update(labels=inputs[1].clone())
+    )
+    images = torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8)
+    images[1] = 255
+    batch = Batch(images, torch.tensor([0, 1]), torch.arange(2))
+    trainer(max_epochs=1, limit_val_batches=0).fit(model, loader([batch]))  # type: ignore[arg-type]
+    torch.testing.assert_close(seen["labels"].sum(1), torch.ones(2))
+    # White is class 1, so that the brightness of a blend is the share of class 1 in its label.
+    torch.testing.assert_close(seen["images"].mean((1, 2, 3)) / 255, seen["labels"][:, 1])
+    assert 0 < float(seen["labels"][0, 0]) < 1
+
+
+def test_flip_averaging_measures_an_image_and_its_mirror_alike() -> None:
+    model = build(flip_averaging=True).eval()
+    images = Batches(1)[0].images
+    with torch.no_grad():
+        logits = model.measured_logits(images)
+        expected = (model(images) + model(images.flip(3))) / 2
+        torch.testing.assert_close(model.measured_logits(images.flip(3)), logits)
+    torch.testing.assert_close(logits, expected)
+
+
+def test_the_image_size_grows_over_the_epochs() -> None:
+    settings = Settings(image_size=128, initial_size=64, pooling="average", epochs=9)
+    sizes = [size_in_epoch(epoch, settings) for epoch in range(9)]
+    assert sizes == [64, 80, 80, 96, 112, 112, 128, 128, 128]
+    assert size_in_epoch(0, Settings(image_size=128)) == 128
+    one = Settings(image_size=128, initial_size=64, pooling="average", epochs=1)
+    assert size_in_epoch(0, one) == 64
+
+
+def test_small_images_are_trained_on_and_large_ones_measured() -> None:
+    model = VehicleClassifier(
+        Settings(image_size=SIZE, initial_size=8, pooling="average", epochs=2),
+        ["car", "van"],
+        [0.5] * 3,
+        [0.3] * 3,
+    )
+    sizes = []
+    model.network.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[2]))
+    sides = [loader(Batches(1)), loader(Batches(1))]
+    trainer(max_epochs=2).fit(model, loader(Batches(1)), sides)
+    assert sizes == [8, SIZE, SIZE, SIZE, SIZE, SIZE]

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from vehicle_lightning.config import NetworkSettings
-from vehicle_lightning.model.network import Normalize, build_network
+from vehicle_lightning.model.network import Normalize, ResidualBlock, build_network
 
 
 def build(image_size: int = 32, classes: int = 2, **settings: object) -> nn.Sequential:
@@ -103,3 +103,20 @@ def test_memory_format_does_not_change_the_result() -> None:
     expected = network(images)
     faster = network.to(memory_format=torch.channels_last)
     torch.testing.assert_close(faster(images.to(memory_format=torch.channels_last)), expected)
+
+
+def test_residual_blocks_add_to_what_they_are_given() -> None:
+    plain, residual = build(batchnorm=True), build(batchnorm=True, residual=True)
+    pair = ["Conv2d", "BatchNorm2d", "ReLU", "Conv2d", "BatchNorm2d"]
+    block = ["Conv2d", "ReLU", "BatchNorm2d", "MaxPool2d", "ResidualBlock", *pair]
+    assert layers(residual) == [*block, *block, "Flatten", "Linear"]
+    assert residual(torch.zeros(2, 3, 32, 32)).shape == plain(torch.zeros(2, 3, 32, 32)).shape
+
+
+def test_a_residual_block_that_changes_nothing_is_a_relu() -> None:
+    block = ResidualBlock(4, batchnorm=False)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.zero_()
+    features = torch.randn(2, 4, 8, 8)
+    torch.testing.assert_close(block(features), features.relu())

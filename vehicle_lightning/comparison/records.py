@@ -95,8 +95,8 @@ class Record:
 
     def epochs_to(self, loss: float) -> int | None:
         """Return the first epoch whose training loss, in eval mode, is at most this; or None."""
-        reached = self.curves.loc[self.curves["train/loss"] <= loss, "epoch"]
-        return None if reached.empty else int(reached.iloc[0])
+        reached = np.flatnonzero(self.curves["train/loss"].to_numpy() <= loss)
+        return int(self.curves["epoch"].to_numpy()[reached[0]]) if len(reached) else None
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,18 @@ def to_markdown(ranking: Ranking) -> str:
     return "\n".join(lines) + "\n"
 
 
+def to_text(ranking: Ranking) -> str:
+    """Return the same table as aligned text, one line a run."""
+    cells = _cells(ranking)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
 def to_table(ranking: Ranking) -> Table:
-    """Return the same table for the terminal."""
+    """Return the same table for a terminal, whose width it keeps to."""
     header, *body = _cells(ranking)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in header:

@@ -188,9 +188,9 @@ class VehicleClassifier(L.LightningModule):
 def size_in_epoch(epoch: int, settings: Settings) -> int:
     """Return the image size, in pixels, that an epoch, counted from 0, trains on."""
     first, last = settings.initial_size, settings.image_size
-    if first is None:
+    part = epoch / max(GROWING_PART * (settings.epochs - 1), 1)
+    if first is None or part >= 1:
         return last
-    part = min(epoch / max(GROWING_PART * (settings.epochs - 1), 1), 1.0)
     return min(first + round(part * (last - first) / SIZE_STEP) * SIZE_STEP, last)
 
 

@@ -13,6 +13,8 @@ from vehicle_lightning.files import written_whole
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.runs.folder import RunFolder
 
+NORMALIZATION = "0."  # the first layer of the network
+
 
 class WholeCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and renames it, so that it is never half there."""
@@ -104,3 +106,33 @@ def load_classifier(path: Path) -> Loaded:
     except Exception as error:  # a damaged or foreign file fails in many ways
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise RunError(f"{path} is no checkpoint of this classifier: {reason}") from error
+
+
+def take_weights(model: VehicleClassifier, path: Path) -> None:
+    """Start a classifier from the weights of a trained one.
+
+    Its own normalisation stays, as that belongs to its data, and so does its last layer where the
+    other tells apart another number of classes.
+
+    Args:
+        model: the classifier to train.
+        path: a run folder, whose best weights are taken, or a checkpoint.
+
+    Raises:
+        RunError: there is no such checkpoint, or its network has other layers.
+    """
+    file = RunFolder(path).best_checkpoint if path.is_dir() else path
+    theirs = load_classifier(file).model.network.state_dict()
+    own = model.network.state_dict()
+    last_layer = list(own)[-2:]
+    taken = {
+        name: theirs.get(name, torch.empty(0)) for name in own if not name.startswith(NORMALIZATION)
+    }
+    differing = [name for name, weights in taken.items() if weights.shape != own[name].shape]
+    if set(differing) - set(last_layer) or set(theirs) - set(own):
+        raise RunError(
+            f"The network of {file} has other layers than the one to be trained, so its weights "
+            f"cannot be taken; give both the same --channels, --residual, --batchnorm, --pooling "
+            f"and --hidden."
+        )
+    model.network.load_state_dict(own | {k: v for k, v in taken.items() if k not in differing})

@@ -15,7 +15,7 @@ from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import write_text
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.runs.checkpoints import WholeCheckpointIO, best_and_last
+from vehicle_lightning.runs.checkpoints import WholeCheckpointIO, best_and_last, take_weights
 from vehicle_lightning.runs.early_stopping import StopWithoutProgress
 from vehicle_lightning.runs.environment import write_environment
 from vehicle_lightning.runs.first_batch import FirstBatch
@@ -60,6 +60,8 @@ def train(
     L.seed_everything(settings.seed, verbose=False)
     model = _build_classifier(settings, data)
     finished_epochs = 0 if resume is None else check_continuable(resume, settings, data.fingerprint)
+    if settings.pretrained is not None and finished_epochs == 0:
+        take_weights(model, settings.pretrained)
     run = resume or new or _new_folder(settings, is_first_process)
     history = History(run)
     logger = RunLogger(run, settings, finished_epochs if resume else None)
