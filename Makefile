@@ -1,6 +1,10 @@
-# make fit    set up, then train on the drawn vehicles; ARGS="--epochs 5" adds flags
-# make test   set up what the tests need, then run them all
-# make lint   check format, style and types
+# make fit           set up, then train on the drawn vehicles; ARGS="--epochs 5" adds flags
+# make experiments   train every file in experiments/ and compare them; what is finished is not
+#                    trained again, what was interrupted goes on. ONLY="baseline dropout" chooses,
+#                    DATA=photos takes other data, LOGS=logs/photos keeps them apart, SIZE=224 is
+#                    the image size of files that name none, ARGS="--seeds 3" adds flags
+# make test          set up what the tests need, then run them all
+# make lint          check format, style and types
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,10 +14,28 @@ else
 BIN := $(VENV)/bin
 endif
 
-.PHONY: fit test lint format
+ONLY ?= $(patsubst experiments/%.yaml,%,$(wildcard experiments/*.yaml))
+LOGS ?= logs/experiments
+LADDER := --folds 5 $(if $(DATA),--data-dir $(DATA)) --log-dir $(LOGS)
+SIZE ?= 64
+
+.PHONY: fit experiments test lint format
 
 fit: $(VENV)/installed
 	$(BIN)/python -m vehicle_lightning.fit --dropout 0.5 --batchnorm $(ARGS)
+
+experiments: $(VENV)/installed
+	@set -e; for name in $(ONLY); do \
+		run=$(LOGS)/$$name/0; \
+		if grep -qs '"status": "finished"' $$run/summary.json; then echo "$$run is finished."; \
+		elif [ -f $$run/config.yaml ]; then $(BIN)/python -m vehicle_lightning.fit --resume $$run; \
+		else \
+			file=experiments/$$name.yaml; size="--image-size $(SIZE)"; \
+			if grep -q '^image_size:' $$file; then size=; fi; \
+			$(BIN)/python -m vehicle_lightning.fit --config $$file --name $$name $(LADDER) $$size $(ARGS); \
+		fi; \
+	done
+	$(BIN)/python -m vehicle_lightning.compare $(LOGS) --baseline $(LOGS)/baseline/0 --output $(LOGS)
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(ARGS)

@@ -98,6 +98,16 @@ def test_the_mean_curve_stands_in_metrics_and_events(run: RunFolder) -> None:
     assert events.Scalars("hp/val_accuracy")[-1].value == pytest.approx(accuracy)
 
 
+def test_the_hparams_tab_has_the_run_but_not_each_training(run: RunFolder) -> None:
+    def has_settings(folder: RunFolder) -> bool:
+        events = EventAccumulator(str(folder.path))
+        events.Reload()
+        return "_hparams_/session_start_info" in events.summary_metadata
+
+    assert has_settings(run)
+    assert not any(has_settings(run.part(name)) for name in MEMBERS)
+
+
 def test_a_single_fold_is_the_same_training(run: RunFolder, drawn: Path, tmp_path: Path) -> None:
     alone = quick_fit(drawn, tmp_path)("--folds", "3", "--fold", "1", "--seed", "1")
     assert_equal_runs(alone, run.part("seed1-fold1"))

@@ -175,8 +175,9 @@ def _read(folder: RunFolder) -> Record:
 
 def _read_curves(path: Path) -> pd.DataFrame:
     curves = _read_csv(path)
-    if not {"epoch", "train/loss", "val/loss"} <= set(curves.columns) or curves.empty:
-        raise RunError(f"{path.name} lacks epochs or losses")
+    needed = {"epoch", "train/loss", "val/loss", "val/accuracy"}
+    if not needed <= set(curves.columns) or curves.empty:
+        raise RunError(f"{path.name} lacks epochs or figures")
     return curves
 
 

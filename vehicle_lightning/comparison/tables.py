@@ -21,7 +21,8 @@ def to_frame(ranking: Ranking) -> pd.DataFrame:
     `gap`; `metric` and `metric_value`, what the rows are sorted by; `best_epoch`, `epochs`,
     `target_loss`, `epochs_to_loss` (empty: not reached); `seconds`, `parameters`, `verdict`; and
     against the `baseline`: `paired_n`, `difference`, `difference_low`, `difference_high`,
-    `p_value`, `p_adjusted` (Holm), `conclusion`.
+    `p_value`, `p_adjusted` (Holm), `conclusion`. `last_accuracy` is the validation accuracy after
+    the last epoch, which unlike `accuracy` no epoch was chosen by.
     """
     return pd.DataFrame([_flat(row, ranking) for row in ranking.rows]).astype(
         {"epochs_to_loss": "Int64", "paired_n": "Int64", "folds": "Int64"}
@@ -108,6 +109,7 @@ def _flat(row: Row, ranking: Ranking) -> dict[str, object]:
         "p_value": math.nan if difference is None else difference.p_value,
         "p_adjusted": row.p_adjusted,
         "conclusion": row.conclusion,
+        "last_accuracy": record.curves["val/accuracy"].to_numpy()[-1],
     }
 
 

@@ -59,6 +59,8 @@ class RunLogger(TensorBoardLogger):
             purge_step=None if finished_epochs is None else finished_epochs + 1,
         )
         self._settings = settings
+        # Of several trainings the run that pools them stands in the HPARAMS tab, not each fold.
+        self._in_hparams = not run.is_part
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write scalars, less the epoch number that Lightning adds: it is the x-axis."""
@@ -88,10 +90,11 @@ class RunLogger(TensorBoardLogger):
 
     def _log_final(self, figures: Mapping[str, float]) -> None:
         values = {f"hp/{name}": figures.get(name, math.nan) for name in FINAL_FIGURES}
-        experiment, start, end = hparams(_flat(self._settings), values)
-        writer = self.experiment._get_file_writer()
-        for summary in (_with_columns_in_order(experiment), start, end):
-            writer.add_summary(summary)
+        if self._in_hparams:
+            experiment, start, end = hparams(_flat(self._settings), values)
+            writer = self.experiment._get_file_writer()
+            for summary in (_with_columns_in_order(experiment), start, end):
+                writer.add_summary(summary)
         self.log_metrics(values, int(figures.get("epochs", 0)))
 
 
