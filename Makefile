@@ -27,15 +27,17 @@ fit: $(VENV)/installed
 experiments: $(VENV)/installed
 	@set -e; for name in $(ONLY); do \
 		run=$(LOGS)/$$name/0; \
-		if grep -qs '"status": "finished"' $$run/summary.json; then echo "$$run is finished."; \
-		elif [ -f $$run/config.yaml ]; then $(BIN)/python -m vehicle_lightning.fit --resume $$run; \
+		if [ -z "$(ARGS)" ] && grep -qs '"status": "finished"' $$run/summary.json; then \
+			echo "$$run is finished."; \
+		elif [ -f $$run/config.yaml ]; then \
+			$(BIN)/python -m vehicle_lightning.fit --resume $$run $(ARGS); \
 		else \
 			file=experiments/$$name.yaml; size="--image-size $(SIZE)"; \
 			if grep -q '^image_size:' $$file; then size=; fi; \
 			$(BIN)/python -m vehicle_lightning.fit --config $$file --name $$name $(LADDER) $$size $(ARGS); \
 		fi; \
 	done
-	$(BIN)/python -m vehicle_lightning.compare $(LOGS) --baseline $(LOGS)/baseline/0 --output $(LOGS)
+	$(BIN)/python -m vehicle_lightning.compare $(LOGS) --output $(LOGS)
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(ARGS)

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.comparison.made_runs import make_run
 from tests.conftest import Fit
 from vehicle_lightning.compare import compare, main
-from vehicle_lightning.errors import RunError
+from vehicle_lightning.errors import InputError
 
 HALF = np.arange(200) < 100
 
@@ -67,17 +67,19 @@ def test_a_chosen_baseline(logs: Path) -> None:
     [
         ("{logs}/nowhere", "There is no folder"),
         ("{logs}/empty", "There is no run folder in"),
-        ("{logs}/baseline --baseline {logs}/empty", "has not been measured"),
+        ("{logs}/baseline --baseline {logs}/empty", "There is no run folder in|nothing to compare"),
         ("{logs}/baseline --baseline {logs}", "holds 3 runs"),
         ("{logs}/baseline {logs}/photos", "Nothing can be compared with baseline/0: photos/0"),
         ("{logs} --metric val/beauty", "no figure val/beauty"),
-        ("{logs}/unmeasured", "None of the runs can be compared: unmeasured/0"),
+        ("{logs}/unmeasured", "nothing to compare with: unmeasured/0: it has not been measured"),
+        ("{logs} --baseline {logs}/unmeasured", "unmeasured/0: it has not been measured"),
+        ("{logs} --loss -1", "loss: .* greater than 0"),
     ],
 )
 def test_mistakes_are_one_sentence(logs: Path, arguments: str, message: str) -> None:
     (logs / "empty").mkdir()
     make_run(logs / "unmeasured", "unmeasured", HALF).summary.unlink()
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(InputError, match=message):
         main(arguments.format(logs=logs).split())
 
 
@@ -87,3 +89,9 @@ def test_a_failed_output_leaves_nothing_half_written(logs: Path, tmp_path: Path)
     with pytest.raises(OSError, match="file"):
         compare([logs], output=blocked)
     assert blocked.read_text() == ""
+
+
+def test_inside_the_run_folder(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(logs / "baseline" / "0")
+    assert compare([Path()]).ranking.baseline.name == "baseline/0"
+    assert len(compare([logs], baseline=Path()).ranking.rows) == 2

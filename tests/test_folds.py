@@ -1,9 +1,12 @@
 """Runs over folds and seeds, end to end through the command line."""
 
 import json
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,6 +18,7 @@ from vehicle_lightning.compare import compare
 from vehicle_lightning.entry import INTERRUPTED
 from vehicle_lightning.errors import DataError, RunError, SettingsError
 from vehicle_lightning.fit import main
+from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import wilson_interval
 
@@ -200,3 +204,97 @@ def test_compare_takes_the_run_as_one(run: RunFolder, drawn: Path) -> None:
     assert {row.record.name for row in rows} == {"folds/0", "wide/0"}
     (difference,) = [row.difference for row in rows if row.difference is not None]
     assert difference.n == 80
+
+
+def test_more_epochs_go_on_with_every_training(drawn: Path, tmp_path: Path) -> None:
+    assert main([*quick(drawn, tmp_path), "--folds", "2", "--epochs", "1"]) == 0
+    grown = RunFolder(tmp_path / "run" / "0")
+    assert main(["--resume", str(grown.path), "--epochs", "2"]) == 0
+    summary = json.loads(grown.summary.read_text())
+    assert (summary["epochs"], summary["trained_epochs"]) == (2, 4)
+    whole = quick_fit(drawn, tmp_path / "other")("--folds", "2")
+    for name in ("seed0-fold0", "seed0-fold1"):
+        assert_equal_runs(grown.part(name), whole.part(name))
+
+
+def test_a_diverged_training_shows_in_the_pool(drawn: Path, tmp_path: Path) -> None:
+    flags = ("--optimizer", "sgd", "--learning-rate", "100", "--folds", "2")
+    run = quick_fit(drawn, tmp_path)(*flags)
+    summary = json.loads(run.summary.read_text())
+    assert summary["val"]["loss"] is None
+    assert summary["verdict"]["kind"] == "slow convergence"
+    assert pd.read_csv(run.metrics)["val/loss"].isna().any()
+
+
+def test_classes_may_be_called_anything(data_folder: DataFolder, tmp_path: Path) -> None:
+    for number in range(40):
+        data_folder.add(f"{number}.png", (6 * number, 90, 120), (32, 32))
+    data_folder.write_csv([(f"{number}.png", ["01", "nan"][number % 2]) for number in range(40)])
+    run = quick_fit(data_folder.path, tmp_path / "logs")("--folds", "2", "--epochs", "1")
+    pooled = pd.read_csv(run.predictions, dtype=str, keep_default_na=False)
+    assert set(pooled["label"]) == {"01", "nan"}
+    summary = json.loads(run.summary.read_text())
+    right = (pooled["label"] == pooled["prediction"]).mean()
+    assert summary["val"]["accuracy"] == pytest.approx(right)
+
+
+def test_an_interrupted_pool_counts_complete_seeds_only(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = quick(drawn, tmp_path, "--folds", "2", "--seeds", "2", "--epochs", "1")
+    step, calls = VehicleClassifier.training_step, []
+
+    def interrupted(self: VehicleClassifier, batch: Any, batch_idx: int) -> Any:
+        if batch_idx == 0:
+            calls.append(1)
+            if len(calls) == 4:  # in the last of the four trainings
+                os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VehicleClassifier, "training_step", interrupted)
+        assert main(flags) == INTERRUPTED
+    summary = json.loads(RunFolder(tmp_path / "run" / "0").summary.read_text())
+    assert (summary["finished"], summary["status"]) == (3, "interrupted")
+    assert list(summary["seed_accuracies"]) == ["0"]
+
+
+def test_interrupted_while_measuring_goes_on_with_the_whole(
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    run = RunFolder(tmp_path / "run" / "0")
+    with monkeypatch.context() as patch:
+        patch.setattr("vehicle_lightning.runs.training.write_report", stopped)
+        assert main([*quick(drawn, tmp_path), "--folds", "2", "--epochs", "1"]) == INTERRUPTED
+    assert f"--resume {run.path}\n" in capsys.readouterr().out
+    assert main(["--resume", str(run.path)]) == 0
+    assert json.loads(run.summary.read_text())["finished"] == 2
+
+
+def test_from_inside_the_run_folder(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(run.path)
+    assert main(["--resume", "."]) == 0
+    assert "pooled  6 of 6" in capsys.readouterr().out
+
+
+def test_missing_weights_leave_no_run_folder(drawn: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="There is no checkpoint"):
+        main(quick(drawn, tmp_path, "--folds", "2", "--pretrained", str(tmp_path / "nowhere")))
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_have_seen_the_validation_images_are_refused(
+    fit_quickly: Fit, dropout_run: RunFolder
+) -> None:
+    same = ("--dropout", "0.5", "--batchnorm", "--epochs", "1")
+    with pytest.raises(RunError, match="in another split"):
+        fit_quickly("--pretrained", str(dropout_run.path), *same, "--folds", "2")
+    fit_quickly("--pretrained", str(dropout_run.path), *same)

@@ -48,7 +48,10 @@ def test_the_last_layer_stays_new_for_another_number_of_classes(
     assert list(weights(run).values())[-1].shape == (3,)
 
 
-@pytest.mark.parametrize("flags", [("--channels", "4", "4"), ("--hidden", "8"), ("--batchnorm",)])
+@pytest.mark.parametrize(
+    "flags",
+    [("--channels", "4", "4"), ("--hidden", "8"), ("--batchnorm",), ("--image-size", "16")],
+)
 def test_other_layers_are_refused(fit_quickly: Fit, tmp_path: Path, flags: tuple[str, ...]) -> None:
     plain = fit_quickly("--name", "plain", "--epochs", "1")
     with pytest.raises(RunError, match="other layers"):

@@ -1,5 +1,6 @@
 """Compare finished runs: `python -m vehicle_lightning.compare logs`."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +8,18 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from pydantic import BaseModel, Field
-from rich.console import Console
+from pydantic import Field
 
 from vehicle_lightning.comparison.ranking import Ranking, choose_baseline, rank
-from vehicle_lightning.comparison.records import Record, read_records
-from vehicle_lightning.comparison.tables import notes, to_frame, to_markdown, to_table, to_text
+from vehicle_lightning.comparison.records import LeftOut, Record, read_records
+from vehicle_lightning.comparison.tables import notes, to_frame, to_markdown, to_text
+from vehicle_lightning.config import SettingsGroup
 from vehicle_lightning.entry import run_command
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text, written_whole
 
 
-class CompareOptions(BaseModel):
+class CompareOptions(SettingsGroup):
     """Put finished runs side by side and say which differences are more than noise.
 
     Nothing is trained. Runs on other data or another split than the baseline are left out.
@@ -93,15 +94,9 @@ def compare(
         OSError: the output cannot be written.
     """
     records, left_out = read_records([*([] if baseline is None else [baseline]), *paths])
-    if not records:
-        raise RunError(
-            "None of the runs can be compared: "
-            + "; ".join(f"{one.name}: {one.reason}" for one in left_out[:3])
-            + "."
-        )
     ranking = rank(
         records,
-        _find_baseline(records, paths, baseline),
+        _find_baseline(records, left_out, paths, baseline),
         metric=metric,
         target_loss=target_loss,
         left_out=left_out,
@@ -110,39 +105,48 @@ def compare(
 
 
 def _find_baseline(
-    records: Sequence[Record], paths: Sequence[Path], baseline: Path | None
+    records: Sequence[Record],
+    left_out: Sequence[LeftOut],
+    paths: Sequence[Path],
+    baseline: Path | None,
 ) -> Record:
     asked = baseline or (paths[0] if len(paths) > 1 else None)
     if asked is None:
-        return choose_baseline(records)
-    below = [r for r in records if r.run.path.resolve().is_relative_to(asked.resolve())]
-    if not below:
-        raise RunError(f"The baseline {asked} has not been measured; finish it by --resume.")
-    if baseline is not None and len(below) > 1:
-        raise RunError(f"{asked} holds {len(below)} runs; name one of them as the --baseline.")
-    return choose_baseline(below)
+        candidates = list(records)
+    else:
+        place = asked.resolve()
+        below = [r for r in records if r.run.path.resolve().is_relative_to(place)]
+        candidates = [r for r in below if r.run.path.resolve() == place] or below
+    if not candidates:
+        raise RunError(
+            f"There is nothing to compare with{'' if asked is None else f' in {asked}'}: "
+            + "; ".join(f"{one.name}: {one.reason}" for one in left_out[:3])
+            + "."
+        )
+    if baseline is not None and len(candidates) > 1:
+        raise RunError(f"{asked} holds {len(candidates)} runs; name one of them as the --baseline.")
+    return choose_baseline(candidates)
 
 
 def _write(ranking: Ranking, folder: Path) -> tuple[Path, ...]:
     from vehicle_lightning.comparison.plots import plot_comparison  # matplotlib takes a second
     from vehicle_lightning.runs.plots import save
 
+    figure = plot_comparison(ranking)
     folder.mkdir(parents=True, exist_ok=True)
     csv, markdown, picture = (folder / f"comparison.{kind}" for kind in ("csv", "md", "png"))
     with written_whole(csv) as temporary:
         to_frame(ranking).to_csv(temporary, index=False)
     write_text(markdown, to_markdown(ranking))
-    save(plot_comparison(ranking), picture)
+    save(figure, picture)
     return csv, markdown, picture
 
 
 def _print(result: CompareResult) -> None:
-    if sys.stdout.isatty():
-        Console(highlight=False).print(to_table(result.ranking))
-    else:  # a file is as wide as it needs to be
-        print(to_text(result.ranking))
-    print()
-    print(notes(result.ranking))
+    # A file is as wide as it needs to be.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(to_text(result.ranking, width))
+    print("", *notes(result.ranking), sep="\n")
     for file in result.files:
         print(f"saved   {file}")
 

@@ -17,6 +17,7 @@ from vehicle_lightning.errors import SettingsError
 # The one in C, where PyYAML was built with it, reads hundreds of runs in no time.
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+LARGEST_SEED = 2**31 - 1
 LONGEST_NAME = 120  # characters of a run's name that is made of its settings
 
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -171,7 +172,7 @@ class OptimizerSettings(SettingsGroup):
         description="Fraction of the training images measured like validation after each epoch.",
     )
     seed: int = Field(
-        0, ge=0, lt=2**31, description="Seed of weights, order, dropout and augmentation."
+        0, ge=0, le=LARGEST_SEED, description="Seed of weights, order, dropout and augmentation."
     )
     seeds: int = Field(
         1, ge=1, le=1000, description="Repeat with so many seeds: --seed, --seed + 1, and so on."
@@ -257,6 +258,19 @@ class Settings(
             )
         return self
 
+    @model_validator(mode="after")
+    def _seeds_end_in_range(self) -> Self:
+        if self.seed + self.seeds > LARGEST_SEED + 1:
+            raise ValueError(
+                f"--seed {self.seed} and --seeds {self.seeds} go beyond {LARGEST_SEED}"
+            )
+        return self
+
+    @property
+    def split(self) -> tuple[object, ...]:
+        """What decides which of the same images train and which validate."""
+        return (self.split_seed, self.val_fraction if self.folds is None else self.folds, self.fold)
+
     @property
     def is_repeated(self) -> bool:
         """Whether these settings ask for several trainings: over folds, seeds, or both."""
@@ -290,7 +304,7 @@ CHANGEABLE = frozenset(
 def changed_settings(before: Settings, now: Settings) -> list[str]:
     """Return the names of settings that differ though a continued run must keep them."""
     changeable = CHANGEABLE
-    if before.schedule != "constant":  # it was laid out over a number of steps
+    if before.schedule != "constant" or before.initial_size is not None:  # laid out over the epochs
         changeable -= {"epochs", "devices", "num_nodes"}
     return [
         name for name, value in now if name not in changeable and value != getattr(before, name)

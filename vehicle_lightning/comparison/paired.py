@@ -82,7 +82,9 @@ def sign_flip_p_value(steps: NDArray[np.int64]) -> float:
     # The sum of independent signs times sizes has the characteristic function prod(cos(size t)).
     # Sums lie in -largest..largest, so that as many frequencies give their probabilities exactly.
     frequencies = 2 * np.pi * np.arange(2 * largest + 1) / (2 * largest + 1)
-    transform = np.prod(np.cos(np.outer(sizes, frequencies)) ** counts[:, np.newaxis], axis=0)
+    transform = np.ones_like(frequencies)
+    for size, count in zip(sizes, counts, strict=True):
+        transform *= np.cos(size * frequencies) ** count
     probabilities = np.fft.fft(transform).real.clip(0) / (2 * largest + 1)
     seen = abs(int(steps.sum())) // unit
     sums = np.minimum(np.arange(2 * largest + 1), 2 * largest + 1 - np.arange(2 * largest + 1))

@@ -1,5 +1,7 @@
 """The comparison as one picture: all curves in one panel, all accuracies in another."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,6 +13,7 @@ from vehicle_lightning.runs.plots import (
     GRID,
     INK,
     begin_figure,
+    drawable,
     lay_out,
     prepare_panel,
     shortened,
@@ -32,7 +35,7 @@ def plot_comparison(ranking: Ranking) -> Figure:
     rows = ranking.rows[:MOST_ROWS]
     height = max(4.4, 1.6 + 0.28 * len(rows))
     left_out = len(ranking.rows) - len(rows)
-    title = f"{len(rows)} runs against {ranking.baseline.name}" + (
+    title = f"{len(rows)} run{'s' * (len(rows) != 1)} against {ranking.baseline.name}" + (
         f" ({left_out} more in the table)" if left_out else ""
     )
     figure = begin_figure(15, height, title)
@@ -58,32 +61,42 @@ def plot_comparison(ranking: Ranking) -> Figure:
                 marker="o" if len(curves) == 1 else None,
                 markersize=3,
             )
-    highest = max(float(row.record.curves[["train/loss", "val/loss"]].max().min()) for row in rows)
-    val.set_ylim(0, 1.3 * highest)
+    val.set_ylim(0, _highest_loss(rows))
 
     forest.set_title("Validation accuracy, 95 % interval", loc="left", fontsize=10, color=INK)
     for position, row in enumerate(rows):
         _draw_interval(forest, position, row, looks[row.record.run][0])
-    at_baseline = ranking.baseline.summary["val"]["accuracy"]
-    forest.axvline(100 * at_baseline, color=FAINT, linewidth=1, linestyle=":", zorder=0)
+    forest.axvline(
+        100 * ranking.baseline.val.accuracy, color=FAINT, linewidth=1, linestyle=":", zorder=0
+    )
     forest.set_ylim(len(rows) - 0.4, -0.6)
-    forest.set_yticks(range(len(rows)), [_label(row) for row in rows], fontsize=8, color=INK)
+    labels = [_label(row) for row in rows]
+    forest.set_yticks(range(len(rows)), labels, fontsize=8, color=INK, parse_math=False)
     forest.xaxis.set_major_formatter("{x:g} %")
     forest.tick_params(length=0, labelsize=8.5, labelcolor=INK)
     forest.grid(axis="x", color=GRID, linewidth=0.8)
     forest.set_axisbelow(True)
     forest.spines[:].set_visible(False)
     if len(rows) <= len(COLORS) * len(STYLES):
-        figure.legend(
+        legend = figure.legend(
             [Line2D([], [], color=looks[r.record.run][0], ls=looks[r.record.run][1]) for r in rows],
-            [shortened(row.record.name, LONGEST_NAME) for row in rows],
+            [_name(row) for row in rows],
             loc="outside lower left",
             ncols=min(6, len(rows)),
             frameon=False,
             fontsize=8.5,
             labelcolor=INK,
         )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     return figure
+
+
+def _highest_loss(rows: Sequence[Row]) -> float:
+    """Return where the axis of the losses ends; one run that diverged must not flatten the rest."""
+    highest = [row.record.curves[["train/loss", "val/loss"]].to_numpy().max() for row in rows]
+    finite = [value for value in highest if np.isfinite(value)]
+    return 1.5 * float(np.median(finite)) if finite else 1.0
 
 
 def _look(number: int) -> tuple[str, LineStyle]:
@@ -91,12 +104,14 @@ def _look(number: int) -> tuple[str, LineStyle]:
 
 
 def _draw_interval(axes: Axes, position: int, row: Row, color: str) -> None:
-    val = row.record.summary["val"]
-    low, high = val["interval"]
+    low, high = row.record.val.interval
     axes.plot([100 * low, 100 * high], [position] * 2, color=color, linewidth=2)
-    axes.plot(100 * val["accuracy"], position, "o", color=color, markersize=6)
+    axes.plot(100 * row.record.val.accuracy, position, "o", color=color, markersize=6)
 
 
 def _label(row: Row) -> str:
-    name = shortened(row.record.name, LONGEST_NAME)
-    return name if row.conclusion == "baseline" else f"{name}\n{row.conclusion}"
+    return _name(row) if row.conclusion == "baseline" else f"{_name(row)}\n{row.conclusion}"
+
+
+def _name(row: Row) -> str:
+    return shortened(drawable(row.record.name), LONGEST_NAME)

@@ -1,17 +1,23 @@
 """The ranking: one row a run, the best first, each against the baseline."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vehicle_lightning.comparison.paired import Difference, holm_adjusted, paired_difference
 from vehicle_lightning.comparison.records import LeftOut, Record
-from vehicle_lightning.config import PLACES
+from vehicle_lightning.config import PLACES, Settings
 from vehicle_lightning.errors import RunError
 
 SIGNIFICANCE = 0.05
-LOWER_IS_BETTER = ("loss", "error", "gap", "seconds", "parameters", "epoch")
+LOWER_IS_BETTER = frozenset(
+    {"train/loss", "val/loss", "train/running_loss", "val/calibration_error"}
+    | {"gap", "seconds", "parameters", "best_epoch", "epochs"}
+)
+# Where data and results lie does not matter for a figure; with what precision it came about does.
+SHOWN_SETTINGS = [name for name in Settings.model_fields if name not in PLACES - {"precision"}]
 
 
 @dataclass(frozen=True)
@@ -20,12 +26,12 @@ class Row:
 
     Attributes:
         record: the run.
-        settings: its settings that not all runs share, in words.
+        settings: those that not all runs share and that are not the default, in words.
         metric: the figure that the rows are sorted by.
         epochs_to_loss: first epoch with the target training loss; None where it is not reached.
-        difference: from the baseline; None for the baseline itself.
-        p_adjusted: its p-value after Holm's adjustment for the number of rows.
-        conclusion: "baseline", "better", "worse" or "no difference shown".
+        difference: from the baseline; None for the baseline itself, and where no image is common.
+        p_adjusted: its p-value after Holm's adjustment for the number of comparisons, or NaN.
+        conclusion: "baseline", "better", "worse", "no difference shown" or "no common images".
     """
 
     record: Record
@@ -92,8 +98,8 @@ def rank(
         for record in compared
         if record is not baseline
     }
-    p_values = [1.0 if d is None else d.p_value for d in differences.values()]
-    adjusted = dict(zip(differences, holm_adjusted(p_values), strict=True))
+    found = {run: difference for run, difference in differences.items() if difference is not None}
+    adjusted = dict(zip(found, holm_adjusted([d.p_value for d in found.values()]), strict=True))
     differing = _differing_settings(compared)
     rows = [
         Row(
@@ -101,27 +107,35 @@ def rank(
             settings=_in_words(record, differing),
             metric=record.figure(metric),
             epochs_to_loss=record.epochs_to(target_loss),
-            difference=differences.get(record.run),
+            difference=found.get(record.run),
             p_adjusted=adjusted.get(record.run, math.nan),
-            conclusion=_conclude(differences.get(record.run), adjusted.get(record.run)),
+            conclusion="baseline"
+            if record is baseline
+            else _conclude(found.get(record.run), adjusted.get(record.run)),
         )
         for record in compared
     ]
-    sign = 1 if any(word in metric for word in LOWER_IS_BETTER) else -1
+    sign = 1 if metric in LOWER_IS_BETTER else -1
     rows.sort(key=lambda row: (math.isnan(row.metric), sign * row.metric))
     return Ranking(tuple(rows), baseline, metric, target_loss, (*left_out, *apart))
 
 
 def choose_baseline(records: Sequence[Record]) -> Record:
-    """Return the run whose settings differ least from the defaults; the first of several."""
-    return min(records, key=lambda record: len(_own_settings(record)))
+    """Return the run whose settings differ least from the defaults; the first of several.
+
+    It is chosen among the largest set of runs that may be compared with one another.
+    """
+    sets = Counter((record.fingerprint, record.settings.split) for record in records)
+    largest = sets.most_common(1)[0][0]
+    candidates = [r for r in records if (r.fingerprint, r.settings.split) == largest]
+    return min(candidates, key=lambda record: len(_own_settings(record)))
 
 
 def why_not_comparable(record: Record, baseline: Record) -> str | None:
     """Return why the accuracies of two runs must not be compared; None where they may be."""
     if record.fingerprint != baseline.fingerprint:
         return f"it has other images or labels than {baseline.name}"
-    if record.split != baseline.split:
+    if record.settings.split != baseline.settings.split:
         return (
             f"it validates other images than {baseline.name} "
             f"({_split_in_words(record)} instead of {_split_in_words(baseline)})"
@@ -135,12 +149,12 @@ def _split_in_words(record: Record) -> str:
         how = f"--val-fraction {s.val_fraction:g}"
     else:
         how = f"--folds {s.folds}" + ("" if s.fold is None else f" --fold {s.fold}")
-    return f"{how} --split-seed {s.split_seed}" + " --skip-unreadable" * s.skip_unreadable
+    return f"{how} --split-seed {s.split_seed}"
 
 
 def _conclude(difference: Difference | None, p_adjusted: float | None) -> str:
     if difference is None or p_adjusted is None:
-        return "baseline" if p_adjusted is None else "no common images"
+        return "no common images"
     low, high = difference.interval
     if p_adjusted >= SIGNIFICANCE or low <= 0 <= high:
         return "no difference shown"
@@ -148,22 +162,21 @@ def _conclude(difference: Difference | None, p_adjusted: float | None) -> str:
 
 
 def _differing_settings(records: Sequence[Record]) -> list[str]:
-    first = records[0].settings
     return [
         name
-        for name, value in first
-        if name not in PLACES and any(getattr(r.settings, name) != value for r in records)
+        for name in SHOWN_SETTINGS
+        if len({getattr(record.settings, name) for record in records}) > 1
     ]
 
 
 def _own_settings(record: Record) -> dict[str, Any]:
-    return record.settings.model_dump(exclude_defaults=True, exclude=set(PLACES))
+    return record.settings.model_dump(exclude_defaults=True, include=set(SHOWN_SETTINGS))
 
 
 def _in_words(record: Record, differing: Sequence[str]) -> str:
     own = _own_settings(record)
     words = [_setting_in_words(name, own[name]) for name in differing if name in own]
-    return ", ".join(words) or "defaults"
+    return ", ".join(words) or ("-" if own else "defaults")
 
 
 def _setting_in_words(name: str, value: Any) -> str:

@@ -1,7 +1,9 @@
 """Records: what finished runs have written down, read back without torch and without training."""
 
 import json
+import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,10 @@ from numpy.typing import NDArray
 from vehicle_lightning.config import Settings, read_settings
 from vehicle_lightning.errors import InputError, RunError
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.statistics import Measurement
+
+# Keys of summary.json that hold one number each.
+NUMBERS = ("best_epoch", "epochs", "seconds", "parameters")
 
 
 @dataclass(frozen=True)
@@ -33,41 +39,46 @@ class ValidatedImages:
 
 @dataclass(frozen=True)
 class Record:
-    """One finished run, over one training or over several folds and seeds.
+    """One measured run, over one training or over several folds and seeds.
 
     Attributes:
         run: its folder.
+        name: `<name>/<n>`, or the whole path where another run is called the same.
         settings: all of its settings.
-        summary: the content of its `summary.json`.
         fingerprint: hash of the names, labels and images of its data.
+        train: the best weights on all training images.
+        val: the best weights on all validation images.
+        summary: the content of its `summary.json`.
+        seed_accuracies: validation accuracy of each seed, in [0, 1].
         curves: one row an epoch, as in `metrics.csv`; over several trainings, their mean.
         images: what it validated.
     """
 
     run: RunFolder
+    name: str
     settings: Settings
-    summary: dict[str, Any]
     fingerprint: str
+    train: Measurement
+    val: Measurement
+    summary: dict[str, Any]
+    seed_accuracies: tuple[float, ...]
     curves: pd.DataFrame
     images: ValidatedImages
 
     @property
-    def name(self) -> str:
-        """`<name>/<n>`."""
-        return self.run.label
+    def gap(self) -> float:
+        """Training less validation accuracy, as a fraction."""
+        return self.train.accuracy - self.val.accuracy
 
     @property
-    def split(self) -> tuple[object, ...]:
-        """What decides which images train and which validate; equal for an equal split."""
-        s = self.settings
-        how = s.val_fraction if s.folds is None else (s.folds, s.fold)
-        return (s.split_seed, s.skip_unreadable, how)
+    def verdict(self) -> str:
+        """What the run suffers from."""
+        return str(self.summary["verdict"]["kind"])
 
     @property
-    def seed_accuracies(self) -> list[float]:
-        """Validation accuracy of each seed, in [0, 1]."""
-        accuracies: dict[str, float] = self.summary.get("seed_accuracies", {})
-        return list(accuracies.values()) or [self.summary["val"]["accuracy"]]
+    def is_finished(self) -> bool:
+        """Whether the training went to its end."""
+        return bool(self.summary["status"] == "finished")
 
     def figure(self, metric: str) -> float:
         """Return a final figure: one of the summary's, or any of the curves at the best epoch.
@@ -78,20 +89,23 @@ class Record:
         Raises:
             RunError: there is no such figure.
         """
-        side, _, quantity = metric.partition("/")
-        if side in ("train", "val") and quantity in ("accuracy", "loss"):
-            value = self.summary[side][quantity]
-        elif metric in ("gap", "seconds", "parameters", "best_epoch", "epochs"):
-            value = self.summary[metric]
-        elif metric in self.curves.columns:
+        figures = {
+            "val/accuracy": self.val.accuracy,
+            "val/loss": self.val.loss,
+            "train/accuracy": self.train.accuracy,
+            "train/loss": self.train.loss,
+            "gap": self.gap,
+            **{key: float(self.summary[key]) for key in NUMBERS},
+        }
+        if metric in figures:
+            return figures[metric]
+        if metric in self.curves.columns:
             at_best = self.curves["epoch"] == self.summary["best_epoch"]
-            value = self.curves.loc[at_best, metric].mean()
-        else:
-            raise RunError(
-                f"{self.run.path} has no figure {metric}; --metric takes val/accuracy, val/loss, "
-                f"train/accuracy, train/loss, gap, seconds, or a column of its metrics.csv."
-            )
-        return float("nan") if value is None else float(value)
+            return float(self.curves.loc[at_best, metric].mean())
+        raise RunError(
+            f"{self.run.path} has no figure {metric}; --metric takes {', '.join(figures)}, or a "
+            f"column of its {self.run.metrics.name}."
+        )
 
     def epochs_to(self, loss: float) -> int | None:
         """Return the first epoch whose training loss, in eval mode, is at most this; or None."""
@@ -111,10 +125,10 @@ def read_records(paths: Sequence[Path]) -> tuple[list[Record], list[LeftOut]]:
     """Read all runs at or below the paths, in the order of the paths and then of their names.
 
     The trainings inside a run over folds or seeds are part of it and do not stand by themselves,
-    unless their folder is given.
+    unless their folder is given. A run that is found twice counts once.
 
     Returns:
-        The runs that have been measured, and those that have not.
+        The runs that have been measured, and those that have not or cannot be read.
 
     Raises:
         RunError: a path does not exist, or there is no run at all.
@@ -125,15 +139,15 @@ def read_records(paths: Sequence[Path]) -> tuple[list[Record], list[LeftOut]]:
             f"There is no run folder in {', '.join(map(str, paths))}; one is made by "
             f"python -m vehicle_lightning.fit."
         )
+    folders = list({folder.path.resolve(): folder for folder in reversed(folders)}.values())[::-1]
+    called = Counter(folder.label for folder in folders)
     records, left_out = [], []
-    for folder in dict.fromkeys(folders):
-        if not folder.summary.is_file():
-            left_out.append(LeftOut(folder.label, "it has not been measured"))
-            continue
+    for folder in folders:
+        name = folder.label if called[folder.label] == 1 else str(folder.path)
         try:
-            records.append(_read(folder))
+            records.append(_read(folder, name))
         except InputError as error:
-            left_out.append(LeftOut(folder.label, str(error).rstrip(".")))
+            left_out.append(LeftOut(name, str(error).rstrip(".")))
     return records, left_out
 
 
@@ -153,24 +167,38 @@ def _natural(name: str) -> tuple[bool, int, str]:
     return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
 
 
-def _read(folder: RunFolder) -> Record:
+def _read(folder: RunFolder, name: str) -> Record:
+    if not folder.summary.is_file():
+        raise RunError("it has not been measured")
     summary, environment = _read_json(folder.summary), _read_json(folder.environment)
     try:
+        train, val = (_measurement(summary[side]) for side in ("train", "val"))
+        for key in NUMBERS:
+            float(summary[key])
+        str(summary["verdict"]["kind"]), str(summary["status"])
+        seeds = summary.get("seed_accuracies") or {"": val.accuracy}
+        seed_accuracies = tuple(float(share) for share in seeds.values())
         fingerprint = str(environment["data"]["fingerprint"])
-        for side in ("train", "val"):
-            float(summary[side]["accuracy"]), tuple(summary[side]["interval"]), summary[side]["n"]
-        for key in ("gap", "best_epoch", "epochs", "seconds", "parameters", "verdict", "status"):
-            summary[key]
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"its summary.json or environment.json lacks {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError("its summary.json or environment.json is damaged") from error
     return Record(
         folder,
+        name,
         read_settings(folder.config),
-        summary,
         fingerprint,
+        train,
+        val,
+        summary,
+        seed_accuracies,
         _read_curves(folder.metrics),
         _read_images(folder.predictions),
     )
+
+
+def _measurement(side: dict[str, Any]) -> Measurement:
+    low, high = side["interval"]
+    loss = math.nan if side["loss"] is None else float(side["loss"])
+    return Measurement(float(side["accuracy"]), (float(low), float(high)), int(side["n"]), loss)
 
 
 def _read_curves(path: Path) -> pd.DataFrame:

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
-from rich.table import Table
 
 from vehicle_lightning.comparison.ranking import Ranking, Row
+from vehicle_lightning.runs.statistics import Measurement
 
+GAP = "  "
 SMALLEST_P = 0.001  # smaller ones are printed as "< 0.001"
 
 
@@ -22,7 +22,7 @@ def to_frame(ranking: Ranking) -> pd.DataFrame:
     `target_loss`, `epochs_to_loss` (empty: not reached); `seconds`, `parameters`, `verdict`; and
     against the `baseline`: `paired_n`, `difference`, `difference_low`, `difference_high`,
     `p_value`, `p_adjusted` (Holm), `conclusion`. `last_accuracy` is the validation accuracy after
-    the last epoch, which unlike `accuracy` no epoch was chosen by.
+    the last epoch, which unlike `accuracy` no epoch was chosen by; `path` is the run folder.
     """
     return pd.DataFrame([_flat(row, ranking) for row in ranking.rows]).astype(
         {"epochs_to_loss": "Int64", "paired_n": "Int64", "folds": "Int64"}
@@ -37,43 +37,68 @@ def to_markdown(ranking: Ranking) -> str:
         _markdown_row(["---"] * len(header)),
         *(_markdown_row(cells) for cells in body),
         "",
-        *_notes(ranking),
+        *notes(ranking),
     ]
     return "\n".join(lines) + "\n"
 
 
-def to_text(ranking: Ranking) -> str:
-    """Return the same table as aligned text, one line a run."""
-    cells = _cells(ranking)
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
+def to_text(ranking: Ranking, width: int | None = None) -> str:
+    """Return the same table as aligned text, one line a run.
+
+    Args:
+        ranking: what to print.
+        width: characters of a line; columns that do not fit follow below, behind the run again.
+    """
+    columns = [_aligned(column) for column in zip(*_cells(ranking), strict=True)]
+    names, others = columns[0], columns[1:]
+    blocks: list[list[tuple[str, ...]]] = [[names]]
+    for column in others:
+        wide = sum(len(c[0]) + len(GAP) for c in blocks[-1]) + len(column[0])
+        if width is not None and wide > width and len(blocks[-1]) > 1:
+            blocks.append([names])
+        blocks[-1].append(column)
+    return "\n\n".join(
+        "\n".join(GAP.join(cells).rstrip() for cells in zip(*block, strict=True))
+        for block in blocks
     )
 
 
-def to_table(ranking: Ranking) -> Table:
-    """Return the same table for a terminal, whose width it keeps to."""
-    header, *body = _cells(ranking)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for cells in body:
-        table.add_row(*cells)
-    return table
+def _aligned(column: Sequence[str]) -> tuple[str, ...]:
+    width = max(map(len, column))
+    return tuple(cell.ljust(width) for cell in column)
 
 
-def notes(ranking: Ranking) -> str:
+def notes(ranking: Ranking) -> list[str]:
     """Return how to read the table, and what was left out."""
-    lines = _notes(ranking)
+    records = [row.record for row in ranking.rows]
+    any_repeated = any(len(record.seed_accuracies) > 1 for record in records)
+    lines = [
+        "Accuracies in % with their 95 % interval (Wilson) and number of images n, in eval mode, "
+        "with the weights of the lowest validation loss.",
+        f"Difference: of validation accuracy from {ranking.baseline.name}, in points, on the "
+        "images that both validated, with its 95 % interval (Bonett and Price); p: exact "
+        f"{'paired permutation' if any_repeated else 'McNemar'} test, Holm-adjusted for "
+        f"{len(ranking.rows) - 1} comparison{'s' * (len(ranking.rows) != 2)}.",
+        f"Epochs to loss: the first epoch with a training loss of {ranking.target_loss:.3g} or "
+        "less, measured in eval mode.",
+    ]
+    if any(record.settings.is_repeated for record in records):
+        lines.append(
+            "Of runs over folds or seeds: best epoch is the median, time the sum, the loss curve "
+            "the mean, the verdict the most frequent one."
+        )
+    if any(len(record.seed_accuracies) == 1 for record in records):
+        lines.append(
+            "Where there is one seed, how much another would change is not in the intervals."
+        )
     lines += [f"Left out: {one.name}: {one.reason}." for one in ranking.left_out]
-    return "\n".join(lines)
+    return lines
 
 
 def _flat(row: Row, ranking: Ranking) -> dict[str, object]:
     record, difference = row.record, row.difference
     summary, settings = record.summary, record.settings
-    val, train = summary["val"], summary["train"]
+    val, train = record.val, record.train
     interval = (math.nan, math.nan) if difference is None else difference.interval
     return {
         "run": record.name,
@@ -81,17 +106,17 @@ def _flat(row: Row, ranking: Ranking) -> dict[str, object]:
         "status": summary["status"],
         "seeds": settings.seeds,
         "folds": settings.folds,
-        "accuracy": val["accuracy"],
-        "low": val["interval"][0],
-        "high": val["interval"][1],
-        "n": val["n"],
-        "loss": val["loss"],
-        "train_accuracy": train["accuracy"],
-        "train_low": train["interval"][0],
-        "train_high": train["interval"][1],
-        "train_n": train["n"],
-        "train_loss": train["loss"],
-        "gap": summary["gap"],
+        "accuracy": val.accuracy,
+        "low": val.interval[0],
+        "high": val.interval[1],
+        "n": val.n,
+        "loss": val.loss,
+        "train_accuracy": train.accuracy,
+        "train_low": train.interval[0],
+        "train_high": train.interval[1],
+        "train_n": train.n,
+        "train_loss": train.loss,
+        "gap": record.gap,
         "metric": ranking.metric,
         "metric_value": row.metric,
         "best_epoch": summary["best_epoch"],
@@ -100,7 +125,7 @@ def _flat(row: Row, ranking: Ranking) -> dict[str, object]:
         "epochs_to_loss": row.epochs_to_loss,
         "seconds": summary["seconds"],
         "parameters": summary["parameters"],
-        "verdict": summary["verdict"]["kind"],
+        "verdict": record.verdict,
         "baseline": ranking.baseline.name,
         "paired_n": None if difference is None else difference.n,
         "difference": math.nan if difference is None else difference.value,
@@ -110,6 +135,7 @@ def _flat(row: Row, ranking: Ranking) -> dict[str, object]:
         "p_adjusted": row.p_adjusted,
         "conclusion": row.conclusion,
         "last_accuracy": record.curves["val/accuracy"].to_numpy()[-1],
+        "path": str(record.run.path),
     }
 
 
@@ -137,21 +163,21 @@ def _cells(ranking: Ranking) -> list[list[str]]:
     ]
     rows = []
     for row in ranking.rows:
-        summary = row.record.summary
+        record, summary = row.record, row.record.summary
         rows.append(
             [
-                row.record.name + _state(row),
+                record.name + ("" if record.is_finished else " (interrupted)"),
                 row.settings,
                 *([f"{row.metric:.4g}"] if shows_metric else []),
-                *_measured(summary["val"]),
-                *_measured(summary["train"]),
-                f"{100 * summary['gap']:+.1f}",
-                "-" if summary["val"]["loss"] is None else f"{summary['val']['loss']:.3f}",
+                *_measured(record.val),
+                *_measured(record.train),
+                f"{100 * record.gap:+.1f}",
+                f"{record.val.loss:.3f}",
                 f"{summary['best_epoch']} of {summary['epochs']}",
                 str(row.epochs_to_loss or "-"),
                 f"{summary['seconds'] / 60:.1f}",
                 f"{summary['parameters']:,}",
-                summary["verdict"]["kind"],
+                record.verdict,
                 _difference(row),
                 _p(row.p_adjusted),
                 row.conclusion,
@@ -160,43 +186,23 @@ def _cells(ranking: Ranking) -> list[list[str]]:
     return [header, *rows]
 
 
-def _state(row: Row) -> str:
-    return "" if row.record.summary["status"] == "finished" else " (interrupted)"
-
-
-def _measured(side: dict[str, Any]) -> list[str]:
-    accuracy, low, high = (100 * share for share in (side["accuracy"], *side["interval"]))
-    return [f"{accuracy:.1f} [{low:.1f}, {high:.1f}]", f"{side['n']}"]
+def _measured(side: Measurement) -> list[str]:
+    accuracy, low, high = (100 * share for share in (side.accuracy, *side.interval))
+    return [f"{accuracy:.1f} [{low:.1f}, {high:.1f}]", f"{side.n}"]
 
 
 def _difference(row: Row) -> str:
     if row.difference is None:
         return ""
     low, high = row.difference.interval
-    return f"{100 * row.difference.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    text = f"{100 * row.difference.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return text if row.difference.n == row.record.val.n else f"{text} (n={row.difference.n})"
 
 
 def _p(value: float) -> str:
     if math.isnan(value):
         return ""
     return f"< {SMALLEST_P}" if value < SMALLEST_P else f"{value:.3f}"
-
-
-def _notes(ranking: Ranking) -> list[str]:
-    repeated = any(len(row.record.seed_accuracies) > 1 for row in ranking.rows)
-    lines = [
-        "Accuracies in % with their 95 % interval (Wilson) and number of images n, in eval mode, "
-        "with the weights of the lowest validation loss.",
-        f"Difference: of validation accuracy from {ranking.baseline.name}, in points, on the "
-        "images that both validated, with its 95 % interval (Bonett and Price); p: exact "
-        f"{'paired permutation' if repeated else 'McNemar'} test, Holm-adjusted for "
-        f"{len(ranking.rows) - 1} comparison{'s' * (len(ranking.rows) != 2)}.",
-        f"Epochs to loss: the first epoch with a training loss of {ranking.target_loss:.3g} or "
-        "less, measured in eval mode.",
-    ]
-    if not repeated:
-        lines.append("One seed each: how much another seed would change is not in these intervals.")
-    return lines
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

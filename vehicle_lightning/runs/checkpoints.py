@@ -108,31 +108,40 @@ def load_classifier(path: Path) -> Loaded:
         raise RunError(f"{path} is no checkpoint of this classifier: {reason}") from error
 
 
-def take_weights(model: VehicleClassifier, path: Path) -> None:
-    """Start a classifier from the weights of a trained one.
+def take_weights(model: VehicleClassifier, fingerprint: str) -> None:
+    """Start a classifier from the weights that its settings name as `pretrained`.
 
     Its own normalisation stays, as that belongs to its data, and so does its last layer where the
     other tells apart another number of classes.
 
     Args:
         model: the classifier to train.
-        path: a run folder, whose best weights are taken, or a checkpoint.
+        fingerprint: that of its data.
 
     Raises:
-        RunError: there is no such checkpoint, or its network has other layers.
+        RunError: there is no such checkpoint, its network has other layers, or it was trained on
+            images that are to validate now.
     """
+    settings, path = model.settings, model.settings.pretrained
+    if path is None:
+        return
     file = RunFolder(path).best_checkpoint if path.is_dir() else path
-    theirs = load_classifier(file).model.network.state_dict()
-    own = model.network.state_dict()
-    last_layer = list(own)[-2:]
-    taken = {
-        name: theirs.get(name, torch.empty(0)) for name in own if not name.startswith(NORMALIZATION)
-    }
-    differing = [name for name, weights in taken.items() if weights.shape != own[name].shape]
-    if set(differing) - set(last_layer) or set(theirs) - set(own):
+    loaded = load_classifier(file)
+    if loaded.fingerprint == fingerprint and loaded.model.settings.split != settings.split:
         raise RunError(
-            f"The network of {file} has other layers than the one to be trained, so its weights "
-            f"cannot be taken; give both the same --channels, --residual, --batchnorm, --pooling "
-            f"and --hidden."
+            f"{file} was trained on the same images in another split, so it has seen some of those "
+            f"that are to validate; take weights from other data or the same split."
         )
-    model.network.load_state_dict(own | {k: v for k, v in taken.items() if k not in differing})
+    own, theirs = model.network.state_dict(), loaded.model.network.state_dict()
+    kept = {name for name in own if name.startswith(NORMALIZATION)}
+    if len(loaded.model.class_names) != len(model.class_names):
+        kept |= set(list(own)[-2:])  # weight and bias of the last layer
+    taken = {name: weights for name, weights in theirs.items() if name not in kept}
+    shapes = {name: weights.shape for name, weights in own.items() if name not in kept}
+    if {name: weights.shape for name, weights in taken.items()} != shapes:
+        raise RunError(
+            f"The network of {file} has other layers than the one to be trained, so that its "
+            f"weights cannot be taken; give both the same --channels, --residual, --batchnorm, "
+            f"--hidden and --pooling, and without --pooling the same --image-size."
+        )
+    model.network.load_state_dict(own | taken)

@@ -24,6 +24,7 @@ PACKAGES = (
     "numpy",
     "pillow",
     "pandas",
+    "scikit-learn",
 )
 
 

@@ -56,13 +56,14 @@ class RunFolder:
     @property
     def label(self) -> str:
         """`<name>/<n>`, or `<name>/<n>/<training>`, as TensorBoard shows the run."""
-        above = RunFolder(self.path.parent).label if self.is_part else self.path.parent.name
-        return f"{above}/{self.path.name}"
+        path = self.path.absolute()
+        above = RunFolder(path.parent).label if self.is_part else path.parent.name
+        return f"{above}/{path.name}"
 
     @property
     def is_part(self) -> bool:
         """Whether this is one training of a run over several folds or seeds."""
-        return RunFolder(self.path.parent).config.is_file()
+        return RunFolder(self.path.absolute().parent).config.is_file()
 
     def part(self, name: str) -> "RunFolder":
         """Return where one training of a run over several folds or seeds belongs."""

@@ -117,7 +117,7 @@ def plot_confusion_matrix(
         raise ValueError(f"{classes} classes need a matrix of that size, got {matrix.shape}")
     totals = matrix.sum(axis=1)
     shares = matrix / np.maximum(totals, 1)[:, np.newaxis]
-    names = [shortened(_plain(name), LONGEST_CLASS_NAME) for name in class_names]
+    names = [shortened(drawable(name), LONGEST_CLASS_NAME) for name in class_names]
 
     cell = float(np.clip(10 / classes, 0.24, 1))  # inches
     font_size = 16 * cell
@@ -229,7 +229,7 @@ def begin_figure(width: float, height: float, title: str) -> Figure:
     """Return an empty figure of this size in inches under a title."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     figure.suptitle(
-        shortened(_plain(title), int(9 * width)),
+        shortened(drawable(title), int(9 * width)),
         x=MARGIN / width,
         y=1 - MARGIN / height,
         ha="left",
@@ -317,11 +317,11 @@ def _percent(fraction: float, _position: int) -> str:
 
 
 def _caption(text: str) -> str:
-    lines = _plain(text).split("\n")[:3]
+    lines = drawable(text).split("\n")[:3]
     return "\n".join(shortened(line, LONGEST_CAPTION_LINE) for line in lines)
 
 
-def _plain(text: str) -> str:
+def drawable(text: str) -> str:
     """Replace what the font cannot draw, which would warn at every drawing."""
     font = get_font(findfont(FontProperties()))
     return "".join(c if c == "\n" or font.get_char_index(ord(c)) else "?" for c in text)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from vehicle_lightning.runs.diagnosis import Verdict
 from vehicle_lightning.runs.members import Member
@@ -35,34 +37,36 @@ class PooledSummary(Summary):
     Attributes:
         members: number of trainings asked for.
         finished: number of those that went to their end.
-        seed_accuracies: seed -> its validation accuracy over all of its folds.
+        trained_epochs: epochs of all of them together.
+        seed_accuracies: seed -> its validation accuracy, of the seeds that finished all folds.
         fold_accuracies: fold -> its validation accuracy, as the mean over the seeds; empty where
             the same images validated in all members.
     """
 
     members: int
     finished: int
+    trained_epochs: int
     seed_accuracies: dict[int, float]
     fold_accuracies: dict[int, float]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return super().to_dict() | {
-            "seconds_per_epoch": self.seconds / (self.finished * self.epochs),
+            "seconds_per_epoch": self.seconds / self.trained_epochs,
             "members": self.members,
             "finished": self.finished,
+            "trained_epochs": self.trained_epochs,
             "seed_accuracies": {str(key): value for key, value in self.seed_accuracies.items()},
             "fold_accuracies": {str(key): value for key, value in self.fold_accuracies.items()},
         }
 
-    @classmethod
-    def _fields(cls, content: dict[str, Any]) -> dict[str, Any]:
-        return super()._fields(content) | {
-            "members": content["members"],
-            "finished": content["finished"],
-            "seed_accuracies": {int(k): v for k, v in content["seed_accuracies"].items()},
-            "fold_accuracies": {int(k): v for k, v in content["fold_accuracies"].items()},
-        }
+    @property
+    def speed(self) -> str:
+        """Time and size in words."""
+        return (
+            f"{self.seconds / 60:.1f} min in all, {self.seconds / self.trained_epochs:.1f} s an "
+            f"epoch, {self.parameters:,} parameters"
+        )
 
     def __str__(self) -> str:
         lines = [f"pooled  {self.finished} of {self.members} trainings"]
@@ -70,44 +74,45 @@ class PooledSummary(Summary):
             lines.append(f"seeds   {_spread(self.seed_accuracies)}")
         if len(self.fold_accuracies) > 1:
             lines.append(f"folds   {_spread(self.fold_accuracies)}")
-        single = super().__str__().splitlines()
-        speed = next(i for i, line in enumerate(single) if line.startswith("speed"))
-        single[speed] = (
-            f"speed   {self.seconds / 60:.1f} min in all, "
-            f"{self.seconds / (self.finished * self.epochs):.1f} s an epoch, "
-            f"{self.parameters:,} parameters"
-        )
-        return "\n".join([*lines, *single])
+        return "\n".join([*lines, super().__str__()])
 
 
-def pool(results: Sequence[Result], asked: int) -> PooledSummary:
+def pool(results: Sequence[Result], members: Sequence[Member]) -> PooledSummary:
     """Sum up the finished members.
 
     Args:
         results: at least one.
-        asked: number of members that the settings ask for.
+        members: all members that the settings ask for.
     """
     summaries = [result.summary for result in results]
     predictions = pool_predictions(results)
-    right = predictions["label"] == predictions["prediction"]
-    of_image = predictions.assign(right=right).groupby("file", sort=False)[["right", "loss"]].mean()
-    seeds = right.groupby(predictions["seed"]).mean()
-    folds = right.groupby(predictions["fold"]).mean()  # empty where there are none
+    right = (predictions["label"] == predictions["prediction"]).to_numpy()
+    image = pd.factorize(predictions["file"])[0]
+    asked, done = (Counter(m.seed for m in of) for of in (members, [r.member for r in results]))
+    complete = [seed for seed in done if done[seed] == asked[seed]]
+    folds = predictions["fold"].dropna().unique()
     return PooledSummary(
         train=_mean_of_training(summaries),
         val=Measurement.from_predictions(
-            of_image["right"].to_numpy(dtype=float), of_image["loss"].to_numpy(dtype=float)
+            _mean_by(image, right.astype(float)),
+            _mean_by(image, predictions["loss"].to_numpy(dtype=float)),
         ),
         best_epoch=round(median(summary.best_epoch for summary in summaries)),
         epochs=round(median(summary.epochs for summary in summaries)),
         seconds=sum(summary.seconds for summary in summaries),
         parameters=summaries[0].parameters,
         verdict=_most_frequent([summary.verdict for summary in summaries]),
-        status="finished" if len(results) == asked else "interrupted",
-        members=asked,
+        status="finished" if len(results) == len(members) else "interrupted",
+        members=len(members),
         finished=len(results),
-        seed_accuracies={int(str(seed)): float(share) for seed, share in seeds.items()},
-        fold_accuracies={int(str(fold)): float(share) for fold, share in folds.items()},
+        trained_epochs=sum(summary.epochs for summary in summaries),
+        seed_accuracies={
+            seed: float(right[(predictions["seed"] == seed).to_numpy()].mean()) for seed in complete
+        },
+        fold_accuracies={
+            int(fold): float(right[(predictions["fold"] == fold).to_numpy(dtype=bool)].mean())
+            for fold in sorted(folds)
+        },
     )
 
 
@@ -131,9 +136,25 @@ def pool_predictions(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def pool_histories(results: Sequence[Result]) -> pd.DataFrame:
-    """Return the mean curve: one row an epoch, over the members that trained so far."""
-    pooled = pd.concat([result.history for result in results])
-    return pooled.groupby("epoch", as_index=False).mean()[list(results[0].history.columns)]
+    """Return the mean curve: one row an epoch.
+
+    A member that patience ended earlier goes on with its last figures, so that the mean is over all
+    members everywhere; a figure that is not a number in one is none in the mean.
+    """
+    histories = [result.history for result in results]
+    length = max(len(history) for history in histories)
+    values = np.mean(
+        [h.to_numpy(dtype=float)[np.minimum(np.arange(length), len(h) - 1)] for h in histories],
+        axis=0,
+    )
+    pooled = pd.DataFrame(values, columns=histories[0].columns)
+    return pooled.assign(epoch=np.arange(1, length + 1))
+
+
+def _mean_by(group: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the values in each group; not a number where one of them is none."""
+    mean: NDArray[np.float64] = np.bincount(group, weights=values) / np.bincount(group)
+    return mean
 
 
 def _mean_of_training(summaries: Sequence[Summary]) -> Measurement:

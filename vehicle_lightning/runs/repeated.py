@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from vehicle_lightning.config import Settings
+from vehicle_lightning.config import Settings, read_settings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.files import write_text, written_whole
+from vehicle_lightning.runs.checkpoints import take_weights
 from vehicle_lightning.runs.environment import read_data_facts, write_environment
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.members import Member, members
@@ -26,7 +27,13 @@ from vehicle_lightning.runs.pooling import (
 from vehicle_lightning.runs.progress import EpochLines
 from vehicle_lightning.runs.summary import Summary
 from vehicle_lightning.runs.tensorboard import RunLogger
-from vehicle_lightning.runs.training import check_devices, read_data, silence, train
+from vehicle_lightning.runs.training import (
+    build_classifier,
+    check_devices,
+    read_data,
+    silence,
+    train,
+)
 
 
 def train_repeatedly(
@@ -53,9 +60,10 @@ def train_repeatedly(
     check_devices(settings)
     all_members = members(settings)
     data = read_data(all_members[0].settings)
-    run = resume or RunFolder.create(settings.log_dir, settings.run_name)
+    _check_every_fold(all_members, data)
     if resume:
-        _check_same_data(run, data.fingerprint)
+        _check_same_data(resume, data.fingerprint)
+    run = resume or RunFolder.create(settings.log_dir, settings.run_name)
     write_text(run.config, settings.to_yaml())
     write_environment(run.environment, data)
     notice(_first_line(run, data, all_members))
@@ -63,7 +71,7 @@ def train_repeatedly(
     results = _train_all(run, all_members, data)
     if not results:
         return run, None
-    return run, _write_report(run, settings, results, len(all_members))
+    return run, _write_report(run, settings, results, all_members)
 
 
 def _on_one_device(settings: Settings) -> Settings:
@@ -85,6 +93,13 @@ def _check_same_data(run: RunFolder, fingerprint: str) -> None:
         )
 
 
+def _check_every_fold(all_members: Sequence[Member], data: VehicleDataModule) -> None:
+    """Find what would stop a later fold before the first one is trained."""
+    for member in {member.fold: member for member in all_members}.values():
+        own_data = data.split_anew(member.settings, seed=member.seed)
+        take_weights(build_classifier(member.settings, own_data), own_data.fingerprint)
+
+
 def _train_all(
     run: RunFolder, all_members: Sequence[Member], data: VehicleDataModule
 ) -> list[Result]:
@@ -93,8 +108,9 @@ def _train_all(
     started, trained = time.monotonic(), 0
     for number, member in enumerate(all_members, start=1):
         folder = run.part(member.name)
-        summary = _finished(folder)
+        summary = _finished(folder, member)
         if summary is None:
+            run.summary.unlink(missing_ok=True)  # it will no longer be that of all members
             lines = EpochLines(f"Training {number} of {len(all_members)}, {member.title}")
             summary = _train_member(folder, member, data, lines)
             trained += 1
@@ -110,38 +126,41 @@ def _train_all(
     return results
 
 
-def _finished(folder: RunFolder) -> Summary | None:
-    if not folder.summary.is_file():
+def _finished(folder: RunFolder, member: Member) -> Summary | None:
+    """Return the summary of a member that has nothing left to train."""
+    if not (folder.summary.is_file() and folder.config.is_file()):
         return None
-    summary = Summary.read(folder.summary)
-    return summary if summary.status == "finished" else None
+    summary, before = Summary.read(folder.summary), read_settings(folder.config)
+    same = (before.epochs, before.patience) == (member.settings.epochs, member.settings.patience)
+    return summary if summary.status == "finished" and same else None
 
 
 def _train_member(
     folder: RunFolder, member: Member, data: VehicleDataModule, lines: EpochLines
 ) -> Summary | None:
+    """Train one member; None where it is stopped before it could be measured."""
     own_data = data.split_anew(member.settings, seed=member.seed)
-    if folder.config.is_file():
-        return train(member.settings, folder, data=own_data, lines=lines)[1]
     folder.path.mkdir(exist_ok=True)
-    return train(member.settings, None, data=own_data, new=folder, lines=lines)[1]
+    resume = folder if folder.config.is_file() else None
+    try:
+        return train(member.settings, resume, data=own_data, new=folder, lines=lines)[1]
+    except KeyboardInterrupt:
+        return None
 
 
 def _result(folder: RunFolder, member: Member, summary: Summary) -> Result:
-    # As text: a class may be called 01 or None.
-    predictions = pd.read_csv(
-        folder.predictions,
-        dtype={"file": str, "label": str, "prediction": str},
-        keep_default_na=False,
-    )
+    # As text, as a class may be called 01 or None; a loss that is not a number is left empty.
+    predictions = pd.read_csv(folder.predictions, dtype=str, keep_default_na=False)
+    figures = predictions.columns.drop(["file", "label", "prediction"])
+    predictions[figures] = predictions[figures].apply(pd.to_numeric, errors="coerce")
     return Result(member, summary, pd.read_csv(folder.metrics), predictions)
 
 
 def _write_report(
-    run: RunFolder, settings: Settings, results: Sequence[Result], asked: int
+    run: RunFolder, settings: Settings, results: Sequence[Result], all_members: Sequence[Member]
 ) -> PooledSummary:
     """Write the pooled predictions, curves, figures and pictures, also into TensorBoard."""
-    summary = pool(results, asked)
+    summary = pool(results, all_members)
     predictions, history = pool_predictions(results), pool_histories(results)
     with written_whole(run.predictions) as temporary:
         predictions.to_csv(temporary, index=False)
@@ -181,12 +200,11 @@ def _write_events(
 
 
 def _first_line(run: RunFolder, data: VehicleDataModule, all_members: Sequence[Member]) -> str:
-    seeds = len({member.seed for member in all_members})
-    folds = len({member.fold for member in all_members})
+    folds, seeds = (len({getattr(m, what) for m in all_members}) for what in ("fold", "seed"))
+    over = [f"{folds} folds"] * (folds > 1) + [f"{seeds} seeds"] * (seeds > 1)
     return (
-        f"Run {run.path}: {len(all_members)} trainings over {folds} fold{'s' * (folds > 1)} and "
-        f"{seeds} seed{'s' * (seeds > 1)} of {len(data.table)} images, classes "
-        f"{', '.join(data.table.class_names)}."
+        f"Run {run.path}: {len(all_members)} trainings over {' and '.join(over)} of "
+        f"{len(data.table)} images, classes {', '.join(data.table.class_names)}."
     )
 
 

@@ -57,20 +57,21 @@ class Summary:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Return the summary that `to_dict` gave."""
-        return cls(**cls._fields(content))
+        return cls(
+            train=_read_measurement(content["train"]),
+            val=_read_measurement(content["val"]),
+            best_epoch=content["best_epoch"],
+            epochs=content["epochs"],
+            seconds=content["seconds"],
+            parameters=content["parameters"],
+            verdict=Verdict.from_dict(content["verdict"]),
+            status=content["status"],
+        )
 
-    @classmethod
-    def _fields(cls, content: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "train": _read_measurement(content["train"]),
-            "val": _read_measurement(content["val"]),
-            "best_epoch": content["best_epoch"],
-            "epochs": content["epochs"],
-            "seconds": content["seconds"],
-            "parameters": content["parameters"],
-            "verdict": Verdict.from_dict(content["verdict"]),
-            "status": content["status"],
-        }
+    @property
+    def speed(self) -> str:
+        """Time and size in words."""
+        return f"{self.seconds / self.epochs:.1f} s an epoch, {self.parameters:,} parameters"
 
     @property
     def gap(self) -> float:
@@ -115,7 +116,7 @@ class Summary:
             f"val     {self.val}, loss {self.val.loss:.3f}",
             f"gap     {100 * self.gap:+.1f} points",
             f"best    epoch {self.best_epoch} of {self.epochs}, by validation loss",
-            f"speed   {self.seconds / self.epochs:.1f} s an epoch, {self.parameters:,} parameters",
+            f"speed   {self.speed}",
             f"verdict {self.verdict.kind}: {self.verdict.because}",
         ]
         if self.verdict.flags:

@@ -10,7 +10,6 @@ import lightning as L
 import torch
 
 from vehicle_lightning.config import DeviceSettings, Settings
-from vehicle_lightning.console import notice
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import write_text
@@ -58,10 +57,10 @@ def train(
     lines = lines or EpochLines()
     data = data or read_data(settings)
     L.seed_everything(settings.seed, verbose=False)
-    model = _build_classifier(settings, data)
+    model = build_classifier(settings, data)
     finished_epochs = 0 if resume is None else check_continuable(resume, settings, data.fingerprint)
-    if settings.pretrained is not None and finished_epochs == 0:
-        take_weights(model, settings.pretrained)
+    if finished_epochs == 0:
+        take_weights(model, data.fingerprint)
     run = resume or new or _new_folder(settings, is_first_process)
     history = History(run)
     logger = RunLogger(run, settings, finished_epochs if resume else None)
@@ -93,7 +92,7 @@ def train(
             run, settings, data, history.frame, logger, measuring, interrupted=interrupted
         )
     except (KeyboardInterrupt, SystemExit):
-        notice(f"Interrupted while measuring; to measure again: --resume {run.path}")
+        lines.say(f"Interrupted while measuring; to measure again: --resume {run.path}")
         raise KeyboardInterrupt from None
     return run, summary
 
@@ -148,7 +147,8 @@ def check_devices(settings: Settings) -> bool:
     return bool(trainer.is_global_zero)
 
 
-def _build_classifier(settings: Settings, data: VehicleDataModule) -> VehicleClassifier:
+def build_classifier(settings: Settings, data: VehicleDataModule) -> VehicleClassifier:
+    """Build the classifier for these data, its weights at random."""
     counts = data.class_counts
     return VehicleClassifier(
         settings,
