@@ -1,21 +1,75 @@
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from tests.conftest import Fit
+from tests.conftest import QUICK, Fit
 from vehicle_lightning.config import read_settings
 
-FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.yaml"))
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "experiments").glob("*.yaml"))
+OVERRIDDEN = {"image_size", "initial_size", "batch_size", "epochs", "seeds", "folds"}
 
 
 def test_there_are_experiments() -> None:
-    assert {"baseline", "dropout", "batchnorm", "combined"} <= {file.stem for file in FILES}
+    assert {
+        "baseline",
+        "dropout",
+        "batchnorm",
+        "combined",
+        "augmented",
+        "underfit",
+        "underfit_cured",
+        "deeper",
+        "wider",
+        "dense",
+        "best",
+    } <= {file.stem for file in FILES}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_experiment_trains(fit_quickly: Fit, file: Path) -> None:
-    run = fit_quickly("--config", str(file), "--epochs", "1")
     asked = read_settings(file)
+    small = () if asked.initial_size is None else ("--initial-size", "32")
+    run = fit_quickly("--config", str(file), "--epochs", "1", *small)
     saved = read_settings(run.config)
-    assert (saved.dropout, saved.batchnorm) == (asked.dropout, asked.batchnorm)
-    assert saved.learning_rate == asked.learning_rate
+    for name in asked.model_dump(exclude_defaults=True).keys() - OVERRIDDEN:
+        assert getattr(saved, name) == getattr(asked, name), name
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_an_experiment_holds_only_what_differs(file: Path) -> None:
+    keys = set(re.findall(r"^(\w+):", file.read_text(), re.MULTILINE))
+    assert keys == set(read_settings(file).model_dump(exclude_defaults=True))
+    assert file.read_text().startswith("# ")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_experiments_trains_compares_and_does_not_repeat(drawn: Path, tmp_path: Path) -> None:
+    (tmp_path / "installed").write_text("")  # what runs this test will do
+    logs = tmp_path / "logs"
+
+    def make(*flags: str) -> str:
+        command = ["make", "experiments", "ONLY=baseline dropout", "SIZE=32", f"DATA={drawn}"]
+        places = [f"LOGS={logs}", f"VENV={tmp_path}", f"BIN={Path(sys.executable).parent}"]
+        done = subprocess.run(
+            [*command, *places, f"ARGS={' '.join(flags)}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    first = make(*QUICK[2:], "--folds", "2", "--epochs", "1")
+    assert first.count("pooled  2 of 2 trainings") == 2
+    assert len(pd.read_csv(logs / "comparison.csv")) == 2
+    second = make()
+    assert f"{logs}/baseline/0 is finished." in second
+    assert "pooled" not in second
+    assert "dropout/0" in second
