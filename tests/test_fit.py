@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.conftest import QUICK, DataFolder, Fit
 from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.data.synthetic import draw_vehicles
 from vehicle_lightning.fit import fit, main
 from vehicle_lightning.runs.checkpoints import load_classifier
 from vehicle_lightning.runs.folder import RunFolder
@@ -258,7 +259,25 @@ def test_copies_stay_on_one_side(
     for name in validated:
         twin = name.removeprefix("copy") if name.startswith("copy") else f"copy{name}"
         assert twin in validated
-    assert "40 exact copies" in re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert "40 exact and 0 near copies" in re.sub(r"\s+", " ", capsys.readouterr().err)
+
+
+def test_near_copies_stay_on_one_side(fit_quickly: Fit, tmp_path: Path) -> None:
+    data = draw_vehicles(tmp_path / "data", count=30, image_size=96, workers=1, show_progress=False)
+    lines = (data / "train.csv").read_text().splitlines()
+    for line in lines[1:]:
+        name, label = line.split(",")
+        with Image.open(data / "images" / name) as image:
+            cropped = image.crop((0, 4, 92, 96)).resize((96, 96))
+        cropped.save(data / "images" / f"near{name}", quality=40)
+        lines.append(f"near{name},{label}")
+    (data / "train.csv").write_text("\n".join(lines) + "\n")
+    run = fit_quickly("--val-fraction", "0.3", "--epochs", "1", data_dir=data)
+    near = json.loads(run.environment.read_text())["data"]["near_copies"]
+    assert near >= 27  # a drawing at night may show too little
+    validated = set(pd.read_csv(run.predictions)["file"])
+    both = {name for name in validated if f"near{name.removeprefix('near')}" in validated}
+    assert len(validated - both) <= 30 - near
 
 
 def test_unreadable_images_are_named_at_once_or_skipped(
@@ -341,3 +360,4 @@ def test_the_real_photographs(real_data: Path, tmp_path: Path) -> None:
     assert result.summary.train.n + result.summary.val.n == 1646
     environment = json.loads(result.run.environment.read_text())
     assert environment["data"]["copies"] == 80
+    assert environment["data"]["near_copies"] == 5

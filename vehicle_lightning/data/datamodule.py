@@ -14,6 +14,7 @@ from vehicle_lightning.config import DataSettings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.batches import Batch, BatchDataset, EvaluationBatches, TrainingBatches
 from vehicle_lightning.data.cache import DecodedImages, decode_images, default_cache_dir
+from vehicle_lightning.data.grouping import Groups, group_images
 from vehicle_lightning.data.splits import cross_validation_fold, hold_out
 from vehicle_lightning.data.synthetic import DRAWING_VERSION, draw_vehicles
 from vehicle_lightning.data.table import Table, read_table, shortened
@@ -31,12 +32,14 @@ class _Images:
         decoded: what the first read of all listed images found.
         kept: int64 of shape (N,), where in `decoded` each of them lies.
         digests: str of shape (N,), hashes of their files.
+        groups: which of them show the same photograph.
     """
 
     table: Table
     decoded: DecodedImages
     kept: NDArray[np.int64]
     digests: NDArray[np.str_]
+    groups: Groups
 
 
 class VehicleDataModule(L.LightningDataModule):
@@ -46,8 +49,10 @@ class VehicleDataModule(L.LightningDataModule):
         table: names and labels of the images that could be read.
         rows: side -> int64 row numbers of the table, disjoint between "train" and "val".
         train_sample: int64 row numbers of the training images measured after each epoch.
-        copies: number of images that are exact copies of another one.
-        fingerprint: hash of all names, labels and image contents; equal for equal data.
+        copies: number of images that are exact copies of an earlier one.
+        near_copies: number of further images that show what an earlier one shows.
+        fingerprint: hash of all names, labels, image contents and groups of copies; equal for equal
+            data, which with equal settings are split alike.
         mean, std: float64 of shape (3,), red, green, blue of the training images in [0, 1].
     """
 
@@ -78,10 +83,10 @@ class VehicleDataModule(L.LightningDataModule):
             self._images = self._read()
         images = self._images
         self.table = images.table
-        distinct, groups = np.unique(images.digests, return_inverse=True)
-        self.rows = self._split(groups)
-        self.copies = len(images.digests) - len(distinct)
-        self.fingerprint = self._hash(images.digests)
+        self.rows = self._split(images.groups.of_image)
+        self.copies = images.groups.exact
+        self.near_copies = images.groups.near
+        self.fingerprint = self._hash(images)
         self.mean, self.std = _mean_and_std(images.decoded, images.kept[self.rows["train"]])
         self.train_sample = self._sample(self.rows["train"])
         self._dataset = BatchDataset(images.decoded.pixels, images.kept, self.table.labels)
@@ -153,7 +158,8 @@ class VehicleDataModule(L.LightningDataModule):
         table = self._readable(listed, decoded)
         kept = np.setdiff1d(np.arange(len(listed)), list(decoded.unreadable))
         digests = np.array([decoded.digests[row] for row in kept], dtype=str)
-        return _Images(table, decoded, kept, digests)
+        groups = group_images(table.paths, digests, cache_dir)
+        return _Images(table, decoded, kept, digests, groups)
 
     def _readable(self, table: Table, decoded: DecodedImages) -> Table:
         faults = decoded.unreadable
@@ -180,10 +186,17 @@ class VehicleDataModule(L.LightningDataModule):
             )
         return {"train": training, "val": validating}
 
-    def _hash(self, digests: NDArray[np.str_]) -> str:
+    def _hash(self, images: _Images) -> str:
         content = hashlib.blake2b(digest_size=12)
-        for name, label, digest in zip(self.table.names, self.table.labels, digests, strict=True):
-            content.update(f"{name}\0{self.table.class_names[label]}\0{digest}\0".encode())
+        for name, label, digest, group in zip(
+            self.table.names,
+            self.table.labels,
+            images.digests,
+            images.groups.of_image,
+            strict=True,
+        ):
+            row = f"{name}\0{self.table.class_names[label]}\0{digest}\0{group}\0"
+            content.update(row.encode())
         return content.hexdigest()
 
     def _sample(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:

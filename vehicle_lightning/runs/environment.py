@@ -42,6 +42,7 @@ def write_environment(path: Path, data: VehicleDataModule) -> None:
                 "train": len(data.rows["train"]),
                 "val": len(data.rows["val"]),
                 "copies": data.copies,
+                "near_copies": data.near_copies,
                 "class_names": list(data.table.class_names),
             },
         }

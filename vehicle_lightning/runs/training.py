@@ -218,7 +218,11 @@ def _patience(settings: Settings) -> list[L.Callback]:
 
 def _first_line(run: RunFolder, data: VehicleDataModule, finished_epochs: int) -> str:
     rows = data.rows
-    copies = f" ({data.copies} exact copies kept on one side)" if data.copies else ""
+    copies = (
+        f" ({data.copies} exact and {data.near_copies} near copies, each on the side of its twin)"
+        if data.copies or data.near_copies
+        else ""
+    )
     start = f"continuing after epoch {finished_epochs}" if finished_epochs else "starting"
     return (
         f"Run {run.path}: {start}; {len(rows['train'])} training and {len(rows['val'])} "

@@ -1,0 +1,173 @@
+"""Near copies: which are found, and which pictures are not taken for copies."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+
+from vehicle_lightning.data.duplicates import (
+    FARTHEST,
+    agreement,
+    candidate_pairs,
+    grouped,
+    hashes,
+    near_duplicates,
+)
+from vehicle_lightning.data.grouping import group_images
+from vehicle_lightning.data.synthetic import draw_vehicles
+
+Change = Callable[[Image.Image], Image.Image]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Image.Image]:
+    directory = draw_vehicles(
+        tmp_path_factory.mktemp("data") / "large",
+        count=24,
+        image_size=160,
+        workers=1,
+        show_progress=False,
+    )
+    return [Image.open(path).convert("RGB") for path in sorted(directory.glob("images/*"))]
+
+
+def thumbnails(pictures: list[Image.Image]) -> NDArray[np.uint8]:
+    small = [p.convert("L").resize((64, 64), Image.Resampling.BOX) for p in pictures]
+    return np.stack([np.asarray(picture) for picture in small])
+
+
+def found(pictures: list[Image.Image]) -> set[tuple[int, int]]:
+    shown = thumbnails(pictures)
+    return {(int(a), int(b)) for a, b in near_duplicates(lambda rows: shown[rows], len(shown))}
+
+
+def compressed(picture: Image.Image, quality: int) -> Image.Image:
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=quality)
+    return Image.open(stream).convert("RGB")
+
+
+def cropped(picture: Image.Image, left: int, top: int, right: int, bottom: int) -> Image.Image:
+    """Cut away so many of 160 pixels from each side."""
+    part = picture.crop((left, top, 160 - right, 160 - bottom))
+    return part.resize((160, 160), Image.Resampling.BICUBIC)
+
+
+CHANGES: dict[str, Change] = {
+    "compressed": lambda p: compressed(p, 20),
+    "smaller": lambda p: p.resize((70, 70)),
+    "larger": lambda p: p.resize((400, 400), Image.Resampling.BICUBIC),
+    "brighter": lambda p: ImageEnhance.Brightness(p).enhance(1.2),
+    "darker": lambda p: ImageEnhance.Brightness(p).enhance(0.6),
+    "grey": lambda p: p.convert("L").convert("RGB"),
+    "cropped at the left": lambda p: cropped(p, 12, 6, 0, 6),
+    "cropped in a corner": lambda p: cropped(p, 0, 0, 14, 14),
+    "cropped and compressed": lambda p: compressed(cropped(p, 6, 10, 6, 2), 30),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_changed_copies_are_found(pictures: list[Image.Image], change: Change) -> None:
+    count = len(pictures)
+    pairs = found([*pictures, *map(change, pictures)])
+    assert {(a, b) for a, b in pairs if b != a + count} == set()
+    assert len(pairs) >= 0.9 * count  # a drawing at night may show too little
+
+
+def test_different_pictures_are_no_copies(pictures: list[Image.Image]) -> None:
+    assert found(pictures) == set()
+
+
+def test_pictures_without_details_are_no_copies() -> None:
+    shades = [Image.new("RGB", (64, 64), (i, i, i)) for i in range(0, 250, 5)]
+    slopes = [Image.linear_gradient("L").resize((64, 64)).rotate(90 * i) for i in range(4)]
+    assert found([*shades, *slopes, *slopes]) == set()
+
+
+def test_many_copies_of_one_picture_are_one_group(pictures: list[Image.Image]) -> None:
+    copies = [compressed(pictures[0], quality) for quality in range(20, 96, 2)]
+    pairs = found([*copies, *pictures[1:6]])
+    assert len(pairs) == len(copies) - 1
+    groups = grouped(len(copies) + 5, np.array(sorted(pairs)))
+    assert list(groups) == [0] * len(copies) + [1, 2, 3, 4, 5]
+
+
+def test_nothing_and_one_picture_have_no_copies(pictures: list[Image.Image]) -> None:
+    assert found(pictures[:1]) == set()
+    assert len(near_duplicates(lambda _: np.empty((0, 64, 64), dtype=np.uint8), 0)) == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(0, FARTHEST))
+def test_candidates_are_those_of_looking_at_every_pair(seed: int, count: int, flips: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 2**64, (count, 3), dtype=np.uint64)
+    copy = rng.integers(count)
+    for bit in rng.choice(64, flips, replace=False):
+        values[0, 0] = values[copy, 1] ^ (np.uint64(1) << np.uint64(bit))
+    expected = {
+        (a, b)
+        for a in range(count)
+        for b in range(a + 1, count)
+        if np.bitwise_count(values[a, :, None] ^ values[b]).min() <= 6
+    }
+    pairs = {(int(a), int(b)) for a, b in candidate_pairs(values)}
+    assert expected <= pairs
+    for a, b in pairs:
+        assert np.bitwise_count(values[a, :, None] ^ values[b]).min() <= FARTHEST
+
+
+def test_a_hash_keeps_through_brightness_and_contrast(pictures: list[Image.Image]) -> None:
+    shown = thumbnails(pictures).astype(float)
+    dimmed = (0.5 * shown + 20).round().astype(np.uint8)
+    distance = np.bitwise_count(hashes(shown.astype(np.uint8)) ^ hashes(dimmed))
+    assert np.median(distance) <= 2
+
+
+def test_agreement_does_not_depend_on_the_order(pictures: list[Image.Image]) -> None:
+    one, other = thumbnails([pictures[0], cropped(pictures[0], 10, 0, 0, 10)])
+    assert agreement(one, other) == pytest.approx(agreement(other, one))
+    assert agreement(one, one) == pytest.approx(1)
+    assert agreement(one, 255 - one) < 0.5
+
+
+@given(st.integers(1, 30), st.data())
+def test_groups_are_the_connected_parts(count: int, data: st.DataObject) -> None:
+    number = st.integers(0, count - 1)
+    pairs = data.draw(st.lists(st.tuples(number, number), max_size=20))
+    groups = grouped(count, np.array(pairs, dtype=np.int64).reshape(-1, 2))
+    assert list(dict.fromkeys(groups)) == list(range(groups.max() + 1))
+    parts = [{n} for n in range(count)]
+    for a, b in pairs:
+        merged = next(p for p in parts if a in p) | next(p for p in parts if b in p)
+        parts = [p for p in parts if not p & merged] + [merged]
+    assert {frozenset(np.flatnonzero(groups == g)) for g in set(groups)} == set(
+        map(frozenset, parts)
+    )
+
+
+def test_groups_of_files(pictures: list[Image.Image], tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.png" for name in "abcd"]
+    for path, picture in zip(
+        paths,
+        [pictures[0], pictures[1], pictures[0], compressed(pictures[1], 40)],
+        strict=True,
+    ):
+        picture.save(path)
+    digests = np.array(["x", "y", "x", "z"])
+    cache = tmp_path / "cache"
+    first = group_images(paths, digests, cache)
+    assert (list(first.of_image), first.exact, first.near) == ([0, 1, 0, 1], 1, 1)
+
+    (remembered,) = cache.glob("*-copies.npy")
+    for path in paths:
+        path.unlink()  # they are not looked at again
+    assert list(group_images(paths, digests, cache).of_image) == [0, 1, 0, 1]
+    remembered.write_bytes(b"damaged")
+    with pytest.raises(FileNotFoundError):
+        group_images(paths, digests, cache)
