@@ -350,7 +350,9 @@ def test_two_devices_train_as_one(fit_quickly: Fit) -> None:
     assert "Warning" not in done.stderr
 
 
-def test_the_real_photographs(real_data: Path, tmp_path: Path) -> None:
+def test_the_real_photographs(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A few steps on small versions of them; copies are there, and stay on one side."""
     settings = Settings(
         data_dir=real_data, image_size=32, epochs=1, log_dir=tmp_path, accelerator="cpu"
@@ -361,3 +363,5 @@ def test_the_real_photographs(real_data: Path, tmp_path: Path) -> None:
     environment = json.loads(result.run.environment.read_text())
     assert environment["data"]["copies"] == 80
     assert environment["data"]["near_copies"] == 5
+    assert environment["data"]["contradictions"] == 2
+    assert "Copies of 2 photographs have different labels" in capsys.readouterr().err

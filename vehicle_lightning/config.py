@@ -36,8 +36,8 @@ class SettingsGroup(BaseModel):
             raise SettingsError(_first_mistake(error)) from error
 
 
-class DataSettings(SettingsGroup):
-    """Which pictures, how they are split, and how they are read."""
+class SourceSettings(SettingsGroup):
+    """Which pictures."""
 
     data_dir: Path | None = Field(
         None, description="Folder with the CSV and the images; without it, drawn vehicles are used."
@@ -46,6 +46,14 @@ class DataSettings(SettingsGroup):
     image_dir: Path = Field(Path("images"), description="Image folder, relative to the data dir.")
     image_column: str = Field("image_names", description="CSV column with the image file names.")
     label_column: str = Field("emergency_or_not", description="CSV column with the labels.")
+    cache_dir: Path | None = Field(
+        None, description="Folder of caches and drawn vehicles; by default the user's cache folder."
+    )
+
+
+class DataSettings(SourceSettings):
+    """Which pictures, how they are split, and how they are read."""
+
     skip_unreadable: bool = Field(
         False, description="Go on without the images that are missing or cannot be read."
     )
@@ -69,9 +77,6 @@ class DataSettings(SettingsGroup):
     batch_size: int = Field(128, ge=1, description="Images per training step and device.")
     cache: Literal["disk", "none"] = Field(
         "disk", description="Decode each image once into a memory-mapped file, or at every use."
-    )
-    cache_dir: Path | None = Field(
-        None, description="Folder of caches and drawn vehicles; by default the user's cache folder."
     )
     num_workers: int = Field(
         0, ge=0, le=256, description="Processes that load batches; 0 loads in the main process."

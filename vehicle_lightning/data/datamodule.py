@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, Sampler
 from vehicle_lightning.config import DataSettings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.batches import Batch, BatchDataset, EvaluationBatches, TrainingBatches
-from vehicle_lightning.data.cache import DecodedImages, decode_images, default_cache_dir
+from vehicle_lightning.data.cache import DecodedImages, decode_images
 from vehicle_lightning.data.grouping import Groups, group_images
+from vehicle_lightning.data.location import locate_data
 from vehicle_lightning.data.splits import cross_validation_fold, hold_out
-from vehicle_lightning.data.synthetic import DRAWING_VERSION, draw_vehicles
 from vehicle_lightning.data.table import Table, read_table, shortened
 from vehicle_lightning.errors import DataError
 
@@ -51,6 +51,7 @@ class VehicleDataModule(L.LightningDataModule):
         train_sample: int64 row numbers of the training images measured after each epoch.
         copies: number of images that are exact copies of an earlier one.
         near_copies: number of further images that show what an earlier one shows.
+        contradictions: number of photographs whose copies have different labels.
         fingerprint: hash of all names, labels, image contents and groups of copies; equal for equal
             data, which with equal settings are split alike.
         mean, std: float64 of shape (3,), red, green, blue of the training images in [0, 1].
@@ -86,6 +87,8 @@ class VehicleDataModule(L.LightningDataModule):
         self.rows = self._split(images.groups.of_image)
         self.copies = images.groups.exact
         self.near_copies = images.groups.near
+        pairs = np.stack([images.groups.of_image, self.table.labels], axis=1)
+        self.contradictions = _repeated(np.unique(pairs, axis=0)[:, 0])
         self.fingerprint = self._hash(images)
         self.mean, self.std = _mean_and_std(images.decoded, images.kept[self.rows["train"]])
         self.train_sample = self._sample(self.rows["train"])
@@ -143,11 +146,7 @@ class VehicleDataModule(L.LightningDataModule):
         return self._loader(EvaluationBatches(rows, self.settings.batch_size, rank, world_size))
 
     def _read(self) -> "_Images":
-        cache_dir = self.settings.cache_dir or default_cache_dir()
-        data_dir = self.settings.data_dir
-        if data_dir is None:
-            data_dir = draw_vehicles(cache_dir / f"drawn_vehicles_{DRAWING_VERSION}")
-            notice(f"Data: drawn vehicles, not photographs, from {data_dir} (see --data-dir).")
+        data_dir, cache_dir = locate_data(self.settings)
         listed = read_table(data_dir, self.settings)
         decoded = decode_images(
             listed.paths,
@@ -223,6 +222,11 @@ class VehicleDataModule(L.LightningDataModule):
             # an iterator is made differs between a fresh and a resumed run.
             generator=torch.Generator().manual_seed(self._seed),
         )
+
+
+def _repeated(numbers: NDArray[np.int64]) -> int:
+    """How many different numbers stand there more than once."""
+    return int((np.unique(numbers, return_counts=True)[1] > 1).sum())
 
 
 def _mean_and_std(

@@ -1,13 +1,14 @@
 """One image file to pixels: upright RGB, whatever the file holds."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 
-def read_image(path: Path, size: int) -> NDArray[np.uint8]:
+def read_image(file: Path | BinaryIO, size: int) -> NDArray[np.uint8]:
     """Decode an image file to upright RGB of shape (size, size, 3), uint8 in [0, 255].
 
     EXIF rotation is applied, transparency is laid over white, 16-bit grey is brought to 8 bits,
@@ -17,7 +18,7 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
     Raises:
         Exception: the file cannot be decoded; Pillow raises many kinds for a broken file.
     """
-    with Image.open(path) as image:
+    with Image.open(file) as image:
         # A JPEG may decode at a power-of-two fraction of its size, never below what is needed.
         image.draft("RGB", (size, size))
         upright = ImageOps.exif_transpose(image)

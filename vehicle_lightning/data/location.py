@@ -1,14 +1,31 @@
 """Where the data lies and whether its CSV is sound, told before anything slow is imported."""
 
-from vehicle_lightning.config import DataSettings
+from pathlib import Path
+
+from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.errors import DataError
 
 
-def check_data(settings: DataSettings) -> None:
+def check_data(settings: SourceSettings) -> None:
     """Check that data directory, CSV and image folder are there, and what the CSV says.
 
     Raises:
         DataError: something is missing, or the CSV has a mistake.
+    """
+    if settings.data_dir is None:
+        return
+    check_places(settings)
+
+    from vehicle_lightning.data.table import read_table
+
+    read_table(settings.data_dir, settings)
+
+
+def check_places(settings: SourceSettings) -> None:
+    """Check that data directory, CSV and image folder are there.
+
+    Raises:
+        DataError: one is missing.
     """
     if settings.data_dir is None:
         return
@@ -21,6 +38,20 @@ def check_data(settings: DataSettings) -> None:
     if not images.is_dir():
         raise DataError(f"There is no image folder {images}; name it with --image-dir.")
 
-    from vehicle_lightning.data.table import read_table
 
-    read_table(settings.data_dir, settings)
+def locate_data(settings: SourceSettings) -> tuple[Path, Path]:
+    """Return data directory and cache folder; without a data directory, vehicles are drawn.
+
+    Raises:
+        DataError: the cache folder cannot be written to.
+    """
+    from vehicle_lightning.console import notice
+    from vehicle_lightning.data.cache import default_cache_dir
+    from vehicle_lightning.data.synthetic import DRAWING_VERSION, draw_vehicles
+
+    cache_dir = settings.cache_dir or default_cache_dir()
+    if settings.data_dir is not None:
+        return settings.data_dir, cache_dir
+    drawn = draw_vehicles(cache_dir / f"drawn_vehicles_{DRAWING_VERSION}")
+    notice(f"Data: drawn vehicles, not photographs, from {drawn} (see --data-dir).")
+    return drawn, cache_dir

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vehicle_lightning.config import DataSettings
+from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.errors import DataError
 
 NAMED_ROWS = 10
@@ -63,7 +63,7 @@ class Table:
         )
 
 
-def read_table(data_dir: Path, settings: DataSettings) -> Table:
+def read_table(data_dir: Path, settings: SourceSettings) -> Table:
     """Read and validate the CSV of a data set; rows are counted with the header as row 1.
 
     A row that says the same as an earlier one is dropped.
@@ -73,16 +73,11 @@ def read_table(data_dir: Path, settings: DataSettings) -> Table:
             folder, one name has two labels, or there are fewer than two classes.
     """
     path = data_dir / settings.csv
-    frame = _read_csv(path)
-    names, labels = (
-        _column(frame, column, path) for column in (settings.image_column, settings.label_column)
-    )
-    if frame.empty:
-        raise DataError(f"{path} has no rows below its header; add one row for each image.")
+    names, labels = read_columns(path, settings)
     for column, cells in ((settings.image_column, names), (settings.label_column, labels)):
         _refuse(cells == "", f"{path}: column {column} is blank", "fill it in or delete the rows")
     _refuse(
-        names.map(_leads_outside),
+        names.map(leads_outside),
         f"{path}: the image name leads out of the image folder",
         "use names relative to it",
     )
@@ -105,6 +100,33 @@ def read_table(data_dir: Path, settings: DataSettings) -> Table:
         codes.astype(np.int64),
         tuple(class_names),
     )
+
+
+def read_columns(path: Path, settings: SourceSettings) -> tuple["pd.Series[str]", "pd.Series[str]"]:
+    """Read image names and labels as they stand in the CSV, blank ones as empty text.
+
+    Their index counts the rows below the header from 0; those that are blank altogether are left
+    out.
+
+    Raises:
+        DataError: the CSV or a column is missing, or it has no rows.
+    """
+    frame = _read_csv(path)
+    names, labels = (
+        _column(frame, column, path) for column in (settings.image_column, settings.label_column)
+    )
+    if frame.empty:
+        raise DataError(f"{path} has no rows below its header; add one row for each image.")
+    return names, labels
+
+
+def read_names(path: Path, column: str) -> list[str]:
+    """Read the image names of a CSV that need not have labels; blank ones are left out.
+
+    Raises:
+        DataError: the CSV or the column is missing.
+    """
+    return [name for name in _column(_read_csv(path), column, path) if name]
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -161,7 +183,8 @@ def shortened(items: Iterable[str]) -> str:
     return ", ".join(every[:NAMED_ROWS]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _leads_outside(name: str) -> bool:
+def leads_outside(name: str) -> bool:
+    """Whether a name, put behind a folder, could lead out of it."""
     parts = PurePosixPath(name.replace("\\", "/"))
     return parts.is_absolute() or ".." in parts.parts or Path(name).is_absolute()
 

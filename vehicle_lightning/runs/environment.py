@@ -43,6 +43,7 @@ def write_environment(path: Path, data: VehicleDataModule) -> None:
                 "val": len(data.rows["val"]),
                 "copies": data.copies,
                 "near_copies": data.near_copies,
+                "contradictions": data.contradictions,
                 "class_names": list(data.table.class_names),
             },
         }

@@ -223,8 +223,14 @@ def _first_line(run: RunFolder, data: VehicleDataModule, finished_epochs: int) -
         if data.copies or data.near_copies
         else ""
     )
+    contradictions = (
+        f" Copies of {data.contradictions} photographs have different labels; see "
+        f"python -m vehicle_lightning.check."
+        if data.contradictions
+        else ""
+    )
     start = f"continuing after epoch {finished_epochs}" if finished_epochs else "starting"
     return (
         f"Run {run.path}: {start}; {len(rows['train'])} training and {len(rows['val'])} "
-        f"validation images{copies}, classes {', '.join(data.table.class_names)}."
+        f"validation images{copies}, classes {', '.join(data.table.class_names)}.{contradictions}"
     )

@@ -1,0 +1,340 @@
+"""The check through its command line: planted faults are found, sound data pass."""
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.conftest import DataFolder, Fit
+from vehicle_lightning.check import main
+from vehicle_lightning.data.synthetic import draw_vehicles
+from vehicle_lightning.errors import DataError, InputError, RunError
+
+COUNT = 60
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("data") / "sound"
+    return draw_vehicles(directory, count=COUNT, image_size=96, workers=1, show_progress=False)
+
+
+@pytest.fixture
+def data(sound: Path, tmp_path: Path) -> Path:
+    """A copy of sound data, to be spoilt."""
+    shutil.copytree(sound, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def findings(data: Path, *flags: str) -> dict[str, dict[str, Any]]:
+    report = data.parent / "report"
+    assert main(["--data-dir", str(data), "--report", str(report), *flags]) == 0
+    content = json.loads((report / "findings.json").read_text(encoding="utf-8"))
+    found = {finding["kind"]: finding for finding in content["findings"]}
+    assert len(found) == len([f for f in content["findings"] if f["kind"] != "leak"]) + (
+        "leak" in found
+    )
+    return found
+
+
+def files(finding: dict[str, Any]) -> set[str]:
+    return {name for group in finding["groups"] for name in group}
+
+
+def rows(data: Path) -> list[str]:
+    return (data / "train.csv").read_text().splitlines()
+
+
+def add_row(data: Path, row: str) -> None:
+    with (data / "train.csv").open("a", encoding="utf-8") as file:
+        file.write(row + "\n")
+
+
+def name_of(data: Path, row: int) -> str:
+    return rows(data)[row].split(",")[0]
+
+
+def test_sound_data_pass(sound: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data-dir", str(sound), "--strict"]) == 0
+    printed = capsys.readouterr().out
+    assert f"{COUNT} images" in printed
+    assert "SERIOUS" not in printed
+
+
+def spoil(path: Path, content: bytes | None) -> None:
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "missing"),
+        (b"", "empty"),
+        (b"hello", "no image"),
+        (b"%PDF-1.7 ...", "a PDF, no image"),
+        (b"<html>not found</html>", "a web page, no image"),
+    ],
+)
+def test_files_that_cannot_be_used(data: Path, content: bytes | None, reason: str) -> None:
+    name = name_of(data, 3)
+    spoil(data / "images" / name, content)
+    finding = findings(data)["unusable-file"]
+    assert (finding["severity"], finding["count"]) == ("serious", 1)
+    assert (files(finding), finding["details"]) == ({name}, [reason])
+
+
+def test_a_truncated_file(data: Path) -> None:
+    path = data / "images" / name_of(data, 1)
+    path.write_bytes(path.read_bytes()[:-400])
+    assert findings(data)["unusable-file"]["details"] == ["truncated"]
+
+
+def test_a_folder_named_like_an_image(data: Path) -> None:
+    path = data / "images" / name_of(data, 1)
+    path.unlink()
+    path.mkdir()
+    assert findings(data)["unusable-file"]["details"] == ["a folder"]
+
+
+def test_nothing_outside_of_the_folder_is_opened(data: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (64, 64)).save(secret)
+    (data / "images" / "link.png").symlink_to(secret)
+    add_row(data, "link.png,0")
+    add_row(data, "../../secret.png,0")
+    add_row(data, f"{secret},0")
+    found = findings(data)
+    assert found["unusable-file"]["details"] == ["a link out of the image folder"]
+    assert files(found["outside"]) == {"../../secret.png", str(secret)}
+    assert "base64" not in (tmp_path / "report" / "index.html").read_text().split("link.png")[1]
+
+
+def test_rows(data: Path) -> None:
+    name, other = name_of(data, 1), name_of(data, 2)
+    label = rows(data)[1].split(",")[1]
+    add_row(data, f"{name},{label}")
+    add_row(data, f"{other},7")
+    add_row(data, ",1")
+    add_row(data, "x.jpg,")
+    found = findings(data)
+    assert files(found["repeated-row"]) == {name}
+    assert found["repeated-row"]["details"] == [f"row {COUNT + 2}"]
+    assert files(found["contradicting-rows"]) == {other}
+    assert found["blank-name"]["count"] == found["blank-label"]["count"] == 1
+    assert "unusable-file" not in found  # x.jpg has no label and is not looked for
+
+
+def test_copies_and_contradictions(data: Path) -> None:
+    images = data / "images"
+    lines = rows(data)
+    exact, near, wrong = (line.split(",") for line in lines[1:4])
+    shutil.copy(images / exact[0], images / "exact.jpg")
+    add_row(data, f"exact.jpg,{exact[1]}")
+    with Image.open(images / near[0]) as image:
+        image.crop((0, 3, 93, 96)).resize((120, 120)).save(images / "near.jpg", quality=50)
+    add_row(data, f"near.jpg,{near[1]}")
+    shutil.copy(images / wrong[0], images / "wrong.jpg")
+    add_row(data, f"wrong.jpg,{1 - int(wrong[1])}")
+    found = findings(data)
+    assert {frozenset(group) for group in found["exact-copies"]["groups"]} == {
+        frozenset({exact[0], "exact.jpg"}),
+        frozenset({wrong[0], "wrong.jpg"}),
+    }
+    assert files(found["near-copies"]) == {near[0], "near.jpg"}
+    assert files(found["contradicting-copies"]) == {wrong[0], "wrong.jpg"}
+    assert found["contradicting-copies"]["severity"] == "serious"
+
+
+def test_the_cleaned_csv_trains(data: Path, fit_quickly: Fit) -> None:
+    images = data / "images"
+    lines = rows(data)
+    copied, contradicted, missing = (line.split(",") for line in lines[1:4])
+    shutil.copy(images / copied[0], images / "copy.jpg")
+    add_row(data, f"copy.jpg,{copied[1]}")
+    shutil.copy(images / contradicted[0], images / "twin.jpg")
+    add_row(data, f"twin.jpg,{1 - int(contradicted[1])}")
+    (images / missing[0]).unlink()
+    before = (data / "train.csv").read_bytes()
+    target = data / "clean.csv"
+    assert main(["--data-dir", str(data), "--write-clean", str(target)]) == 0
+    assert (data / "train.csv").read_bytes() == before
+    clean = pd.read_csv(target)
+    assert list(clean.columns) == ["image_names", "emergency_or_not"]
+    assert len(clean) == COUNT - 2
+    assert not {"copy.jpg", "twin.jpg", contradicted[0], missing[0]} & set(clean["image_names"])
+    fit_quickly("--csv", "clean.csv", "--epochs", "1", data_dir=data)
+
+
+def test_the_source_is_never_overwritten(data: Path) -> None:
+    with pytest.raises(DataError, match="name another file"):
+        main(["--data-dir", str(data), "--write-clean", str(data / "images" / ".." / "train.csv")])
+
+
+def test_copies_across_the_test_csv(data: Path) -> None:
+    images = data / "images"
+    first, second = name_of(data, 1), name_of(data, 2)
+    shutil.copy(images / first, images / "test1.jpg")
+    fresh = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8))
+    fresh.save(images / "test2.jpg")
+    (data / "test.csv").write_text(f"image_names\ntest1.jpg\ntest2.jpg\n{second}\n")
+    finding = findings(data, "--test-csv", "test.csv")["straddling-copies"]
+    groups = {frozenset(group) for group in finding["groups"]}
+    assert groups == {frozenset({first, "test1.jpg"}), frozenset({second})}
+
+
+def labelled_by(data: Path, property_of: str) -> None:
+    """Give the label away by something that is not in the picture."""
+    lines = [line.split(",") for line in rows(data)[1:]]
+    renamed = []
+    for number, (name, label) in enumerate(lines):
+        path = data / "images" / name
+        new = f"{'car' if label == '0' else 'van'}_{number}.jpg" if property_of == "name" else name
+        path.rename(path.with_name(new))
+        if property_of == "size" and label == "1":
+            with Image.open(path.with_name(new)) as image:
+                larger = image.resize((130, 96))
+            larger.save(path.with_name(new))
+        renamed.append((new, label))
+    if property_of == "order":
+        renamed.sort(key=lambda row: row[1])
+    text = "image_names,emergency_or_not\n" + "".join(f"{n},{lab}\n" for n, lab in renamed)
+    (data / "train.csv").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("property_of", "title"),
+    [
+        ("name", "kind of the file name"),
+        ("size", "width of the image"),
+        ("order", "order of the rows"),
+    ],
+)
+def test_leaks(data: Path, property_of: str, title: str) -> None:
+    labelled_by(data, property_of)
+    report = data.parent / "report"
+    assert main(["--data-dir", str(data), "--report", str(report), "--strict"]) == 1
+    content = json.loads((report / "findings.json").read_text())
+    leaks = [f["details"][0] for f in content["findings"] if f["kind"] == "leak"]
+    assert title in leaks
+
+
+def test_noise_is_not_called_a_leak(data: Path) -> None:
+    rng = np.random.default_rng(1)
+    for name in (line.split(",")[0] for line in rows(data)[1:]):
+        os.utime(data / "images" / name, (rng.integers(10**9), rng.integers(10**9)))
+    assert "leak" not in findings(data)
+
+
+def test_oddities(data: Path) -> None:
+    images = data / "images"
+    rng = np.random.default_rng(0)
+
+    def noise(*shape: int) -> Image.Image:
+        return Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
+
+    noise(20, 30, 3).save(images / "tiny.png")
+    noise(60, 300, 3).save(images / "long.png")
+    noise(64, 64).save(images / "grey.png")
+    noise(64, 64, 4).save(images / "clear.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise(64, 64, 3).save(images / "turned.jpg", exif=exif)
+    for name in ("tiny.png", "long.png", "grey.png", "clear.png", "turned.jpg"):
+        add_row(data, f"{name},0")
+    (images / "extra.txt").write_text("not listed")
+    found = findings(data)
+    assert files(found["tiny-image"]) == {"tiny.png"}
+    assert files(found["odd-shape"]) == {"long.png"}
+    assert files(found["grey-image"]) == {"grey.png"}
+    assert files(found["transparent-image"]) == {"clear.png"}
+    assert files(found["rotated-image"]) == {"turned.jpg"}
+    assert files(found["unlisted-file"]) == {"extra.txt"}
+
+
+def test_a_decompression_bomb(data: Path) -> None:
+    stream = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(stream, "PNG")
+    (data / "images" / "bomb.png").write_bytes(stream.getvalue())
+    add_row(data, "bomb.png,0")
+    assert findings(data)["unusable-file"]["details"] == ["far too many pixels"]
+
+
+def test_classes_out_of_balance(colours: DataFolder) -> None:
+    colours.write_csv([(f"{number}.png", "car" if number else "van") for number in range(40)])
+    found = findings(colours.path)
+    assert "van has 1" in found["imbalance"]["what"]
+    assert found["imbalance"]["severity"] == "warning"
+    assert "van (1)" in found["rare-class"]["what"]
+    colours.write_csv([(f"{number}.png", "car") for number in range(40)])
+    assert findings(colours.path)["one-class"]["severity"] == "serious"
+
+
+def test_label_errors_of_a_run(drawn: Path, tmp_path: Path, fit_quickly: Fit) -> None:
+    run = fit_quickly("--folds", "2")
+    predictions = pd.read_csv(run.predictions, dtype={"label": str, "prediction": str})
+    wrong = predictions["file"].iloc[5]
+    row = predictions["file"] == wrong
+    for label in ("0", "1"):
+        is_label = predictions["label"] == label
+        predictions.loc[is_label, f"p_{label}"] = 0.9
+        predictions.loc[is_label, f"p_{1 - int(label)}"] = 0.1
+    own = predictions.loc[row, "label"].iloc[0]
+    predictions.loc[row, [f"p_{own}", f"p_{1 - int(own)}"]] = [0.02, 0.98]
+    predictions.to_csv(run.predictions, index=False)
+    report = tmp_path / "report"
+    flags = ["--data-dir", str(drawn), "--report", str(report), "--run", str(run.path)]
+    assert main(flags) == 0
+    content = json.loads((report / "findings.json").read_text())
+    (finding,) = [f for f in content["findings"] if f["kind"] == "label-error"]
+    assert finding["groups"] == [[wrong]]
+    assert finding["details"] == [f"{own}, but {1 - int(own)} with 98%"]
+
+
+def test_a_run_on_other_data_is_refused(data: Path, dropout_run: Any) -> None:
+    with pytest.raises(RunError, match="other images or labels"):
+        main(["--data-dir", str(data), "--run", str(dropout_run.path)])
+
+
+def test_names_cannot_break_the_page(data: Path) -> None:
+    name = "<script>alert(1)</script>'\"&.jpg"
+    add_row(data, f'"{name.replace(chr(34), chr(34) * 2)}",0')
+    assert files(findings(data)["unusable-file"]) == {name}
+    page = (data.parent / "report" / "index.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--data-dir", "nowhere"], "There is no data directory"),
+        (["--data-dir", "{data}", "--csv", "none.csv"], "There is no CSV file"),
+        (["--data-dir", "{data}", "--image-column", "x"], "has no column x"),
+        (["--data-dir", "{data}", "--test-csv", "none.csv"], "There is no CSV file"),
+        (["--data-dir", "{data}", "--run", "nowhere"], "is no run folder"),
+    ],
+)
+def test_mistakes_are_one_sentence(data: Path, flags: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        main([flag.format(data=data) for flag in flags])
+
+
+def test_the_real_photographs(real_data: Path, tmp_path: Path) -> None:
+    assert main(["--data-dir", str(real_data), "--report", str(tmp_path), "--strict"]) == 1
+    content = json.loads((tmp_path / "findings.json").read_text())
+    count = {f["kind"]: f["count"] for f in content["findings"]}
+    assert count["exact-copies"] == 68
+    assert count["contradicting-copies"] == 2
+    assert count["near-copies"] == 5
+    leaks = [f for f in content["findings"] if f["kind"] == "leak"]
+    assert any(f["details"] == ["number in the file name"] for f in leaks)

@@ -1,0 +1,112 @@
+"""Check a data set: `python -m vehicle_lightning.check --data-dir photos`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+from pydantic import Field
+
+from vehicle_lightning.config import SourceSettings
+from vehicle_lightning.data.location import check_places, locate_data
+from vehicle_lightning.entry import run_command
+from vehicle_lightning.errors import DataError
+from vehicle_lightning.files import write_text
+from vehicle_lightning.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from vehicle_lightning.checking.findings import Finding, Report
+
+SERIOUS = 1  # exit code with --strict
+NAMED = 3  # groups named in the terminal
+
+
+class CheckOptions(SourceSettings):
+    """Find what is wrong with a data set: rows, files, copies, contradictions, leaks.
+
+    Nothing is changed. The files of every finding stand in the report.
+    """
+
+    test_csv: Path | None = Field(
+        None, description="A second CSV, relative to the data dir, whose images must be others."
+    )
+    run: Path | None = Field(
+        None, description="A run on these images: which labels do its networks contradict?"
+    )
+    report: Path | None = Field(
+        None, description="Folder to write findings.json and index.html, with thumbnails, to."
+    )
+    write_clean: Path | None = Field(
+        None, description="CSV file to write with the rows that are worth training on."
+    )
+    strict: bool = Field(False, description="End with exit code 1 if a finding is serious.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line, check, and print what was found."""
+    options = tyro.cli(CheckOptions, prog="python -m vehicle_lightning.check", args=list(arguments))
+    report = check(options)
+    return SERIOUS if options.strict and report.is_serious else 0
+
+
+def check(options: CheckOptions) -> "Report":
+    """Check a data set, print what was found, and write what was asked for.
+
+    Raises:
+        DataError: a CSV, a column or a folder is missing, or a place cannot be written to.
+        OSError: the disk is full.
+    """
+    check_places(options)
+    data_dir, cache_dir = locate_data(options)
+    test_csv = None if options.test_csv is None else data_dir / options.test_csv
+    if test_csv is not None and not test_csv.is_file():
+        raise DataError(f"There is no CSV file {test_csv}; name it with --test-csv.")
+    from vehicle_lightning.checking.checking import check_data_set
+
+    run = None if options.run is None else RunFolder.open(options.run)
+    checked = check_data_set(data_dir, options, cache_dir, test_csv=test_csv, run=run)
+    print(_text(checked.report))
+    if options.report is not None:
+        _write_report(checked.report, options.report, data_dir / options.image_dir)
+    if options.write_clean is not None:
+        from vehicle_lightning.checking.cleaned import write_clean
+
+        source = data_dir / options.csv
+        kept = write_clean(options.write_clean, source, options, checked)
+        print(f"saved   {options.write_clean}: {kept} of {checked.report.images} images")
+    return checked.report
+
+
+def _write_report(report: "Report", folder: Path, image_dir: Path) -> None:
+    from vehicle_lightning.checking.page import to_page
+
+    page = to_page(report, image_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "findings.json", report.to_json())
+    write_text(folder / "index.html", page)
+    print(f"saved   {folder / 'index.html'} and findings.json")
+
+
+def _text(report: "Report") -> str:
+    classes = ", ".join(f"{label}: {count}" for label, count in report.classes.items())
+    lines = [f"{report.csv}: {report.images} images ({classes})"]
+    lines += [_lines(finding) for finding in report.findings]
+    if not report.findings:
+        lines.append("Nothing found.")
+    return "\n\n".join(lines)
+
+
+def _lines(finding: "Finding") -> str:
+    lines = [f"{finding.severity.upper():8} {finding.what}"]
+    for position, group in enumerate(finding.groups[:NAMED]):
+        detail = f" ({finding.details[position]})" if finding.details else ""
+        lines.append(f"{'':9}- {', '.join(group) or 'blank'}{detail}")
+    rest = len(finding.groups) - NAMED
+    if rest > 0:
+        lines.append(f"{'':9}- and {rest} more")
+    lines.append(f"{'':9}{finding.advice}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_command(main)

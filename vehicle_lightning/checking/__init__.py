@@ -1,0 +1,1 @@
+"""Checking: what is wrong with a data set, before it fools a model."""

@@ -1,0 +1,100 @@
+"""One check from a CSV and a folder to a report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vehicle_lightning.checking.copies import check_copies, check_straddling
+from vehicle_lightning.checking.files import check_files, check_unlisted, examine_files
+from vehicle_lightning.checking.findings import Report, in_order
+from vehicle_lightning.checking.label_errors import check_labels
+from vehicle_lightning.checking.leaks import check_leaks
+from vehicle_lightning.checking.rows import Rows, check_rows
+from vehicle_lightning.config import SourceSettings
+from vehicle_lightning.data.grouping import group_images
+from vehicle_lightning.data.table import leads_outside, read_names
+from vehicle_lightning.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A report, and what it takes to write a cleaned CSV.
+
+    Attributes:
+        report: what was found.
+        rows: the usable rows of the CSV.
+        usable: bool of shape (N,), whether the file of each can be used.
+        groups: int64 of shape (N,), which show the same; a file that cannot be used is alone.
+    """
+
+    report: Report
+    rows: Rows
+    usable: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+
+
+def check_data_set(
+    data_dir: Path,
+    settings: SourceSettings,
+    cache_dir: Path,
+    *,
+    test_csv: Path | None = None,
+    run: RunFolder | None = None,
+) -> Checked:
+    """Check a data set.
+
+    Args:
+        data_dir: folder with the CSV and the images.
+        settings: names of CSV, columns and image folder.
+        cache_dir: where the near copies are remembered.
+        test_csv: a second CSV, with the same image column, whose images must be others.
+        run: a run on these images, whose predictions tell which labels are likely wrong.
+
+    Raises:
+        DataError: a CSV or one of its columns cannot be read.
+        RunError: the run has predicted other images.
+    """
+    rows = check_rows(data_dir / settings.csv, settings)
+    image_dir = data_dir / settings.image_dir
+    test_names = [] if test_csv is None else read_names(test_csv, settings.image_column)
+    names = [*rows.names, *(name for name in test_names if not leads_outside(name))]
+    facts = examine_files(image_dir, names)
+    usable = np.array([not fact.fault for fact in facts])
+    groups = _groups(image_dir, names, [fact.digest for fact in facts], usable, cache_dir)
+
+    count = len(rows.names)
+    sound = np.flatnonzero(usable[:count])
+    sound_names = [rows.names[row] for row in sound]
+    sound_labels = [rows.labels[row] for row in sound]
+    findings = [
+        *rows.findings,
+        *check_files(names, facts),
+        *check_unlisted(image_dir, names),
+        *check_copies(
+            sound_names, sound_labels, [facts[row].digest for row in sound], groups[sound]
+        ),
+        *check_straddling(rows.names, names[count:], groups),
+        *([] if run is None else check_labels(rows.names, rows.labels, run)),
+        *check_leaks(sound_names, sound_labels, [facts[row] for row in sound], groups[sound]),
+    ]
+    report = Report(str(data_dir / settings.csv), count, rows.classes, in_order(findings))
+    return Checked(report, rows, usable[:count], groups[:count])
+
+
+def _groups(
+    image_dir: Path,
+    names: list[str],
+    digests: list[str],
+    usable: NDArray[np.bool_],
+    cache_dir: Path,
+) -> NDArray[np.int64]:
+    """Group what can be used; each of the others is alone."""
+    sound = np.flatnonzero(usable)
+    groups = np.arange(len(names)) + len(names)
+    if len(sound):
+        paths = [image_dir / names[row] for row in sound]
+        found = group_images(paths, np.array([digests[row] for row in sound]), cache_dir)
+        groups[sound] = found.of_image
+    return groups

@@ -1,0 +1,79 @@
+"""Findings: what the check has to say, each with its severity, its files and what to do."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Severity = Literal["serious", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("serious", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of fault and all files that have it.
+
+    Attributes:
+        kind: short name that stays the same between versions, such as `near-copies`.
+        severity: "serious" where figures or the training itself would be wrong, "warning" where
+            they might be, "note" where it is good to know.
+        what: one sentence, with the numbers.
+        advice: one sentence, what to do.
+        count: number of files, rows or groups concerned.
+        groups: the files by name; those that belong together in one group, single ones alone.
+        details: one text for each group, or none.
+    """
+
+    kind: str
+    severity: Severity
+    what: str
+    advice: str
+    count: int
+    groups: tuple[tuple[str, ...], ...] = ()
+    details: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> list[str]:
+        """All files by name."""
+        return [name for group in self.groups for name in group]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings of one check, the most serious first.
+
+    Attributes:
+        csv: the CSV file that was checked.
+        images: number of images that its rows name.
+        classes: number of rows of each class.
+        findings: what was found.
+    """
+
+    csv: str
+    images: int
+    classes: dict[str, int]
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def is_serious(self) -> bool:
+        """Whether any finding is serious."""
+        return any(finding.severity == "serious" for finding in self.findings)
+
+    def to_json(self) -> str:
+        """Return the content of `findings.json`.
+
+        Keys: `csv`, `images`, `classes` (class -> rows), `findings`: a list of objects with the
+        attributes of `Finding`. Later versions may add keys and kinds.
+        """
+        content: dict[str, Any] = asdict(self)
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings, the most serious first."""
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
+def singly(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return each name as a group of its own."""
+    return tuple((name,) for name in names)

@@ -1,0 +1,139 @@
+"""The rows of the CSV: blanks, repetitions, contradictions, classes out of balance."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from vehicle_lightning.checking.findings import Finding, singly
+from vehicle_lightning.config import SourceSettings
+from vehicle_lightning.data.table import leads_outside, read_columns
+
+IMBALANCE = 3.0  # times as many images of the largest class as of the smallest: a note
+STRONG_IMBALANCE = 10.0  # a warning
+FEWEST_IMAGES = 20  # of a class
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What can be used of a CSV.
+
+    Attributes:
+        names: each image name once, in the order of the rows.
+        labels: the label of each; of contradicting ones the first.
+        findings: what is wrong with the others.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """Number of images of each class, the largest class first."""
+        counts = pd.Series(self.labels, dtype=object).value_counts()
+        return {str(label): int(count) for label, count in counts.items()}
+
+
+def check_rows(csv: Path, settings: SourceSettings) -> Rows:
+    """Read a CSV and find what is wrong with its rows; they are counted with the header as row 1.
+
+    Raises:
+        DataError: the CSV or one of its columns cannot be read, or it has no rows.
+    """
+    names, labels = read_columns(csv, settings)
+    table = pd.DataFrame({"name": names, "label": labels, "row": names.index + 2})
+    blank_name, blank_label = table["name"] == "", table["label"] == ""
+    outside = table["name"].map(leads_outside) & ~blank_name
+    usable = table[~(blank_name | blank_label | outside)]
+    distinct = usable.drop_duplicates(["name", "label"])
+    contradicting = distinct[distinct.duplicated("name", keep=False)]
+    repeated = usable[usable.duplicated(["name", "label"])]
+    kept = distinct.drop_duplicates("name")
+    rows = Rows(tuple(kept["name"]), tuple(kept["label"]), ())
+    findings = [
+        *_rows("blank-name", "serious", table[blank_name], "name no image", "delete the rows"),
+        *_rows("blank-label", "serious", table[blank_label], "have no label", "label them"),
+        *_rows(
+            "outside",
+            "serious",
+            table[outside],
+            "name a file outside of the image folder",
+            "use names relative to the image folder",
+        ),
+        *_contradictions(contradicting),
+        *_rows("repeated-row", "note", repeated, "say the same as an earlier one", "delete them"),
+        *_classes(rows.classes),
+    ]
+    return Rows(rows.names, rows.labels, tuple(findings))
+
+
+def _rows(kind: str, severity: str, rows: pd.DataFrame, what: str, advice: str) -> list[Finding]:
+    if rows.empty:
+        return []
+    return [
+        Finding(
+            kind=kind,
+            severity=severity,  # type: ignore[arg-type]
+            what=f"{len(rows)} row{'s' * (len(rows) != 1)} of the CSV {what}.",
+            advice=f"{advice.capitalize()}.",
+            count=len(rows),
+            groups=singly(list(rows["name"])),
+            details=tuple(f"row {row}" for row in rows["row"]),
+        )
+    ]
+
+
+def _contradictions(rows: pd.DataFrame) -> list[Finding]:
+    by_name = rows.groupby("name", sort=False)["label"].agg(", ".join)
+    if by_name.empty:
+        return []
+    return [
+        Finding(
+            kind="contradicting-rows",
+            severity="serious",
+            what=f"{len(by_name)} image names have several labels.",
+            advice="Keep the row with the right label.",
+            count=len(by_name),
+            groups=singly([str(name) for name in by_name.index]),
+            details=tuple(by_name),
+        )
+    ]
+
+
+def _classes(classes: dict[str, int]) -> list[Finding]:
+    if len(classes) < 2:
+        return [
+            Finding(
+                kind="one-class",
+                severity="serious",
+                what=f"All rows have the label {next(iter(classes), '')!r}.",
+                advice="A classifier needs images of at least two classes.",
+                count=len(classes),
+            )
+        ]
+    findings = []
+    rare = {label: count for label, count in classes.items() if count < FEWEST_IMAGES}
+    if rare:
+        findings.append(
+            Finding(
+                kind="rare-class",
+                severity="warning",
+                what=f"{len(rare)} of {len(classes)} classes have fewer than {FEWEST_IMAGES} "
+                f"images: " + ", ".join(f"{label} ({n})" for label, n in rare.items()) + ".",
+                advice="Add images of these classes, or join them with others.",
+                count=len(rare),
+            )
+        )
+    (largest, most), *_, (smallest, fewest) = classes.items()
+    if most >= IMBALANCE * fewest:
+        findings.append(
+            Finding(
+                kind="imbalance",
+                severity="warning" if most >= STRONG_IMBALANCE * fewest else "note",
+                what=f"The class {largest} has {most} images, {smallest} has {fewest}.",
+                advice="Look at the recall of each class, and try --class-weights.",
+                count=1,
+            )
+        )
+    return findings
