@@ -14,7 +14,7 @@ from vehicle_lightning.checking.leaks import check_leaks
 from vehicle_lightning.checking.rows import Rows, check_rows
 from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.data.grouping import group_images
-from vehicle_lightning.data.table import leads_outside, read_names
+from vehicle_lightning.data.table import read_names
 from vehicle_lightning.runs.folder import RunFolder
 
 
@@ -59,7 +59,7 @@ def check_data_set(
     rows = check_rows(data_dir / settings.csv, settings)
     image_dir = data_dir / settings.image_dir
     test_names = [] if test_csv is None else read_names(test_csv, settings.image_column)
-    names = [*rows.names, *(name for name in test_names if not leads_outside(name))]
+    names = [*rows.names, *test_names]
     facts = examine_files(image_dir, names)
     usable = np.array([not fact.fault for fact in facts])
     groups = _groups(image_dir, names, [fact.digest for fact in facts], usable, cache_dir)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,8 +78,8 @@ def examine_files(image_dir: Path, names: Sequence[str]) -> list[FileFacts]:
 
 
 def _examine(root: Path, name: str) -> FileFacts:
-    path = root / name
     try:
+        path = root / name
         if not path.resolve().is_relative_to(root):
             return FileFacts(fault="a link out of the image folder")
         if path.is_dir():
@@ -224,11 +225,11 @@ def check_files(names: Sequence[str], facts: Sequence[FileFacts]) -> list[Findin
 
 def check_unlisted(image_dir: Path, names: Sequence[str]) -> list[Finding]:
     """Find files in the image folder that no row names; hidden ones do not count."""
-    listed = {(image_dir / name).resolve() for name in names}
+    listed = {os.path.normpath(image_dir / name) for name in names}
     unlisted = sorted(
         path.relative_to(image_dir).as_posix()
         for path in image_dir.rglob("*")
-        if path.is_file() and not path.name.startswith(".") and path.resolve() not in listed
+        if path.is_file() and not path.name.startswith(".") and os.path.normpath(path) not in listed
     )
     if not unlisted:
         return []

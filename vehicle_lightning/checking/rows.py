@@ -44,7 +44,7 @@ def check_rows(csv: Path, settings: SourceSettings) -> Rows:
     names, labels = read_columns(csv, settings)
     table = pd.DataFrame({"name": names, "label": labels, "row": names.index + 2})
     blank_name, blank_label = table["name"] == "", table["label"] == ""
-    outside = table["name"].map(leads_outside) & ~blank_name
+    outside = leads_outside(table["name"])
     usable = table[~(blank_name | blank_label | outside)]
     distinct = usable.drop_duplicates(["name", "label"])
     contradicting = distinct[distinct.duplicated("name", keep=False)]

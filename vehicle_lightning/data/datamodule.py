@@ -148,6 +148,11 @@ class VehicleDataModule(L.LightningDataModule):
     def _read(self) -> "_Images":
         data_dir, cache_dir = locate_data(self.settings)
         listed = read_table(data_dir, self.settings)
+        if outside := listed.links_outside():
+            raise DataError(
+                f"{len(outside)} images are links out of {listed.image_dir}: {shortened(outside)}; "
+                f"put the files there, or point --image-dir to where they are."
+            )
         decoded = decode_images(
             listed.paths,
             self.settings.image_size,

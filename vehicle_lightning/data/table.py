@@ -1,9 +1,11 @@
 """The table: a CSV of image names and labels, validated."""
 
+import csv
+import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,9 @@ from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.errors import DataError
 
 NAMED_ROWS = 10
+SEPARATORS = (",", ";", "\t")  # as spreadsheet programs write them in one country or another
+# An absolute path, of whatever system, or a way up.
+LEADS_OUTSIDE = r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)"
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,19 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def links_outside(self) -> list[str]:
+        """Names of symbolic links, or of files in linked folders, that lead out of the folder."""
+        root = self.image_dir.resolve()
+        parents: dict[Path, bool] = {}
+        found = []
+        for name, path in zip(self.names, self.paths, strict=True):
+            if path.parent not in parents:
+                parents[path.parent] = path.parent.resolve().is_relative_to(root)
+            inside = path.resolve().is_relative_to(root) if path.is_symlink() else True
+            if not (inside and parents[path.parent]):
+                found.append(name)
+        return found
 
     @property
     def paths(self) -> list[Path]:
@@ -77,7 +95,7 @@ def read_table(data_dir: Path, settings: SourceSettings) -> Table:
     for column, cells in ((settings.image_column, names), (settings.label_column, labels)):
         _refuse(cells == "", f"{path}: column {column} is blank", "fill it in or delete the rows")
     _refuse(
-        names.map(leads_outside),
+        leads_outside(names),
         f"{path}: the image name leads out of the image folder",
         "use names relative to it",
     )
@@ -111,7 +129,7 @@ def read_columns(path: Path, settings: SourceSettings) -> tuple["pd.Series[str]"
     Raises:
         DataError: the CSV or a column is missing, or it has no rows.
     """
-    frame = _read_csv(path)
+    frame = _read_csv(path, settings.image_column)
     names, labels = (
         _column(frame, column, path) for column in (settings.image_column, settings.label_column)
     )
@@ -126,11 +144,13 @@ def read_names(path: Path, column: str) -> list[str]:
     Raises:
         DataError: the CSV or the column is missing.
     """
-    return [name for name in _column(_read_csv(path), column, path) if name]
+    return [name for name in _column(_read_csv(path, column), column, path) if name]
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, column: str) -> pd.DataFrame:
+    """Read all cells as text; the separator is that by which the header has this column."""
     try:
+        encoding = _encoding(path)
         # Everything is read as text: a label such as 007 or NA stays what it is.
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -138,7 +158,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
                 path,
                 dtype=str,
                 keep_default_na=False,
-                encoding="utf-8-sig",
+                encoding=encoding,
+                sep=_separator(path, encoding, column),
                 skipinitialspace=True,
                 index_col=False,
                 skip_blank_lines=False,  # so that rows are counted as they stand in the file
@@ -146,7 +167,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         return frame[(frame.fillna("") != "").any(axis="columns")]
     except FileNotFoundError as error:
         raise DataError(f"There is no CSV file {path}; see --data-dir and --csv.") from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path} is empty; its first line must name the columns.") from error
@@ -158,6 +179,22 @@ def _read_csv(path: Path) -> pd.DataFrame:
         ) from error
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8, or UTF-16 where the file begins as such."""
+    with path.open("rb") as stream:
+        return "utf-16" if stream.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+def _separator(path: Path, encoding: str, column: str) -> str:
+    with path.open(encoding=encoding, newline="") as stream:
+        header = stream.readline()
+    for separator in SEPARATORS:
+        names = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
+        if column in (name.strip() for name in names):
+            return separator
+    return SEPARATORS[0]
 
 
 def _column(frame: pd.DataFrame, column: str, path: Path) -> "pd.Series[str]":
@@ -183,10 +220,11 @@ def shortened(items: Iterable[str]) -> str:
     return ", ".join(every[:NAMED_ROWS]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def leads_outside(name: str) -> bool:
-    """Whether a name, put behind a folder, could lead out of it."""
-    parts = PurePosixPath(name.replace("\\", "/"))
-    return parts.is_absolute() or ".." in parts.parts or Path(name).is_absolute()
+def leads_outside(names: "pd.Series[str]") -> "pd.Series[bool]":
+    """Whether each name, put behind a folder, could lead out of it."""
+    outside = names.str.contains(LEADS_OUTSIDE, regex=True)
+    # There alone `C:x` means a file of another drive; elsewhere it is a name like others.
+    return outside | names.str.contains("^[A-Za-z]:", regex=True) if os.name == "nt" else outside
 
 
 def _ordered(labels: Iterable[str]) -> list[str]:

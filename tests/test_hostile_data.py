@@ -1,0 +1,268 @@
+"""Anything a folder can hold: every case through both command lines, one case a row."""
+
+import contextlib
+import csv
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.conftest import QUICK, quick_fit
+from vehicle_lightning.check import main as check
+from vehicle_lightning.data.synthetic import draw_vehicles
+from vehicle_lightning.errors import InputError
+from vehicle_lightning.fit import main as fit
+
+COUNT = 24
+HEADER = ("image_names", "emergency_or_not")
+Spoil = Callable[[Path], None]
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("data") / "small"
+    return draw_vehicles(directory, count=COUNT, image_size=48, workers=1, show_progress=False)
+
+
+@pytest.fixture
+def data(small: Path, tmp_path: Path) -> Path:
+    shutil.copytree(small, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def rows(data: Path) -> list[list[str]]:
+    with (data / "train.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.reader(stream))[1:]
+
+
+def write(data: Path, rows: list[list[str]], *, encoding: str = "utf-8", **style: str) -> None:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, **style).writerows([HEADER, *rows])  # type: ignore[arg-type]
+    (data / "train.csv").write_bytes(stream.getvalue().encode(encoding))
+
+
+def rename(data: Path, row: int, new: str) -> None:
+    listed = rows(data)
+    target = data / "images" / new
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (data / "images" / listed[row][0]).rename(target)
+    listed[row][0] = new
+    write(data, listed)
+
+
+def rewritten(**style: str) -> Spoil:
+    return lambda data: write(data, rows(data), **style)
+
+
+def with_extra_columns(data: Path) -> None:
+    lines = [[name, "a, b", label, ""] for name, label in rows(data)]
+    stream = io.StringIO(newline="")
+    header = ["image_names", "remark", "emergency_or_not", ""]
+    csv.writer(stream).writerows([header, *lines])
+    (data / "train.csv").write_text(stream.getvalue(), encoding="utf-8")
+
+
+def read_only(data: Path) -> None:
+    for path in [*data.rglob("*"), data]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+def linked_within(data: Path) -> None:
+    first = data / "images" / rows(data)[0][0]
+    first.rename(data / "images" / "elsewhere.jpg")
+    first.symlink_to("elsewhere.jpg")
+
+
+def linked_image_dir(data: Path) -> None:
+    (data / "images").rename(data / "store")
+    (data / "images").symlink_to("store")
+
+
+NAMES = [
+    "a b  c.jpg",
+    "Krankenwagen-Größe 🚑.jpg",
+    "\"quoted\" 'name'.jpg",
+    "one, two.jpg",
+    "one; two.jpg",
+    "two\nlines.jpg",
+    "sub/folder/x.jpg",
+    "..hidden..jpg",
+    "X.JPG",
+    "no extension",
+    "jpeg.txt",
+    "-rf.jpg",
+    "[x]*?.jpg",
+    "$(x) %s {0}.jpg",
+    "x" * 196 + ".jpg",
+]
+
+
+def test_names_of_any_kind(data: Path, tmp_path: Path) -> None:
+    for row, name in enumerate(NAMES):
+        rename(data, row, name)
+    assert check(["--data-dir", str(data), "--strict", "--report", str(tmp_path / "report")]) == 0
+    run = quick_fit(data, tmp_path / "logs")("--epochs", "1", "--folds", "2")
+    predictions = pd.read_csv(run.predictions, dtype=str, keep_default_na=False)
+    assert set(NAMES) < set(predictions["file"])
+    assert len(predictions) == COUNT
+
+
+WORKS: dict[str, Spoil] = {
+    "byte order mark": rewritten(encoding="utf-8-sig"),
+    "UTF-16": rewritten(encoding="utf-16"),
+    "semicolons": rewritten(delimiter=";"),
+    "tabs": rewritten(delimiter="\t"),
+    "LF": rewritten(lineterminator="\n"),
+    "extra columns": with_extra_columns,
+    "a read-only folder": read_only,
+    "a link within the folder": linked_within,
+    "a linked image folder": linked_image_dir,
+}
+
+
+@pytest.mark.parametrize("spoil", WORKS.values(), ids=WORKS)
+def test_it_works(data: Path, tmp_path: Path, spoil: Spoil) -> None:
+    names = {name for name, _ in rows(data)}
+    spoil(data)
+    assert check(["--data-dir", str(data), "--strict"]) == 0
+    run = quick_fit(data, tmp_path / "logs")("--epochs", "1", "--val-fraction", "0.4")
+    predictions = pd.read_csv(run.predictions, dtype=str, keep_default_na=False)
+    assert len(predictions) == 10
+    assert len(set(predictions["file"]) - names) <= 1
+
+
+def broken(content: bytes) -> Spoil:
+    return lambda data: (data / "images" / rows(data)[0][0]).write_bytes(content) and None  # type: ignore[func-returns-value]
+
+
+def a_folder(data: Path) -> None:
+    path = data / "images" / rows(data)[0][0]
+    path.unlink()
+    path.mkdir()
+
+
+def a_bomb(data: Path) -> None:
+    stream = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(stream, "PNG")
+    broken(stream.getvalue())(data)
+
+
+def link_to(target: str) -> Spoil:
+    def spoil(data: Path) -> None:
+        outside = data.parent / "outside"
+        outside.mkdir(exist_ok=True)
+        first = data / "images" / rows(data)[0][0]
+        shutil.move(first, outside / "x.jpg")
+        if target == "file":
+            first.symlink_to(outside / "x.jpg")
+        else:
+            (data / "images" / "linked").symlink_to(outside)
+            listed = rows(data)
+            listed[0][0] = "linked/x.jpg"
+            write(data, listed)
+
+    return spoil
+
+
+def named(name: str) -> Spoil:
+    def spoil(data: Path) -> None:
+        listed = rows(data)
+        listed[0][0] = name
+        write(data, listed)
+
+    return spoil
+
+
+def no_rows(data: Path) -> None:
+    write(data, [])
+
+
+REFUSED: dict[str, tuple[Spoil, str]] = {
+    "a missing file": (named("none.jpg"), r"none\.jpg \(no such file"),
+    "an empty file": (broken(b""), "cannot be read"),
+    "a text file": (broken(b"hello"), "cannot identify image file"),
+    "a folder": (a_folder, "not a file"),
+    "a decompression bomb": (a_bomb, "decompression bomb"),
+    "a link to a file outside": (link_to("file"), "links out of"),
+    "a link to a folder outside": (link_to("folder"), "links out of"),
+    "a way up": (named("../train.csv"), "leads out of the image folder in row 2"),
+    "a way up on Windows": (named("..\\x.jpg"), "leads out of the image folder in row 2"),
+    "an absolute path": (named("/etc/passwd"), "leads out of the image folder in row 2"),
+    "a drive": (named("C:\\x.jpg"), "leads out of the image folder in row 2"),
+    "a null byte": (named("x\0.jpg"), "cannot be read|null"),
+    "no rows": (no_rows, "has no rows"),
+    "an old encoding": (rewritten(encoding="cp037"), "not UTF-8|no column"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), REFUSED.values(), ids=REFUSED)
+def test_it_is_refused_in_one_sentence(
+    data: Path, tmp_path: Path, spoil: Spoil, message: str
+) -> None:
+    spoil(data)
+    flags = ["--data-dir", str(data)]
+    with pytest.raises(InputError, match=message) as caught:
+        fit([*QUICK, *flags, "--log-dir", str(tmp_path / "logs")])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "logs").exists()
+    told = check_told(data)
+    assert told == "a finding" or "\n" not in told
+
+
+def check_told(data: Path) -> str:
+    """How the check tells of serious faults: as a finding, or as a sentence that ends it."""
+    try:
+        return "a finding" if check(["--data-dir", str(data), "--strict"]) == 1 else "nothing\n"
+    except InputError as error:
+        return str(error)
+
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
+
+
+@given(lines=st.lists(st.lists(TEXT, max_size=4), max_size=6), separator=st.sampled_from(",;\t"))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_text_of_a_csv_ends_in_a_traceback(
+    tmp_path: Path, lines: list[list[str]], separator: str
+) -> None:
+    (tmp_path / "images").mkdir(exist_ok=True)
+    stream = io.StringIO(newline="")
+    csv.writer(stream, delimiter=separator).writerows([HEADER, *lines])
+    (tmp_path / "train.csv").write_text(stream.getvalue(), encoding="utf-8", newline="")
+    for command in (fit, check):
+        flags = ["--data-dir", str(tmp_path)]
+        logs = ["--log-dir", str(tmp_path / "logs")] if command is fit else []
+        with contextlib.suppress(InputError):
+            command([*flags, *logs])
+
+
+def test_a_file_that_changes_between_two_runs_is_read_anew(data: Path, tmp_path: Path) -> None:
+    first = quick_fit(data, tmp_path / "logs")("--epochs", "1", "--val-fraction", "0.4")
+    name = pd.read_csv(first.predictions)["file"].iloc[0]
+    Image.new("RGB", (48, 48), (255, 0, 255)).save(data / "images" / name)
+    second = quick_fit(data, tmp_path / "logs")("--epochs", "1", "--val-fraction", "0.4")
+    losses = [pd.read_csv(run.predictions).set_index("file")["loss"] for run in (first, second)]
+    assert losses[0][name] != losses[1].get(name)
+
+
+def test_two_processes_build_one_cache(data: Path, tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "vehicle_lightning.fit", *QUICK, "--epochs", "1"),
+        *("--data-dir", str(data), "--cache-dir", str(tmp_path / "cache")),
+        *("--log-dir", str(tmp_path / "logs"), "--name", "same"),
+    ]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        assert process.communicate()[1].count("epoch 1/1") == 1
+        assert process.returncode == 0
+    assert len(list((tmp_path / "cache").glob("*-pixels.npy"))) == 1
+    assert not list((tmp_path / "cache").glob(".*"))
+    assert {path.name for path in (tmp_path / "logs" / "same").iterdir()} == {"0", "1"}
