@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -338,3 +339,107 @@ def test_the_real_photographs(real_data: Path, tmp_path: Path) -> None:
     assert count["near-copies"] == 5
     leaks = [f for f in content["findings"] if f["kind"] == "leak"]
     assert any(f["details"] == ["number in the file name"] for f in leaks)
+
+
+def test_two_hundred_planted_faults_are_all_found_and_nothing_else(tmp_path: Path) -> None:
+    data = draw_vehicles(
+        tmp_path / "data", count=320, image_size=96, workers=1, show_progress=False, seed=5
+    )
+    images = data / "images"
+    drawn = [line.split(",") for line in rows(data)[1:]]
+    fresh = iter(drawn)
+    planted: dict[str, list[str]] = {}
+
+    def plant(kind: str, count: int, spoil: Callable[[str, str], str]) -> None:
+        planted[kind] = [spoil(*next(fresh)) for _ in range(count)]
+
+    def missing(name: str, _: str) -> str:
+        (images / name).unlink()
+        return name
+
+    def cut(name: str, _: str) -> str:
+        content = (images / name).read_bytes()
+        (images / name).write_bytes(content[: len(content) * 2 // 3])
+        return name
+
+    def empty(name: str, _: str) -> str:
+        (images / name).write_bytes(b"")
+        return name
+
+    def text(name: str, _: str) -> str:
+        (images / name).write_text("not found")
+        return name
+
+    def copied(name: str, label: str) -> str:
+        shutil.copy(images / name, images / f"copy_{name}")
+        add_row(data, f"copy_{name},{label}")
+        return f"copy_{name}"
+
+    def cropped(name: str, label: str) -> str:
+        with Image.open(images / name) as image:
+            image.crop((2, 0, 92, 90)).resize((96, 96)).save(images / f"near_{name}", quality=60)
+        add_row(data, f"near_{name},{label}")
+        return f"near_{name}"
+
+    def contradicted(name: str, label: str) -> str:
+        shutil.copy(images / name, images / f"wrong_{name}")
+        add_row(data, f"wrong_{name},{1 - int(label)}")
+        return f"wrong_{name}"
+
+    def repeated(name: str, label: str) -> str:
+        add_row(data, f"{name},{label}")
+        return name
+
+    def contradicting(name: str, label: str) -> str:
+        add_row(data, f"{name},{1 - int(label)}")
+        return name
+
+    def unlabelled(name: str, _: str) -> str:
+        add_row(data, f"blank_{name},")
+        return f"blank_{name}"
+
+    def outside(name: str, label: str) -> str:
+        add_row(data, f"../{name},{label}")
+        return f"../{name}"
+
+    def tiny(name: str, label: str) -> str:
+        with Image.open(images / name) as image:
+            image.rotate(90).resize((20, 20)).save(images / f"tiny_{name}")
+        add_row(data, f"tiny_{name},{label}")
+        return f"tiny_{name}"
+
+    for spoil in (missing, cut, empty, text):
+        plant(f"unusable {spoil.__name__}", 15, spoil)
+    plant("exact-copies", 30, copied)
+    plant("near-copies", 20, cropped)
+    plant("contradicting-copies", 20, contradicted)
+    plant("repeated-row", 20, repeated)
+    plant("contradicting-rows", 15, contradicting)
+    plant("blank-label", 15, unlabelled)
+    plant("outside", 10, outside)
+    plant("tiny-image", 10, tiny)
+    assert sum(map(len, planted.values())) == 200
+
+    found = findings(data)
+    unusable = [name for kind, names in planted.items() if "unusable" in kind for name in names]
+    assert files(found["unusable-file"]) == set(unusable)
+    for kind in ("repeated-row", "contradicting-rows", "blank-label", "outside", "tiny-image"):
+        assert files(found[kind]) == set(planted[kind]), kind
+    copies = files(found["exact-copies"])
+    assert set(planted["exact-copies"]) | set(planted["contradicting-copies"]) <= copies
+    assert len(copies) == 2 * 50
+    assert set(planted["contradicting-copies"]) <= files(found["contradicting-copies"])
+    assert found["contradicting-copies"]["count"] == 20
+    near = files(found["near-copies"])
+    assert len(set(planted["near-copies"]) & near) >= 18  # at night a drawing may show too little
+    for group in found["near-copies"]["groups"]:  # none without a planted copy in it
+        assert any(not name[0].isdigit() for name in group)
+    serious = {kind for kind, finding in found.items() if finding["severity"] == "serious"}
+    assert serious <= {
+        "unusable-file",
+        "contradicting-copies",
+        "contradicting-rows",
+        "blank-label",
+        "outside",
+        "leak",  # planted rows stand at the end and are called otherwise
+    }
