@@ -167,15 +167,20 @@ def _between_owners(near: Pairs, entry: NDArray[np.intp], owners: NDArray[np.int
 
     Where very many share one value, each is paired with the first few and with the next one.
     """
-    order = np.argsort(entry, kind="stable")
-    starts = np.searchsorted(entry[order], np.arange(entry.max(initial=-1) + 2))
-    of_value = [np.unique(owners[order[a:b]]) for a, b in itertools.pairwise(starts)]
-    pairs = [np.empty((0, 2), dtype=np.int64)]
-    for a, b in near:
-        pairs.append(np.stack([of_value[a][:-1], of_value[a][1:]], axis=1))
-        few = np.meshgrid(of_value[a][:MOST_PAIRED], of_value[b])
-        pairs.append(np.sort(np.stack([side.ravel() for side in few], axis=1), axis=1))
-    found = np.unique(np.concatenate(pairs), axis=0)
+    values, pictures = np.unique(np.stack([entry, owners], axis=1), axis=0).T
+    starts = np.searchsorted(values, np.arange(entry.max(initial=-1) + 2))
+    count = np.diff(starts)
+    next_one = values[1:] == values[:-1]
+    pairs = [np.stack([pictures[:-1][next_one], pictures[1:][next_one]], axis=1)]
+
+    one, other = near.T
+    alone = (count[one] == 1) & (count[other] == 1)  # as nearly all are
+    pairs.append(pictures[starts[near[alone]]])
+    for a, b in near[~alone & ((one != other) | (count[one] > 2))]:
+        few = pictures[starts[a] : starts[a + 1]][:MOST_PAIRED]
+        crossed = np.meshgrid(few, pictures[starts[b] : starts[b + 1]])
+        pairs.append(np.stack([side.ravel() for side in crossed], axis=1))
+    found = np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
     distinct: Pairs = found[found[:, 0] < found[:, 1]]
     return distinct
 
