@@ -102,14 +102,15 @@ def test_the_mean_curve_stands_in_metrics_and_events(run: RunFolder) -> None:
     assert events.Scalars("hp/val_accuracy")[-1].value == pytest.approx(accuracy)
 
 
-def test_the_hparams_tab_has_the_run_but_not_each_training(run: RunFolder) -> None:
-    def has_settings(folder: RunFolder) -> bool:
-        events = EventAccumulator(str(folder.path))
-        events.Reload()
-        return "_hparams_/session_start_info" in events.summary_metadata
-
-    assert has_settings(run)
-    assert not any(has_settings(run.part(name)) for name in MEMBERS)
+def test_in_tensorboard_the_run_is_one_with_its_spread(run: RunFolder) -> None:
+    assert len(list(run.path.rglob("events*"))) == 1
+    events = EventAccumulator(str(run.path))
+    events.Reload()
+    assert "_hparams_/session_start_info" in events.summary_metadata
+    own = [pd.read_csv(run.part(name).metrics)["val/loss"] for name in MEMBERS]
+    for edge, of_edge in (("lowest", min), ("highest", max)):
+        values = [scalar.value for scalar in events.Scalars(f"val/loss_{edge}")]
+        assert values == pytest.approx([of_edge(o[e] for o in own) for e in range(2)], rel=1e-5)
 
 
 def test_a_single_fold_is_the_same_training(run: RunFolder, drawn: Path, tmp_path: Path) -> None:
@@ -217,13 +218,22 @@ def test_more_epochs_go_on_with_every_training(drawn: Path, tmp_path: Path) -> N
         assert_equal_runs(grown.part(name), whole.part(name))
 
 
-def test_a_diverged_training_shows_in_the_pool(drawn: Path, tmp_path: Path) -> None:
-    flags = ("--optimizer", "sgd", "--learning-rate", "100", "--folds", "2")
-    run = quick_fit(drawn, tmp_path)(*flags)
+def test_a_diverged_training_shows_in_the_pool(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = VehicleClassifier.training_step
+
+    def diverging(self: VehicleClassifier, batch: Any, batch_idx: int) -> Any:
+        loss = step(self, batch, batch_idx)
+        return loss * float("nan") if self.settings.fold == 1 else loss
+
+    monkeypatch.setattr(VehicleClassifier, "training_step", diverging)
+    run = quick_fit(drawn, tmp_path)("--folds", "2")
     summary = json.loads(run.summary.read_text())
     assert summary["val"]["loss"] is None
-    assert summary["verdict"]["kind"] == "slow convergence"
-    assert pd.read_csv(run.metrics)["val/loss"].isna().any()
+    assert summary["val"]["n"] == 80
+    assert pd.read_csv(run.metrics)["val/loss"].isna().all()
+    assert json.loads(run.part("seed0-fold0").summary.read_text())["val"]["loss"] is not None
 
 
 def test_classes_may_be_called_anything(data_folder: DataFolder, tmp_path: Path) -> None:

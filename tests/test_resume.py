@@ -46,6 +46,8 @@ def assert_equal_runs(run: RunFolder, other: RunFolder) -> None:
     pd.testing.assert_frame_equal(*metrics)
     assert run.predictions.read_text() == other.predictions.read_text()
     for name in ("train/loss", "val/loss", "train/running_loss"):
+        if run.is_part or other.is_part:  # those write no events
+            break
         curves = [[(s.step, s.value) for s in events(r).Scalars(name)] for r in (run, other)]
         assert curves[0] == curves[1]
 

@@ -14,6 +14,7 @@ from vehicle_lightning.runs.diagnosis import Verdict
 from vehicle_lightning.runs.members import Member
 from vehicle_lightning.runs.statistics import Measurement, wilson_interval
 from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.runs.tensorboard import SPREAD_CURVES
 
 
 @dataclass(frozen=True)
@@ -135,20 +136,34 @@ def pool_predictions(results: Sequence[Result]) -> pd.DataFrame:
     return pooled.sort_values("loss", ascending=False, kind="stable", ignore_index=True)
 
 
-def pool_histories(results: Sequence[Result]) -> pd.DataFrame:
-    """Return the mean curve: one row an epoch.
+def mean_curves(results: Sequence[Result]) -> pd.DataFrame:
+    """Return the mean of all columns of the members' curves: one row an epoch.
 
-    A member that patience ended earlier goes on with its last figures, so that the mean is over all
-    members everywhere; a figure that is not a number in one is none in the mean.
+    A figure that is not a number in one member is none in the mean.
     """
-    histories = [result.history for result in results]
-    length = max(len(history) for history in histories)
-    values = np.mean(
-        [h.to_numpy(dtype=float)[np.minimum(np.arange(length), len(h) - 1)] for h in histories],
-        axis=0,
+    values = _curves(results, list(results[0].history.columns))
+    mean = pd.DataFrame(values.mean(axis=0), columns=results[0].history.columns)
+    return mean.assign(epoch=np.arange(1, len(mean) + 1))
+
+
+def spread_of_curves(results: Sequence[Result]) -> pd.DataFrame:
+    """Return the lowest and the highest of the members' losses and accuracies, row by row."""
+    values = _curves(results, list(SPREAD_CURVES))
+    return pd.DataFrame(
+        {f"{name}_lowest": values[:, :, i].min(axis=0) for i, name in enumerate(SPREAD_CURVES)}
+        | {f"{name}_highest": values[:, :, i].max(axis=0) for i, name in enumerate(SPREAD_CURVES)}
     )
-    pooled = pd.DataFrame(values, columns=histories[0].columns)
-    return pooled.assign(epoch=np.arange(1, length + 1))
+
+
+def _curves(results: Sequence[Result], columns: list[str]) -> NDArray[np.float64]:
+    """Return the curves of all members, float64 of shape (members, epochs, columns).
+
+    A member that patience ended earlier goes on with its last figures, so that every epoch is told
+    of all members.
+    """
+    histories = [result.history[columns].to_numpy(dtype=np.float64) for result in results]
+    length = max(map(len, histories))
+    return np.stack([h[np.minimum(np.arange(length), len(h) - 1)] for h in histories])
 
 
 def _mean_by(group: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,9 +20,10 @@ from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, sav
 from vehicle_lightning.runs.pooling import (
     PooledSummary,
     Result,
+    mean_curves,
     pool,
-    pool_histories,
     pool_predictions,
+    spread_of_curves,
 )
 from vehicle_lightning.runs.progress import EpochLines
 from vehicle_lightning.runs.summary import Summary
@@ -161,7 +162,7 @@ def _write_report(
 ) -> PooledSummary:
     """Write the pooled predictions, curves, figures and pictures, also into TensorBoard."""
     summary = pool(results, all_members)
-    predictions, history = pool_predictions(results), pool_histories(results)
+    predictions, history = pool_predictions(results), mean_curves(results)
     with written_whole(run.predictions) as temporary:
         predictions.to_csv(temporary, index=False)
     with written_whole(run.metrics) as temporary:
@@ -180,19 +181,19 @@ def _write_report(
         plot_confusion_matrix(matrix, names, title=f"{run.label}: validation images"),
         run.picture("confusion_matrix"),
     )
-    _write_events(run, settings, history, summary)
+    _write_events(run, settings, history.join(spread_of_curves(results)), summary)
     summary.write(run.summary)
     return summary
 
 
 def _write_events(
-    run: RunFolder, settings: Settings, history: pd.DataFrame, summary: PooledSummary
+    run: RunFolder, settings: Settings, curves: pd.DataFrame, summary: PooledSummary
 ) -> None:
     for old in run.path.glob("events.out.tfevents.*"):
         old.unlink()  # of an earlier, interrupted start; the mean curves are written anew
     logger = RunLogger(run, settings)
     logger.start()
-    for row in history.to_dict("records"):
+    for row in curves.to_dict("records"):
         epoch = int(row.pop("epoch"))
         logger.log_metrics({str(name): value for name, value in row.items()}, epoch)
     pictures = {name: run.picture(name) for name in ("curves", "confusion_matrix")}

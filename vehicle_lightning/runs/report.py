@@ -15,7 +15,7 @@ from vehicle_lightning.runs.evaluation import measure, predict_rows
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, plot_images, save
 from vehicle_lightning.runs.summary import Summary
-from vehicle_lightning.runs.tensorboard import RunLogger
+from vehicle_lightning.runs.tensorboard import NoEvents, RunLogger
 
 SHOWN = 32  # mistakes
 
@@ -25,7 +25,7 @@ def write_report(
     settings: Settings,
     data: VehicleDataModule,
     history: pd.DataFrame,
-    logger: RunLogger,
+    logger: RunLogger | NoEvents,
     trainer: L.Trainer,
     *,
     interrupted: bool,

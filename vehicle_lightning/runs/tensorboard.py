@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -37,6 +38,31 @@ CHARTS = {
     }
 }
 
+# Of a run over several folds or seeds: the mean, and what lies between the lowest and highest of
+# its trainings.
+SPREAD_CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
+SPREAD = {
+    "spread over the trainings": {
+        name: ["Margin", [name, f"{name}_lowest", f"{name}_highest"]] for name in SPREAD_CURVES
+    }
+}
+
+
+class NoEvents(DummyLogger):
+    """Writes nothing: of several trainings only the run that pools them shows in TensorBoard.
+
+    Dozens of curves a run would hide what they have in common, and TensorBoard draws none by itself
+    where there are more than forty.
+    """
+
+    def start(self) -> None:
+        """Write nothing."""
+
+    def finish(
+        self, figures: Mapping[str, float], verdict: str, pictures: Mapping[str, Path]
+    ) -> None:
+        """Write nothing."""
+
 
 class RunLogger(TensorBoardLogger):
     """Writes event files straight into the run folder."""
@@ -59,8 +85,7 @@ class RunLogger(TensorBoardLogger):
             purge_step=None if finished_epochs is None else finished_epochs + 1,
         )
         self._settings = settings
-        # Of several trainings the run that pools them stands in the HPARAMS tab, not each fold.
-        self._in_hparams = not run.is_part
+        self._is_pooled = settings.is_repeated
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write scalars, less the epoch number that Lightning adds: it is the x-axis."""
@@ -73,7 +98,7 @@ class RunLogger(TensorBoardLogger):
     def start(self) -> None:
         """Write the settings, and the layout of the charts."""
         self._log_final({})
-        self.experiment.add_custom_scalars(CHARTS)
+        self.experiment.add_custom_scalars(SPREAD | CHARTS if self._is_pooled else CHARTS)
 
     def finish(
         self, figures: Mapping[str, float], verdict: str, pictures: Mapping[str, Path]
@@ -90,11 +115,10 @@ class RunLogger(TensorBoardLogger):
 
     def _log_final(self, figures: Mapping[str, float]) -> None:
         values = {f"hp/{name}": figures.get(name, math.nan) for name in FINAL_FIGURES}
-        if self._in_hparams:
-            experiment, start, end = hparams(_flat(self._settings), values)
-            writer = self.experiment._get_file_writer()
-            for summary in (_with_columns_in_order(experiment), start, end):
-                writer.add_summary(summary)
+        experiment, start, end = hparams(_flat(self._settings), values)
+        writer = self.experiment._get_file_writer()
+        for summary in (_with_columns_in_order(experiment), start, end):
+            writer.add_summary(summary)
         self.log_metrics(values, int(figures.get("epochs", 0)))
 
 

@@ -25,7 +25,7 @@ from vehicle_lightning.runs.progress import EpochLines
 from vehicle_lightning.runs.report import write_report
 from vehicle_lightning.runs.resuming import check_continuable
 from vehicle_lightning.runs.summary import Summary
-from vehicle_lightning.runs.tensorboard import RunLogger
+from vehicle_lightning.runs.tensorboard import NoEvents, RunLogger
 
 
 def train(
@@ -63,7 +63,9 @@ def train(
         take_weights(model, data.fingerprint)
     run = resume or new or _new_folder(settings, is_first_process)
     history = History(run)
-    logger = RunLogger(run, settings, finished_epochs if resume else None)
+    logger = (
+        NoEvents() if run.is_part else RunLogger(run, settings, finished_epochs if resume else None)
+    )
     trainer = _build_trainer(settings, run, data, history, logger, lines)
     if trainer.is_global_zero:
         write_text(run.config, settings.to_yaml())
@@ -171,7 +173,7 @@ def _build_trainer(
     run: RunFolder,
     data: VehicleDataModule,
     history: History,
-    logger: RunLogger,
+    logger: RunLogger | NoEvents,
     lines: EpochLines,
 ) -> L.Trainer:
     return L.Trainer(
