@@ -38,7 +38,7 @@ def probe(*arguments: str) -> tuple[dict[str, object], str]:
         (["--dropout", "1.5"], "error: dropout: Input should be less than 1 (got 1.5)."),
         (["--dropout", "high"], "--dropout"),
         (["--optimizer", "adm"], "adamw"),
-        (["--folds", "5"], "error: --folds 5 needs --fold, one of 0 to 4."),
+        (["--folds", "5", "--fold", "5"], "error: --fold 5 is none of the folds 0 to 4."),
         (["--config", "none.yaml"], "error: Settings file none.yaml: No such file or directory."),
         (["--config"], "error: --config: expected one argument."),
         (["--data-dir", "nowhere"], "error: There is no data directory nowhere; see --data-dir."),
