@@ -1,18 +1,17 @@
 """The files: what each image file holds, and which cannot be used or look odd."""
 
-import hashlib
 import io
 import os
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from vehicle_lightning.checking.findings import Finding, Severity, singly
+from vehicle_lightning.checking.findings import Finding, Severity
 from vehicle_lightning.console import progress_over
+from vehicle_lightning.data.cache import content_digest, in_parallel
 from vehicle_lightning.data.duplicates import THUMBNAIL
 from vehicle_lightning.data.images import read_image
 
@@ -26,7 +25,6 @@ NO_IMAGES = {
     b"<htm": "a web page, no image",
     b"<svg": "an SVG drawing, which Pillow cannot read",
 }
-AHEAD = 512  # files in flight
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,6 @@ class FileFacts:
         bytes: its size.
         width, height: in pixels, as stored.
         mode: Pillow's name of its colour mode.
-        format: Pillow's name of its format.
         orientation: EXIF orientation; 1 is upright.
         modified: time of the last change, in seconds.
         quantization: mean of the quantization table of a JPEG; lower is better quality; 0 else.
@@ -51,7 +48,6 @@ class FileFacts:
     width: int = 0
     height: int = 0
     mode: str = ""
-    format: str = ""
     orientation: int = 1
     modified: float = 0.0
     quantization: float = 0.0
@@ -65,16 +61,8 @@ def examine_files(image_dir: Path, names: Sequence[str]) -> list[FileFacts]:
         names: file names.
     """
     root = image_dir.resolve()
-    results: list[FileFacts] = []
-    with ThreadPoolExecutor() as pool:
-        chunks = (names[start : start + AHEAD] for start in range(0, len(names), AHEAD))
-        facts = (
-            found
-            for chunk in chunks
-            for found in pool.map(lambda name: _examine(root, name), chunk)
-        )
-        results.extend(progress_over(facts, len(names), "Examining images"))
-    return results
+    facts = in_parallel(lambda name: _examine(root, name), names)
+    return list(progress_over(facts, len(names), "Examining images"))
 
 
 def _examine(root: Path, name: str) -> FileFacts:
@@ -91,7 +79,7 @@ def _examine(root: Path, name: str) -> FileFacts:
         return FileFacts(fault=(getattr(error, "strerror", None) or str(error)).lower())
     if not content:
         return FileFacts(fault="empty", modified=modified)
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    digest = content_digest(content)
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
             facts = FileFacts(
@@ -100,7 +88,6 @@ def _examine(root: Path, name: str) -> FileFacts:
                 width=image.width,
                 height=image.height,
                 mode=image.mode,
-                format=image.format or "",
                 orientation=image.getexif().get(ExifTags.Base.Orientation, 1),
                 modified=modified,
                 quantization=_quantization(image),
@@ -134,22 +121,16 @@ def check_files(names: Sequence[str], facts: Sequence[FileFacts]) -> list[Findin
         names: N file names.
         facts: what is known of each.
     """
-    findings = []
     broken = [(name, fact.fault) for name, fact in zip(names, facts, strict=True) if fact.fault]
-    if broken:
-        missing = sum(fault == "missing" for _, fault in broken)
-        findings.append(
-            Finding(
-                kind="unusable-file",
-                severity="serious",
-                what=f"{len(broken)} of {len(names)} image files cannot be used, {missing} of them "
-                f"because they are missing.",
-                advice="Mend or replace the files, or delete their rows.",
-                count=len(broken),
-                groups=singly([name for name, _ in broken]),
-                details=tuple(fault for _, fault in broken),
-            )
-        )
+    missing = sum(fault == "missing" for _, fault in broken)
+    findings = Finding.of_files(
+        "unusable-file",
+        "serious",
+        f"{len(broken)} of {len(names)} image files cannot be used, {missing} of them because they "
+        f"are missing.",
+        "Mend or replace the files, or delete their rows.",
+        broken,
+    )
     sound = [(name, fact) for name, fact in zip(names, facts, strict=True) if not fact.fault]
     oddities: list[tuple[str, Severity, str, str, list[tuple[str, str]]]] = [
         (
@@ -208,18 +189,8 @@ def check_files(names: Sequence[str], facts: Sequence[FileFacts]) -> list[Findin
         ),
     ]
     for kind, severity, what, advice, found in oddities:
-        if found:
-            findings.append(
-                Finding(
-                    kind=kind,
-                    severity=severity,
-                    what=f"{len(found)} image{'s' * (len(found) != 1)} {what}.",
-                    advice=advice,
-                    count=len(found),
-                    groups=singly([name for name, _ in found]),
-                    details=tuple(detail for _, detail in found),
-                )
-            )
+        count = f"{len(found)} image{'s' * (len(found) != 1)}"
+        findings += Finding.of_files(kind, severity, f"{count} {what}.", advice, found)
     return findings
 
 
@@ -231,15 +202,10 @@ def check_unlisted(image_dir: Path, names: Sequence[str]) -> list[Finding]:
         for path in image_dir.rglob("*")
         if path.is_file() and not path.name.startswith(".") and os.path.normpath(path) not in listed
     )
-    if not unlisted:
-        return []
-    return [
-        Finding(
-            kind="unlisted-file",
-            severity="note",
-            what=f"{len(unlisted)} files in the image folder are named by no row.",
-            advice="Label them: more images are the best remedy there is.",
-            count=len(unlisted),
-            groups=singly(unlisted),
-        )
-    ]
+    return Finding.of_files(
+        "unlisted-file",
+        "note",
+        f"{len(unlisted)} files in the image folder are named by no row.",
+        "Label them: more images are the best remedy there is.",
+        [(name, "") for name in unlisted],
+    )

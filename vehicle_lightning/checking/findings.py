@@ -32,6 +32,32 @@ class Finding:
     groups: tuple[tuple[str, ...], ...] = ()
     details: tuple[str, ...] = ()
 
+    @classmethod
+    def of_files(
+        cls,
+        kind: str,
+        severity: Severity,
+        what: str,
+        advice: str,
+        files: Sequence[tuple[str, str]],
+    ) -> list["Finding"]:
+        """Return the finding about single files, or none where there are none.
+
+        Args:
+            kind: as above.
+            severity: as above.
+            what: as above.
+            advice: as above.
+            files: name and detail of each; all details may be empty.
+        """
+        if not files:
+            return []
+        names, details = zip(*files, strict=True)
+        groups = tuple((name,) for name in names)
+        return [
+            cls(kind, severity, what, advice, len(files), groups, details if any(details) else ())
+        ]
+
     @property
     def files(self) -> list[str]:
         """All files by name."""
@@ -72,8 +98,3 @@ class Report:
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return the findings, the most serious first."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
-
-
-def singly(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return each name as a group of its own."""
-    return tuple((name,) for name in names)

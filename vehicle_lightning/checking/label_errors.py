@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vehicle_lightning.checking.findings import Finding, singly
+from vehicle_lightning.checking.findings import Finding
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.predictions import read_predictions
 
 
 def check_labels(names: Sequence[str], labels: Sequence[str], run: RunFolder) -> list[Finding]:
@@ -35,26 +36,19 @@ def check_labels(names: Sequence[str], labels: Sequence[str], run: RunFolder) ->
     codes = np.array([class_names.index(label) for label in found["label"]])
     shares = probabilities.to_numpy(dtype=np.float64)
     suspects = suspect_labels(codes, shares)
-    if len(suspects) == 0:
-        return []
-    chosen = found.iloc[suspects]
     details = [
         f"{class_names[codes[row]]}, but {class_names[shares[row].argmax()]} "
         f"with {shares[row].max():.0%}"
         for row in suspects
     ]
-    return [
-        Finding(
-            kind="label-error",
-            severity="warning",
-            what=f"{len(chosen)} of {len(found)} labels are contradicted by {run.label}, whose "
-            f"networks had not seen these images.",
-            advice="Look at them, the first ones first, and correct those that are wrong.",
-            count=len(chosen),
-            groups=singly([str(name) for name in chosen["file"]]),
-            details=tuple(details),
-        )
-    ]
+    return Finding.of_files(
+        "label-error",
+        "warning",
+        f"{len(suspects)} of {len(found)} labels are contradicted by {run.label}, whose networks "
+        f"had not seen these images.",
+        "Look at them, the first ones first, and correct those that are wrong.",
+        list(zip(found["file"].iloc[suspects], details, strict=True)),
+    )
 
 
 def suspect_labels(codes: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -80,8 +74,8 @@ def suspect_labels(codes: NDArray[np.int64], shares: NDArray[np.float64]) -> NDA
 def _predictions(run: RunFolder, labels: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return one row an image, and its probabilities, the mean over the seeds."""
     try:
-        frame = pd.read_csv(run.predictions, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
+        frame = read_predictions(run.predictions)
+    except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run.predictions} is missing or damaged; finish the run.") from error
     columns = [column for column in frame.columns if column.startswith("p_")]
     differing = frame["file"].map(labels).ne(frame["label"])
@@ -90,7 +84,6 @@ def _predictions(run: RunFolder, labels: dict[str, str]) -> tuple[pd.DataFrame, 
             f"{run.path} was run on other images or labels than these, such as "
             f"{frame.loc[differing, 'file'].iloc[0]}; give a run on the data that is checked."
         )
-    frame[columns] = frame[columns].apply(pd.to_numeric, errors="coerce")
     shares = frame.groupby("file", sort=False)[columns].mean().fillna(0.0)
     images = frame.drop_duplicates("file")[["file", "label"]]
     return images, shares.set_axis([column[2:] for column in columns], axis=1)

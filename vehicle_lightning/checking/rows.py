@@ -1,11 +1,11 @@
 """The rows of the CSV: blanks, repetitions, contradictions, classes out of balance."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from vehicle_lightning.checking.findings import Finding, singly
+from vehicle_lightning.checking.findings import Finding, Severity
 from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.data.table import leads_outside, read_columns
 
@@ -65,40 +65,30 @@ def check_rows(csv: Path, settings: SourceSettings) -> Rows:
         *_rows("repeated-row", "note", repeated, "say the same as an earlier one", "delete them"),
         *_classes(rows.classes),
     ]
-    return Rows(rows.names, rows.labels, tuple(findings))
+    return replace(rows, findings=tuple(findings))
 
 
-def _rows(kind: str, severity: str, rows: pd.DataFrame, what: str, advice: str) -> list[Finding]:
-    if rows.empty:
-        return []
-    return [
-        Finding(
-            kind=kind,
-            severity=severity,  # type: ignore[arg-type]
-            what=f"{len(rows)} row{'s' * (len(rows) != 1)} of the CSV {what}.",
-            advice=f"{advice.capitalize()}.",
-            count=len(rows),
-            groups=singly(list(rows["name"])),
-            details=tuple(f"row {row}" for row in rows["row"]),
-        )
-    ]
+def _rows(
+    kind: str, severity: Severity, rows: pd.DataFrame, what: str, advice: str
+) -> list[Finding]:
+    return Finding.of_files(
+        kind,
+        severity,
+        f"{len(rows)} row{'s' * (len(rows) != 1)} of the CSV {what}.",
+        f"{advice.capitalize()}.",
+        [(name, f"row {row}") for name, row in zip(rows["name"], rows["row"], strict=True)],
+    )
 
 
 def _contradictions(rows: pd.DataFrame) -> list[Finding]:
     by_name = rows.groupby("name", sort=False)["label"].agg(", ".join)
-    if by_name.empty:
-        return []
-    return [
-        Finding(
-            kind="contradicting-rows",
-            severity="serious",
-            what=f"{len(by_name)} image names have several labels.",
-            advice="Keep the row with the right label.",
-            count=len(by_name),
-            groups=singly([str(name) for name in by_name.index]),
-            details=tuple(by_name),
-        )
-    ]
+    return Finding.of_files(
+        "contradicting-rows",
+        "serious",
+        f"{len(by_name)} image names have several labels.",
+        "Keep the row with the right label.",
+        [(str(name), labels) for name, labels in by_name.items()],
+    )
 
 
 def _classes(classes: dict[str, int]) -> list[Finding]:

@@ -93,12 +93,12 @@ def rank(
         )
     if target_loss is None:
         target_loss = float(baseline.curves["train/loss"].min())
-    differences = {
-        record.run: paired_difference(record, baseline)
+    found = {
+        record.run: difference
         for record in compared
         if record is not baseline
+        and (difference := paired_difference(record, baseline)) is not None
     }
-    found = {run: difference for run, difference in differences.items() if difference is not None}
     adjusted = dict(zip(found, holm_adjusted([d.p_value for d in found.values()]), strict=True))
     differing = _differing_settings(compared)
     rows = [

@@ -1,7 +1,6 @@
 """Records: what finished runs have written down, read back without torch and without training."""
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -172,7 +171,7 @@ def _read(folder: RunFolder, name: str) -> Record:
         raise RunError("it has not been measured")
     summary, environment = _read_json(folder.summary), _read_json(folder.environment)
     try:
-        train, val = (_measurement(summary[side]) for side in ("train", "val"))
+        train, val = (Measurement.from_dict(summary[side]) for side in ("train", "val"))
         for key in NUMBERS:
             float(summary[key])
         str(summary["verdict"]["kind"]), str(summary["status"])
@@ -193,12 +192,6 @@ def _read(folder: RunFolder, name: str) -> Record:
         _read_curves(folder.metrics),
         _read_images(folder.predictions),
     )
-
-
-def _measurement(side: dict[str, Any]) -> Measurement:
-    low, high = side["interval"]
-    loss = math.nan if side["loss"] is None else float(side["loss"])
-    return Measurement(float(side["accuracy"]), (float(low), float(high)), int(side["n"]), loss)
 
 
 def _read_curves(path: Path) -> pd.DataFrame:

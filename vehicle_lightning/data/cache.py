@@ -163,12 +163,17 @@ class DecodingPixels:
         return np.stack([read_image(self._paths[row], self._size) for row in rows])
 
 
+def content_digest(content: bytes) -> str:
+    """Return the hash that tells equal files."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def _digest(paths: Sequence[Path]) -> tuple[tuple[str | None, ...], dict[int, str]]:
     def digest(path: Path) -> tuple[str | None, str]:
         try:
             if path.exists() and not path.is_file():
                 return None, "not a file"
-            return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest(), ""
+            return content_digest(path.read_bytes()), ""
         except OSError as error:
             return None, (error.strerror or str(error)).lower()
         except ValueError as error:  # a name that no file can have
@@ -209,7 +214,7 @@ def _decode(paths: Sequence[Path], size: int, pixel_file: Path | None, index_fil
     faults = [""] * len(paths)
 
     def decoded() -> Iterator[Pixels]:
-        results = _in_parallel(lambda path: _try_to_read(path, size), paths)
+        results = in_parallel(lambda path: _try_to_read(path, size), paths)
         for row, result in enumerate(progress_over(results, len(paths), "Reading images")):
             if isinstance(result, str):
                 faults[row] = result
@@ -236,7 +241,7 @@ def _decode(paths: Sequence[Path], size: int, pixel_file: Path | None, index_fil
         np.savez(stream, mean=mean, mean_square=mean_square, faults=np.array(faults, dtype=str))
 
 
-def _in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """Map in threads, in order, a bounded number ahead; Pillow decodes outside Python's lock."""
     with ThreadPoolExecutor() as pool:
         remaining = iter(items)

@@ -25,6 +25,7 @@ from vehicle_lightning.runs.pooling import (
     pool_predictions,
     spread_of_curves,
 )
+from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.progress import EpochLines
 from vehicle_lightning.runs.summary import Summary
 from vehicle_lightning.runs.tensorboard import RunLogger
@@ -150,10 +151,7 @@ def _train_member(
 
 
 def _result(folder: RunFolder, member: Member, summary: Summary) -> Result:
-    # As text, as a class may be called 01 or None; a loss that is not a number is left empty.
-    predictions = pd.read_csv(folder.predictions, dtype=str, keep_default_na=False)
-    figures = predictions.columns.drop(["file", "label", "prediction"])
-    predictions[figures] = predictions[figures].apply(pd.to_numeric, errors="coerce")
+    predictions = read_predictions(folder.predictions)
     return Result(member, summary, pd.read_csv(folder.metrics), predictions)
 
 

@@ -10,8 +10,8 @@ Sources:
 """
 
 import math
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,22 @@ class Measurement:
         interval = wilson_interval(min(hits, n), n)
         # float64: the mean of many float32 losses should not depend on their order.
         return cls(hits / n, interval, n, float(losses.mean(dtype=np.float64)))
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Return the measurement that `to_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        low, high = content["interval"]
+        loss = math.nan if content["loss"] is None else float(content["loss"])
+        return cls(float(content["accuracy"]), (float(low), float(high)), int(content["n"]), loss)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types; a loss that is not finite is None."""
+        loss = self.loss if math.isfinite(self.loss) else None
+        return asdict(self) | {"interval": list(self.interval), "loss": loss}
 
     def __str__(self) -> str:
         accuracy, low, high = (100 * share for share in (self.accuracy, *self.interval))

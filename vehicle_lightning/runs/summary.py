@@ -1,8 +1,7 @@
 """The summary: what one run came to, as `summary.json` and as the last lines in the terminal."""
 
 import json
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -58,8 +57,8 @@ class Summary:
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Return the summary that `to_dict` gave."""
         return cls(
-            train=_read_measurement(content["train"]),
-            val=_read_measurement(content["val"]),
+            train=Measurement.from_dict(content["train"]),
+            val=Measurement.from_dict(content["val"]),
             best_epoch=content["best_epoch"],
             epochs=content["epochs"],
             seconds=content["seconds"],
@@ -81,8 +80,8 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {
-            "train": _measurement(self.train),
-            "val": _measurement(self.val),
+            "train": self.train.to_dict(),
+            "val": self.val.to_dict(),
             "gap": self.gap,
             "best_epoch": self.best_epoch,
             "epochs": self.epochs,
@@ -122,15 +121,3 @@ class Summary:
         if self.verdict.flags:
             lines.append(f"try     {', or '.join(self.verdict.flags)}")
         return "\n".join(lines)
-
-
-def _read_measurement(content: dict[str, Any]) -> Measurement:
-    loss = math.nan if content["loss"] is None else content["loss"]
-    return Measurement(content["accuracy"], tuple(content["interval"]), content["n"], loss)
-
-
-def _measurement(measurement: Measurement) -> dict[str, Any]:
-    values = asdict(measurement)
-    values["interval"] = list(measurement.interval)
-    values["loss"] = measurement.loss if math.isfinite(measurement.loss) else None
-    return values

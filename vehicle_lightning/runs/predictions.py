@@ -1,0 +1,20 @@
+"""The predictions of a run, read back from `predictions_val.csv`."""
+
+from pathlib import Path
+
+import pandas as pd
+
+TEXT = ["file", "label", "prediction"]  # a class may be called 01 or None
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read predictions: names and labels as text, all else as numbers, NaN where they are none.
+
+    Raises:
+        OSError: the file cannot be read.
+        KeyError, ValueError: it is no such file.
+    """
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    figures = frame.columns.drop(TEXT)
+    frame[figures] = frame[figures].apply(pd.to_numeric, errors="coerce")
+    return frame
