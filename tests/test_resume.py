@@ -117,6 +117,16 @@ def test_more_epochs_continue_a_finished_run(fit_quickly: Fit) -> None:
     assert_equal_runs(longer, run)
 
 
+def test_curves_that_were_not_written_in_time_are_drawn_anew(fit_quickly: Fit) -> None:
+    longer = fit_quickly("--epochs", "4")
+    run = fit_quickly("--epochs", "2")
+    for events_file in run.path.glob("events.out.tfevents.*"):
+        content = events_file.read_bytes()
+        events_file.write_bytes(content[: len(content) // 2])  # as a kill may leave it
+    assert main(["--resume", str(run.path), "--epochs", "4"]) == 0
+    assert_equal_runs(longer, run)
+
+
 def test_resuming_a_finished_run_measures_it_again(fit_quickly: Fit) -> None:
     run = fit_quickly()
     before = {path: path.read_bytes() for path in (run.metrics, run.predictions, run.config)}

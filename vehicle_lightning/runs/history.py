@@ -25,7 +25,7 @@ class History(L.Callback):
     """Keeps what was logged after each epoch.
 
     The rows travel in the checkpoint, so that a resumed run goes on with exactly the rows of its
-    checkpoint, whatever else had been written before the interruption.
+    checkpoint, whatever else had or had not been written before the interruption.
     """
 
     def __init__(self, run: RunFolder) -> None:
@@ -39,6 +39,13 @@ class History(L.Callback):
         frame = pd.DataFrame(self._rows, columns=None if self._rows else list(FIRST_COLUMNS))
         others = sorted(set(frame.columns) - set(FIRST_COLUMNS))
         return frame[[*FIRST_COLUMNS, *others]]
+
+    def on_fit_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Draw the curves of a resumed run anew, up to its checkpoint."""
+        if trainer.logger is not None:
+            for row in self._rows:
+                curves = {k: v for k, v in row.items() if k not in {"epoch", "seconds"}}
+                trainer.logger.log_metrics(curves, int(row["epoch"]))
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Start the clock."""

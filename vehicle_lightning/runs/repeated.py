@@ -187,8 +187,6 @@ def _write_report(
 def _write_events(
     run: RunFolder, settings: Settings, curves: pd.DataFrame, summary: PooledSummary
 ) -> None:
-    for old in run.path.glob("events.out.tfevents.*"):
-        old.unlink()  # of an earlier, interrupted start; the mean curves are written anew
     logger = RunLogger(run, settings)
     logger.start()
     for row in curves.to_dict("records"):

@@ -67,23 +67,21 @@ class NoEvents(DummyLogger):
 class RunLogger(TensorBoardLogger):
     """Writes event files straight into the run folder."""
 
-    def __init__(
-        self, run: RunFolder, settings: Settings, finished_epochs: int | None = None
-    ) -> None:
-        """Open the event files.
+    def __init__(self, run: RunFolder, settings: Settings) -> None:
+        """Set up what to write.
 
         Args:
             run: where to write.
             settings: shown in the HPARAMS tab.
-            finished_epochs: of a resumed run; curves that stand beyond them are taken back.
         """
         super().__init__(
             str(run.path),
             name="",
             version="",
             default_hp_metric=False,
-            purge_step=None if finished_epochs is None else finished_epochs + 1,
+            purge_step=1,  # a TensorBoard that has read the events of an earlier start drops them
         )
+        self._run = run
         self._settings = settings
         self._is_pooled = settings.is_repeated
 
@@ -96,7 +94,13 @@ class RunLogger(TensorBoardLogger):
         self.experiment.flush()
 
     def start(self) -> None:
-        """Write the settings, and the layout of the charts."""
+        """Write the settings and the layout of the charts, in place of what an earlier start wrote.
+
+        Its events may lack the last epochs before it was killed, and of two settings of one run
+        TensorBoard shows the first; all of its curves are in the history.
+        """
+        for earlier in self._run.path.glob("events.out.tfevents.*"):
+            earlier.unlink()
         self._log_final({})
         self.experiment.add_custom_scalars(SPREAD | CHARTS if self._is_pooled else CHARTS)
 

@@ -63,9 +63,7 @@ def train(
         take_weights(model, data.fingerprint)
     run = resume or new or _new_folder(settings, is_first_process)
     history = History(run)
-    logger = (
-        NoEvents() if run.is_part else RunLogger(run, settings, finished_epochs if resume else None)
-    )
+    logger = NoEvents() if run.is_part else RunLogger(run, settings)
     trainer = _build_trainer(settings, run, data, history, logger, lines)
     if trainer.is_global_zero:
         write_text(run.config, settings.to_yaml())
