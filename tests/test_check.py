@@ -336,7 +336,7 @@ def test_the_real_photographs(real_data: Path, tmp_path: Path) -> None:
     count = {f["kind"]: f["count"] for f in content["findings"]}
     assert count["exact-copies"] == 68
     assert count["contradicting-copies"] == 2
-    assert count["near-copies"] == 5
+    assert count["near-copies"] == 6
     leaks = [f for f in content["findings"] if f["kind"] == "leak"]
     assert any(f["details"] == ["number in the file name"] for f in leaks)
 

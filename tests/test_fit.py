@@ -362,6 +362,6 @@ def test_the_real_photographs(
     assert result.summary.train.n + result.summary.val.n == 1646
     environment = json.loads(result.run.environment.read_text())
     assert environment["data"]["copies"] == 80
-    assert environment["data"]["near_copies"] == 5
+    assert environment["data"]["near_copies"] == 6
     assert environment["data"]["contradictions"] == 2
     assert "Copies of 2 photographs have different labels" in capsys.readouterr().err

@@ -7,12 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vehicle_lightning.checking.copies import check_copies, check_straddling
-from vehicle_lightning.checking.files import check_files, check_unlisted, examine_files
+from vehicle_lightning.checking.files import (
+    FileFacts,
+    check_files,
+    check_unlisted,
+    examine_files,
+)
 from vehicle_lightning.checking.findings import Report, in_order
 from vehicle_lightning.checking.label_errors import check_labels
 from vehicle_lightning.checking.leaks import check_leaks
 from vehicle_lightning.checking.rows import Rows, check_rows
 from vehicle_lightning.config import SourceSettings
+from vehicle_lightning.data.duplicates import Prints
 from vehicle_lightning.data.grouping import group_images
 from vehicle_lightning.data.table import read_names
 from vehicle_lightning.runs.folder import RunFolder
@@ -60,9 +66,9 @@ def check_data_set(
     image_dir = data_dir / settings.image_dir
     test_names = [] if test_csv is None else read_names(test_csv, settings.image_column)
     names = [*rows.names, *test_names]
-    facts = examine_files(image_dir, names)
-    usable = np.array([not fact.fault for fact in facts])
-    groups = _groups(image_dir, names, [fact.digest for fact in facts], usable, cache_dir)
+    facts, prints = examine_files(image_dir, names)
+    usable = np.array([not fact.fault for fact in facts], dtype=bool)
+    groups = _groups(image_dir, names, facts, usable, prints, cache_dir)
 
     count = len(rows.names)
     sound = np.flatnonzero(usable[:count])
@@ -86,8 +92,9 @@ def check_data_set(
 def _groups(
     image_dir: Path,
     names: list[str],
-    digests: list[str],
+    facts: list[FileFacts],
     usable: NDArray[np.bool_],
+    prints: Prints,
     cache_dir: Path,
 ) -> NDArray[np.int64]:
     """Group what can be used; each of the others is alone."""
@@ -95,6 +102,6 @@ def _groups(
     groups = np.arange(len(names)) + len(names)
     if len(sound):
         paths = [image_dir / names[row] for row in sound]
-        found = group_images(paths, np.array([digests[row] for row in sound]), cache_dir)
-        groups[sound] = found.of_image
+        digests = np.array([facts[row].digest for row in sound])
+        groups[sound] = group_images(paths, digests, cache_dir, prints).of_image
     return groups

@@ -3,18 +3,23 @@
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from vehicle_lightning.checking.findings import Finding, Severity
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.cache import content_digest, in_parallel
-from vehicle_lightning.data.duplicates import THUMBNAIL
-from vehicle_lightning.data.images import read_image
+from vehicle_lightning.data.cache import content_digest
+from vehicle_lightning.data.duplicates import THUMBNAIL, Prints
+from vehicle_lightning.data.images import read_grey
+from vehicle_lightning.data.location import stays_inside
+from vehicle_lightning.parallel import in_parallel
 
+AT_ONCE = 64  # files
 SMALLEST_SIDE = 48  # pixels
 LARGEST_PIXELS = 50_000_000
 LONGEST_ASPECT = 3.0  # longer over shorter side
@@ -53,35 +58,52 @@ class FileFacts:
     quantization: float = 0.0
 
 
-def examine_files(image_dir: Path, names: Sequence[str]) -> list[FileFacts]:
-    """Read every file once, in parallel, and decode it.
+def examine_files(image_dir: Path, names: Sequence[str]) -> tuple[list[FileFacts], Prints]:
+    """Read and decode every file once, in parallel.
 
     Args:
         image_dir: folder that the names are relative to; what leads out of it is not opened.
-        names: file names.
+        names: N file names.
+
+    Returns:
+        What is known of each file, and the prints of the pictures of those without fault.
     """
-    root = image_dir.resolve()
-    facts = in_parallel(lambda name: _examine(root, name), names)
-    return list(progress_over(facts, len(names), "Examining images"))
+    is_inside = stays_inside(image_dir)
+
+    def examine(batch: Sequence[str]) -> tuple[list[FileFacts], Prints]:
+        facts, thumbnails = zip(*(_examine(image_dir / n, is_inside) for n in batch), strict=True)
+        found = [shown for shown in thumbnails if shown is not None]
+        return list(facts), Prints.of(np.array(found).reshape(-1, THUMBNAIL, THUMBNAIL))
+
+    batches = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
+    facts: list[FileFacts] = []
+    prints: list[Prints] = []
+    with warnings.catch_warnings(action="ignore"):  # of odd files, which Pillow reads all the same
+        examined = in_parallel(examine, batches)
+        for batch_facts, batch_prints in progress_over(examined, len(batches), "Examining images"):
+            facts += batch_facts
+            prints.append(batch_prints)
+    return facts, Prints.joined(prints)
 
 
-def _examine(root: Path, name: str) -> FileFacts:
+def _examine(
+    path: Path, is_inside: Callable[[Path], bool]
+) -> tuple[FileFacts, NDArray[np.uint8] | None]:
     try:
-        path = root / name
-        if not path.resolve().is_relative_to(root):
-            return FileFacts(fault="a link out of the image folder")
+        if not is_inside(path):
+            return FileFacts(fault="a link out of the image folder"), None
         if path.is_dir():
-            return FileFacts(fault="a folder")
+            return FileFacts(fault="a folder"), None
         content, modified = path.read_bytes(), path.stat().st_mtime
     except FileNotFoundError:
-        return FileFacts(fault="missing")
+        return FileFacts(fault="missing"), None
     except (OSError, ValueError) as error:
-        return FileFacts(fault=(getattr(error, "strerror", None) or str(error)).lower())
+        return FileFacts(fault=(getattr(error, "strerror", None) or str(error)).lower()), None
     if not content:
-        return FileFacts(fault="empty", modified=modified)
+        return FileFacts(fault="empty", modified=modified), None
     digest = content_digest(content)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content)) as image:
             facts = FileFacts(
                 digest=digest,
                 bytes=len(content),
@@ -92,12 +114,11 @@ def _examine(root: Path, name: str) -> FileFacts:
                 modified=modified,
                 quantization=_quantization(image),
             )
-            read_image(io.BytesIO(content), THUMBNAIL)
+            return facts, read_grey(image, THUMBNAIL)
     except MemoryError:
         raise
     except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
-        return FileFacts(_reason(error, content), digest, len(content), modified=modified)
-    return facts
+        return FileFacts(_reason(error, content), digest, len(content), modified=modified), None
 
 
 def _quantization(image: Image.Image) -> float:

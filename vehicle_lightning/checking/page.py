@@ -9,6 +9,7 @@ from PIL import Image
 
 from vehicle_lightning.checking.findings import Finding, Report
 from vehicle_lightning.data.images import read_image
+from vehicle_lightning.data.location import stays_inside
 
 SHOWN = 48  # groups of a finding
 PER_GROUP = 6  # pictures of a group
@@ -105,10 +106,9 @@ def _figure(group: tuple[str, ...], detail: str, image_dir: Path) -> str:
 
 
 def _thumbnail(image_dir: Path, name: str) -> str:
-    root = image_dir.resolve()
-    path = root / name
+    path = image_dir / name
     try:
-        if not name or not path.resolve().is_relative_to(root):
+        if not name or not stays_inside(image_dir)(path):
             raise ValueError("not inside the image folder")
         pixels = read_image(path, SIDE)
     except Exception:  # as often as not the finding is that it cannot be read

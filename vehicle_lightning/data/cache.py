@@ -5,14 +5,12 @@ never served stale, and runs on the same images share one file whatever the fold
 """
 
 import hashlib
-import itertools
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import PIL
@@ -24,13 +22,11 @@ from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.images import read_image
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import written_whole
+from vehicle_lightning.parallel import in_parallel
 
 CACHE_VERSION = 1  # raise it when read_image or the layout of the files changes
-CHUNK = 256  # images decoded ahead of the file being written
 
 Pixels = NDArray[np.uint8]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class PixelSource(Protocol):
@@ -179,8 +175,7 @@ def _digest(paths: Sequence[Path]) -> tuple[tuple[str | None, ...], dict[int, st
         except ValueError as error:  # a name that no file can have
             return None, str(error)
 
-    with ThreadPoolExecutor() as pool:
-        results = list(progress_over(pool.map(digest, paths), len(paths), "Checking images"))
+    results = list(progress_over(in_parallel(digest, paths), len(paths), "Checking images"))
     faults = {row: fault for row, (_, fault) in enumerate(results) if fault}
     return tuple(digest for digest, _ in results), faults
 
@@ -239,14 +234,6 @@ def _decode(paths: Sequence[Path], size: int, pixel_file: Path | None, index_fil
                 stream.write(pixels.tobytes())
     with written_whole(index_file) as temporary, temporary.open("wb") as stream:
         np.savez(stream, mean=mean, mean_square=mean_square, faults=np.array(faults, dtype=str))
-
-
-def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Map in threads, in order, a bounded number ahead; Pillow decodes outside Python's lock."""
-    with ThreadPoolExecutor() as pool:
-        remaining = iter(items)
-        while chunk := list(itertools.islice(remaining, CHUNK)):
-            yield from pool.map(function, chunk)
 
 
 def _try_to_read(

@@ -1,8 +1,7 @@
 """Grouping: which images must stay on one side of the split, as they show the same photograph."""
 
 import hashlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +10,15 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
-from vehicle_lightning.console import progress_bar
-from vehicle_lightning.data.duplicates import THUMBNAIL, Pairs, grouped, near_duplicates
-from vehicle_lightning.data.images import read_image
+from vehicle_lightning.console import progress_over
+from vehicle_lightning.data.duplicates import THUMBNAIL, Pairs, Prints, grouped, near_duplicates
+from vehicle_lightning.data.images import read_grey
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import written_whole
+from vehicle_lightning.parallel import in_parallel
 
-GROUPING_VERSION = 1  # raise it whenever the same images would be grouped in another way
+AT_ONCE = 64  # images
+GROUPING_VERSION = 2  # raise it whenever the same images would be grouped in another way
 
 
 @dataclass(frozen=True)
@@ -35,58 +36,79 @@ class Groups:
     near: int
 
 
-def group_images(paths: Sequence[Path], digests: NDArray[np.str_], cache_dir: Path) -> Groups:
+def group_images(
+    paths: Sequence[Path],
+    digests: NDArray[np.str_],
+    cache_dir: Path,
+    prints: Prints | None = None,
+) -> Groups:
     """Find exact and near copies among readable images, or find them found already.
 
     Args:
-        paths: the image files.
+        paths: N image files.
         digests: str of shape (N,), hashes of their contents.
         cache_dir: folder to remember the near copies in.
+        prints: of the N pictures, where they have been read already.
 
     Raises:
         DataError: the cache folder cannot be written to, or the disk is full.
     """
     distinct, first, which = np.unique(digests, return_index=True, return_inverse=True)
-    near = first[_near_pairs([paths[row] for row in first], distinct, cache_dir)]
+    file = cache_dir / f"{_key(distinct)}-copies.npy"
+    near = _remembered(file)
+    if near is None:
+        own_paths = [paths[row] for row in first]
+        near = _search(own_paths, None if prints is None else prints[first])
+        _remember(file, near)
     exact = np.stack([np.arange(len(digests)), first[which]], axis=1)
-    groups = grouped(len(digests), exact, near)
+    groups = grouped(len(digests), exact, first[near])
     return Groups(groups, len(digests) - len(distinct), len(distinct) - int(groups.max()) - 1)
 
 
-def _near_pairs(paths: Sequence[Path], digests: NDArray[np.str_], cache_dir: Path) -> Pairs:
-    """Pairs of positions in `paths`, whose digests are distinct and in ascending order."""
+def thumbnail(path: Path) -> NDArray[np.uint8]:
+    """Return what is compared of a picture: grey, uint8 of shape (56, 56).
+
+    Raises:
+        Exception: the file cannot be decoded; Pillow raises many kinds for a broken file.
+    """
+    with Image.open(path) as image:
+        return read_grey(image, THUMBNAIL)
+
+
+def thumbnails_of(paths: Sequence[Path]) -> Callable[[NDArray[np.int64]], NDArray[np.uint8]]:
+    """Return what reads the thumbnails of some of the files."""
+    return lambda rows: np.stack([thumbnail(paths[row]) for row in rows])
+
+
+def _search(paths: Sequence[Path], prints: Prints | None) -> Pairs:
+    """Pairs of positions in `paths` that show the same."""
+    read = thumbnails_of(paths)
+    if prints is None:
+        batches = np.split(np.arange(len(paths)), range(AT_ONCE, len(paths), AT_ONCE))
+        parts = in_parallel(lambda rows: Prints.of(read(rows)), batches)
+        prints = Prints.joined(list(progress_over(parts, len(batches), "Looking for near copies")))
+    return near_duplicates(prints, read)
+
+
+def _key(digests: NDArray[np.str_]) -> str:
     content = f"{GROUPING_VERSION} {PIL.__version__} " + " ".join(digests)
-    key = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
-    file = cache_dir / f"{key}-copies.npy"
+    return hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
+
+
+def _remembered(file: Path) -> Pairs | None:
     try:
         known: Pairs = np.load(file)
         return known.reshape(-1, 2)
     except (OSError, ValueError, EOFError):
-        pass  # not known yet, or damaged
-    pairs = _search(paths)
+        return None  # not known yet, or damaged
+
+
+def _remember(file: Path, pairs: Pairs) -> None:
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(file) as temporary, temporary.open("wb") as stream:
             np.save(stream, pairs)
     except OSError as error:
         raise DataError(
             f"Cannot write {error.filename or file} ({error.strerror}); choose another --cache-dir."
         ) from error
-    return pairs
-
-
-def _search(paths: Sequence[Path]) -> Pairs:
-    with ThreadPoolExecutor() as pool, progress_bar() as bar:
-        task = bar.add_task("Looking for near copies", total=len(paths))
-
-        def thumbnails(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-            found = np.stack(list(pool.map(_thumbnail, (paths[row] for row in rows))))
-            bar.advance(task, len(rows))
-            return found
-
-        return near_duplicates(thumbnails, len(paths))
-
-
-def _thumbnail(path: Path) -> NDArray[np.uint8]:
-    """Grey of shape (64, 64)."""
-    return np.asarray(Image.fromarray(read_image(path, THUMBNAIL)).convert("L"))

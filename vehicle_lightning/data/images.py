@@ -1,4 +1,4 @@
-"""One image file to pixels: upright RGB, whatever the file holds."""
+"""One image file to pixels: upright RGB or grey, whatever the file holds."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -21,8 +21,30 @@ def read_image(file: Path | BinaryIO, size: int) -> NDArray[np.uint8]:
     with Image.open(file) as image:
         # A JPEG may decode at a power-of-two fraction of its size, never below what is needed.
         image.draft("RGB", (size, size))
-        upright = ImageOps.exif_transpose(image)
-        return np.asarray(ImageOps.fit(_as_rgb(upright), (size, size), Image.Resampling.BILINEAR))
+        return np.asarray(_square(_as_rgb(_upright(image)), size))
+
+
+def read_grey(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Decode an opened image to upright grey of shape (size, size), uint8 in [0, 255].
+
+    As `read_image` does; of a JPEG only the brightness is decoded.
+
+    Raises:
+        Exception: the file cannot be decoded; Pillow raises many kinds for a broken file.
+    """
+    image.draft("L", (size, size))
+    upright = _upright(image)
+    grey = upright if upright.mode == "L" else _as_rgb(upright).convert("L")
+    return np.asarray(_square(grey, size))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _square(image: Image.Image, size: int) -> Image.Image:
+    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -1,5 +1,6 @@
 """Where the data lies and whether its CSV is sound, told before anything slow is imported."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from vehicle_lightning.config import SourceSettings
@@ -55,3 +56,17 @@ def locate_data(settings: SourceSettings) -> tuple[Path, Path]:
     drawn = draw_vehicles(cache_dir / f"drawn_vehicles_{DRAWING_VERSION}")
     notice(f"Data: drawn vehicles, not photographs, from {drawn} (see --data-dir).")
     return drawn, cache_dir
+
+
+def stays_inside(folder: Path) -> Callable[[Path], bool]:
+    """Return what tells whether a path, all links followed, is one of a file in the folder."""
+    root = folder.resolve()
+    parents: dict[Path, bool] = {}  # following links takes longer than all else that a path costs
+
+    def is_inside(path: Path) -> bool:
+        parent = path.parent
+        if parent not in parents:
+            parents[parent] = parent.resolve().is_relative_to(root)
+        return parents[parent] and (not path.is_symlink() or path.resolve().is_relative_to(root))
+
+    return is_inside

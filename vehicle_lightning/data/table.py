@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vehicle_lightning.config import SourceSettings
+from vehicle_lightning.data.location import stays_inside
 from vehicle_lightning.errors import DataError
 
 NAMED_ROWS = 10
@@ -42,16 +43,8 @@ class Table:
 
     def links_outside(self) -> list[str]:
         """Names of symbolic links, or of files in linked folders, that lead out of the folder."""
-        root = self.image_dir.resolve()
-        parents: dict[Path, bool] = {}
-        found = []
-        for name, path in zip(self.names, self.paths, strict=True):
-            if path.parent not in parents:
-                parents[path.parent] = path.parent.resolve().is_relative_to(root)
-            inside = path.resolve().is_relative_to(root) if path.is_symlink() else True
-            if not (inside and parents[path.parent]):
-                found.append(name)
-        return found
+        is_inside = stays_inside(self.image_dir)
+        return [n for n, path in zip(self.names, self.paths, strict=True) if not is_inside(path)]
 
     @property
     def paths(self) -> list[Path]:
