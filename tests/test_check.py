@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.conftest import DataFolder, Fit
 from vehicle_lightning.check import main
@@ -154,6 +154,24 @@ def test_copies_and_contradictions(data: Path) -> None:
     assert files(found["near-copies"]) == {near[0], "near.jpg"}
     assert files(found["contradicting-copies"]) == {wrong[0], "wrong.jpg"}
     assert found["contradicting-copies"]["severity"] == "serious"
+
+
+def test_mirrored_copies_where_asked(data: Path) -> None:
+    images = data / "images"
+    first = rows(data)[1].split(",")
+    with Image.open(images / first[0]) as image:
+        ImageOps.mirror(image).save(images / "mirrored.jpg", quality=60)
+    add_row(data, f"mirrored.jpg,{first[1]}")
+    assert "mirrored-copies" not in findings(data)
+    found = findings(data, "--mirrored")
+    assert files(found["mirrored-copies"]) == {first[0], "mirrored.jpg"}
+    assert "near-copies" not in found
+
+
+def test_many_files_are_examined_in_processes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_threads = findings(data)
+    monkeypatch.setattr("vehicle_lightning.checking.files.MANY", 1)
+    assert findings(data) == in_threads
 
 
 def test_the_cleaned_csv_trains(data: Path, fit_quickly: Fit) -> None:

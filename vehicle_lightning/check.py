@@ -33,6 +33,7 @@ class CheckOptions(SourceSettings):
     run: Path | None = Field(
         None, description="A run on these images: which labels do its networks contradict?"
     )
+    mirrored: bool = Field(False, description="Look for mirrored copies too.")
     report: Path | None = Field(
         None, description="Folder to write findings.json and index.html, with thumbnails, to."
     )
@@ -64,7 +65,9 @@ def check(options: CheckOptions) -> "Report":
     from vehicle_lightning.checking.checking import check_data_set
 
     run = None if options.run is None else RunFolder.open(options.run)
-    checked = check_data_set(data_dir, options, cache_dir, test_csv=test_csv, run=run)
+    checked = check_data_set(
+        data_dir, options, cache_dir, test_csv=test_csv, run=run, mirrored=options.mirrored
+    )
     print(_text(checked.report))
     if options.report is not None:
         _write_report(checked.report, options.report, data_dir / options.image_dir)

@@ -1,25 +1,83 @@
-"""One way to use all cores for files: threads, as Pillow decodes outside Python's lock."""
+"""All cores for work on many files, in threads or in processes; results come in order."""
 
+import multiprocessing
 import os
+import signal
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from vehicle_lightning.errors import DataError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-WORKERS = (os.cpu_count() or 1) + 1  # one may wait for the disk
 AHEAD = 256  # results that wait for the one that uses them
 
 
-def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Map in threads, in order, a bounded number ahead."""
-    with ThreadPoolExecutor(WORKERS) as pool:
-        waiting: deque[Future[Result]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
+def cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Map in threads, a bounded number ahead: for work outside Python's lock, as decoding is."""
+    # Each thread keeps one core busy; matrix products must not start more.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores()) as pool:
+        yield from _in_order(pool, function, items)
+
+
+def in_processes(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+) -> Iterator[Result]:
+    """Map in processes, a bounded number ahead: for work long enough to repay starting them.
+
+    Args:
+        function: can be pickled, as can what it is given and returns.
+        items: what to map.
+        workers: number of processes, by default one for each core.
+
+    Raises:
+        DataError: a process died.
+    """
+    # "spawn", because forking a process that may run threads of PyTorch is not safe.
+    # Ctrl-C reaches them too; they leave it to this process to stop in good order.
+    pool = ProcessPoolExecutor(
+        workers or cores(),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_process,
+    )
+    try:
+        yield from _in_order(pool, function, items)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "A process reading or drawing pictures died; free some memory, or, if your own script "
+            'asked for them, put its code under `if __name__ == "__main__":`.'
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")  # each process would say the same
+    threadpool_limits(1, "blas")
+
+
+def _in_order(
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[Result]:
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > AHEAD:
             yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

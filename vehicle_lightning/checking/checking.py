@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vehicle_lightning.checking.copies import check_copies, check_straddling
+from vehicle_lightning.checking.copies import check_copies, check_mirrored, check_straddling
 from vehicle_lightning.checking.files import (
     FileFacts,
     check_files,
     check_unlisted,
     examine_files,
 )
-from vehicle_lightning.checking.findings import Report, in_order
+from vehicle_lightning.checking.findings import Finding, Report, in_order
 from vehicle_lightning.checking.label_errors import check_labels
 from vehicle_lightning.checking.leaks import check_leaks
 from vehicle_lightning.checking.rows import Rows, check_rows
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.duplicates import Prints
-from vehicle_lightning.data.grouping import group_images
+from vehicle_lightning.data.duplicates import Prints, near_duplicates
+from vehicle_lightning.data.grouping import group_images, thumbnails_of
 from vehicle_lightning.data.table import read_names
 from vehicle_lightning.runs.folder import RunFolder
 
@@ -48,6 +48,7 @@ def check_data_set(
     *,
     test_csv: Path | None = None,
     run: RunFolder | None = None,
+    mirrored: bool = False,
 ) -> Checked:
     """Check a data set.
 
@@ -57,6 +58,7 @@ def check_data_set(
         cache_dir: where the near copies are remembered.
         test_csv: a second CSV, with the same image column, whose images must be others.
         run: a run on these images, whose predictions tell which labels are likely wrong.
+        mirrored: look for mirrored copies too.
 
     Raises:
         DataError: a CSV or one of its columns cannot be read.
@@ -81,12 +83,22 @@ def check_data_set(
         *check_copies(
             sound_names, sound_labels, [facts[row].digest for row in sound], groups[sound]
         ),
+        *(_mirrored(image_dir, sound_names, sound_labels, prints) if mirrored else []),
         *check_straddling(rows.names, names[count:], groups),
         *([] if run is None else check_labels(rows.names, rows.labels, run)),
         *check_leaks(sound_names, sound_labels, [facts[row] for row in sound], groups[sound]),
     ]
     report = Report(str(data_dir / settings.csv), count, rows.classes, in_order(findings))
     return Checked(report, rows, usable[:count], groups[:count])
+
+
+def _mirrored(
+    image_dir: Path, names: list[str], labels: list[str], prints: Prints
+) -> list[Finding]:
+    """Find mirrored copies among the training images, whose prints come first."""
+    read = thumbnails_of([image_dir / name for name in names])
+    pairs = near_duplicates(prints[np.arange(len(names))], read, mirrored=True)
+    return check_mirrored(names, labels, pairs)
 
 
 def _groups(

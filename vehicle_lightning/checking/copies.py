@@ -54,6 +54,26 @@ def check_copies(
     ]
 
 
+def check_mirrored(
+    names: Sequence[str], labels: Sequence[str], pairs: NDArray[np.int64]
+) -> list[Finding]:
+    """Find pictures that show the mirror image of another.
+
+    Args:
+        names: N file names.
+        labels: the label of each.
+        pairs: int64 of shape (P, 2), positions of the one and the other.
+    """
+    table = pd.DataFrame({"name": names, "label": labels})
+    return _finding(
+        "mirrored-copies",
+        "warning",
+        [(number, table.iloc[pair]) for number, pair in enumerate(pairs.tolist())],
+        "are mirror images of one another",
+        "Keep one of each; fit does not keep them on one side of the split.",
+    )
+
+
 def check_straddling(
     names: Sequence[str], test_names: Sequence[str], groups: NDArray[np.int64]
 ) -> list[Finding]:

@@ -2,9 +2,11 @@
 
 import io
 import os
+import stat
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,10 @@ from vehicle_lightning.data.cache import content_digest
 from vehicle_lightning.data.duplicates import THUMBNAIL, Prints
 from vehicle_lightning.data.images import read_grey
 from vehicle_lightning.data.location import stays_inside
-from vehicle_lightning.parallel import in_parallel
+from vehicle_lightning.parallel import in_processes, in_threads
 
 AT_ONCE = 64  # files
+MANY = 5000  # files that are worth the second it takes to start processes
 SMALLEST_SIDE = 48  # pixels
 LARGEST_PIXELS = 50_000_000
 LONGEST_ASPECT = 3.0  # longer over shorter side
@@ -68,22 +71,23 @@ def examine_files(image_dir: Path, names: Sequence[str]) -> tuple[list[FileFacts
     Returns:
         What is known of each file, and the prints of the pictures of those without fault.
     """
-    is_inside = stays_inside(image_dir)
-
-    def examine(batch: Sequence[str]) -> tuple[list[FileFacts], Prints]:
-        facts, thumbnails = zip(*(_examine(image_dir / n, is_inside) for n in batch), strict=True)
-        found = [shown for shown in thumbnails if shown is not None]
-        return list(facts), Prints.of(np.array(found).reshape(-1, THUMBNAIL, THUMBNAIL))
-
     batches = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
+    in_parallel = in_processes if len(names) >= MANY else in_threads
+    examined = in_parallel(partial(_examine_batch, image_dir), batches)
     facts: list[FileFacts] = []
     prints: list[Prints] = []
     with warnings.catch_warnings(action="ignore"):  # of odd files, which Pillow reads all the same
-        examined = in_parallel(examine, batches)
         for batch_facts, batch_prints in progress_over(examined, len(batches), "Examining images"):
             facts += batch_facts
             prints.append(batch_prints)
     return facts, Prints.joined(prints)
+
+
+def _examine_batch(image_dir: Path, names: Sequence[str]) -> tuple[list[FileFacts], Prints]:
+    is_inside = stays_inside(image_dir)
+    facts, thumbnails = zip(*(_examine(image_dir / n, is_inside) for n in names), strict=True)
+    found = [shown for shown in thumbnails if shown is not None]
+    return list(facts), Prints.of(np.array(found).reshape(-1, THUMBNAIL, THUMBNAIL))
 
 
 def _examine(
@@ -92,9 +96,10 @@ def _examine(
     try:
         if not is_inside(path):
             return FileFacts(fault="a link out of the image folder"), None
-        if path.is_dir():
+        facts = path.stat()
+        if stat.S_ISDIR(facts.st_mode):
             return FileFacts(fault="a folder"), None
-        content, modified = path.read_bytes(), path.stat().st_mtime
+        content, modified = path.read_bytes(), facts.st_mtime
     except FileNotFoundError:
         return FileFacts(fault="missing"), None
     except (OSError, ValueError) as error:
@@ -104,7 +109,7 @@ def _examine(
     digest = content_digest(content)
     try:
         with Image.open(io.BytesIO(content)) as image:
-            facts = FileFacts(
+            found = FileFacts(
                 digest=digest,
                 bytes=len(content),
                 width=image.width,
@@ -114,7 +119,7 @@ def _examine(
                 modified=modified,
                 quantization=_quantization(image),
             )
-            return facts, read_grey(image, THUMBNAIL)
+            return found, read_grey(image, THUMBNAIL)
     except MemoryError:
         raise
     except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
@@ -217,16 +222,24 @@ def check_files(names: Sequence[str], facts: Sequence[FileFacts]) -> list[Findin
 
 def check_unlisted(image_dir: Path, names: Sequence[str]) -> list[Finding]:
     """Find files in the image folder that no row names; hidden ones do not count."""
-    listed = {os.path.normpath(image_dir / name) for name in names}
+    listed = {os.path.normpath(name) for name in names}
     unlisted = sorted(
-        path.relative_to(image_dir).as_posix()
-        for path in image_dir.rglob("*")
-        if path.is_file() and not path.name.startswith(".") and os.path.normpath(path) not in listed
+        name
+        for folder, _, files in os.walk(image_dir)
+        for name in _below(image_dir, folder, files)
+        if name not in listed
     )
     return Finding.of_files(
         "unlisted-file",
         "note",
         f"{len(unlisted)} files in the image folder are named by no row.",
         "Label them: more images are the best remedy there is.",
-        [(name, "") for name in unlisted],
+        [(Path(name).as_posix(), "") for name in unlisted],
     )
+
+
+def _below(image_dir: Path, folder: str, files: Sequence[str]) -> Iterator[str]:
+    """Yield the names, relative to the image folder, of the files of a folder that show."""
+    inner = os.path.relpath(folder, image_dir)
+    prefix = "" if inner == os.curdir else inner + os.sep
+    return (prefix + name for name in files if not name.startswith("."))

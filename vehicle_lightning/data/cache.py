@@ -22,7 +22,7 @@ from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.images import read_image
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import written_whole
-from vehicle_lightning.parallel import in_parallel
+from vehicle_lightning.parallel import in_threads
 
 CACHE_VERSION = 1  # raise it when read_image or the layout of the files changes
 
@@ -175,7 +175,7 @@ def _digest(paths: Sequence[Path]) -> tuple[tuple[str | None, ...], dict[int, st
         except ValueError as error:  # a name that no file can have
             return None, str(error)
 
-    results = list(progress_over(in_parallel(digest, paths), len(paths), "Checking images"))
+    results = list(progress_over(in_threads(digest, paths), len(paths), "Checking images"))
     faults = {row: fault for row, (_, fault) in enumerate(results) if fault}
     return tuple(digest for digest, _ in results), faults
 
@@ -209,7 +209,7 @@ def _decode(paths: Sequence[Path], size: int, pixel_file: Path | None, index_fil
     faults = [""] * len(paths)
 
     def decoded() -> Iterator[Pixels]:
-        results = in_parallel(lambda path: _try_to_read(path, size), paths)
+        results = in_threads(lambda path: _try_to_read(path, size), paths)
         for row, result in enumerate(progress_over(results, len(paths), "Reading images")):
             if isinstance(result, str):
                 faults[row] = result

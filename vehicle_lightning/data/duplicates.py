@@ -14,7 +14,7 @@ Sources:
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -26,7 +26,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vehicle_lightning.parallel import in_parallel
+from vehicle_lightning.parallel import in_threads
 
 THUMBNAIL = 56  # pixels a side; a quarter of 224, at which a JPEG decodes straight to it
 HASHED = 32  # pixels a side of what is hashed
@@ -38,7 +38,7 @@ WORDS = FREQUENCIES**2 // 64
 MOST_PAIRED = 8  # pictures of one hash that are paired with all others of a like one
 FARTHEST_WORD = 8  # bits of 64 by which the first words of candidates may differ
 FARTHEST = 64  # bits of 256 by which the hashes of candidates may differ
-AT_ONCE = 1 << 20  # pairs of hashes
+AT_ONCE = 1 << 17  # pairs of hashes, few enough to stay near the processor
 SCALES = (1.0, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85)  # of the smaller picture in the larger one
 COARSE = 2.5  # pixels; what is blurred so says where the sky is, not which photograph it is
 LEAST_AGREEMENT = 0.65  # normalised cross-correlation of what remains
@@ -131,7 +131,7 @@ def near_duplicates(
         return agreement(one[:, ::-1] if mirrored else one, other) >= LEAST_AGREEMENT
 
     same = np.zeros(len(candidates), dtype=bool)
-    for position, is_same in enumerate(in_parallel(agree, candidates.tolist())):
+    for position, is_same in enumerate(in_threads(agree, candidates.tolist())):
         same[position] = is_same and groups.merge(*candidates[position].tolist())
     return candidates[same]
 
@@ -215,29 +215,36 @@ def candidate_pairs(sought: Hashes, words: Hashes) -> Pairs:
     wanted = np.unique(entry[:, 0])
     octets = values.astype(">u8").view(np.uint8).reshape(-1, 8)
     near = [np.stack([wanted, wanted], axis=1)]
-    for one, other in itertools.combinations(range(8), 2):
-        key = (octets[:, one].astype(np.uint16) << 8 | octets[:, other]).astype(np.uint16)
-        for a, b in _with_the_same_key(key, wanted):
-            close = np.bitwise_count(values[a] ^ values[b]) <= FARTHEST_WORD
-            near.append(np.stack([a[close], b[close]], axis=1))
+
+    def look_up(octet_pair: tuple[int, int]) -> Pairs:
+        high, low = octet_pair
+        key = octets[:, high].astype(np.uint16) << np.uint16(8) | octets[:, low]
+        return _near_with_the_same_key(values, key, wanted)
+
+    near += in_threads(look_up, itertools.combinations(range(8), 2))
     return _between_owners(_distinct(np.concatenate(near)), entry)
 
 
-def _with_the_same_key(
-    key: NDArray[np.uint16], wanted: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield the pairs of a wanted position and any position with the same key, some at a time."""
+def _near_with_the_same_key(
+    values: Hashes, key: NDArray[np.uint16], wanted: NDArray[np.int64]
+) -> Pairs:
+    """Pairs of a wanted position and any position with the same key and nearly the same value."""
     order = np.argsort(key, kind="stable")
+    in_order = values[order]
     starts = np.concatenate([[0], np.cumsum(np.bincount(key, minlength=1 << 16))])
     first, count = starts[key[wanted]], np.diff(starts)[key[wanted]]
-    rounds = np.searchsorted(
-        np.cumsum(count), np.arange(AT_ONCE, count.sum(), AT_ONCE), side="right"
-    )
+    ends = np.cumsum(count)
+    near = [np.empty((0, 2), dtype=np.int64)]
+    rounds = np.searchsorted(ends, np.arange(AT_ONCE, count.sum(), AT_ONCE), side="right")
     for part in np.split(np.arange(len(wanted)), rounds):
-        of_wanted = np.repeat(part, count[part])
-        before = np.repeat(np.cumsum(count[part]) - count[part], count[part])
-        position = first[of_wanted] + np.arange(len(of_wanted)) - before
-        yield wanted[of_wanted], order[position]
+        own_count, own_ends = count[part], ends[part] - (ends[part] - count[part])[:1].sum()
+        position = np.repeat(first[part] - own_ends + own_count, own_count)
+        position += np.arange(len(position))
+        differing = np.repeat(values[wanted[part]], own_count) ^ in_order[position]
+        close = np.flatnonzero(np.bitwise_count(differing) <= FARTHEST_WORD)
+        of_wanted = wanted[part[np.searchsorted(own_ends, close, side="right")]]
+        near.append(np.stack([of_wanted, order[position[close]]], axis=1))
+    return np.concatenate(near)
 
 
 def _between_owners(near: Pairs, entry: NDArray[np.int64]) -> Pairs:

@@ -15,7 +15,7 @@ from vehicle_lightning.data.duplicates import THUMBNAIL, Pairs, Prints, grouped,
 from vehicle_lightning.data.images import read_grey
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import written_whole
-from vehicle_lightning.parallel import in_parallel
+from vehicle_lightning.parallel import in_threads
 
 AT_ONCE = 64  # images
 GROUPING_VERSION = 2  # raise it whenever the same images would be grouped in another way
@@ -85,7 +85,7 @@ def _search(paths: Sequence[Path], prints: Prints | None) -> Pairs:
     read = thumbnails_of(paths)
     if prints is None:
         batches = np.split(np.arange(len(paths)), range(AT_ONCE, len(paths), AT_ONCE))
-        parts = in_parallel(lambda rows: Prints.of(read(rows)), batches)
+        parts = in_threads(lambda rows: Prints.of(read(rows)), batches)
         prints = Prints.joined(list(progress_over(parts, len(batches), "Looking for near copies")))
     return near_duplicates(prints, read)
 

@@ -6,21 +6,19 @@ same layout: a CSV file of names and labels, and a folder of JPEG files.
 
 import csv
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import filelock
 import numpy as np
 
 from vehicle_lightning.errors import DataError
+from vehicle_lightning.parallel import cores, in_processes
 
 DRAWING_VERSION = 1  # raise it whenever the same seed would give other pictures
 
@@ -87,12 +85,7 @@ def draw_vehicles(
         with _only_one(directory):
             if not _holds(directory, recipe):
                 _refuse_foreign(directory)
-                _draw_aside(directory, recipe, workers or _cores(), show_progress)
-    except BrokenProcessPool as error:
-        raise DataError(
-            f"A process drawing pictures for {directory} died; free some memory, or, if your own "
-            'script asked for them, put its code under `if __name__ == "__main__":`.'
-        ) from error
+                _draw_aside(directory, recipe, workers or cores(), show_progress)
     except OSError as error:
         raise DataError(
             f"Cannot write the drawn vehicles to {directory} ({error.strerror or error}); choose "
@@ -194,22 +187,9 @@ def _draw_all(
             for batch in batches:
                 advance(_draw_batch(images, recipe, batch))
             return
-        # "spawn", because forking a process that may run threads of PyTorch is not safe.
-        # Ctrl-C reaches them too; they leave it to this process to stop in good order.
-        executor = ProcessPoolExecutor(
-            min(workers, len(batches)),
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=signal.signal,
-            initargs=(signal.SIGINT, signal.SIG_IGN),
-        )
-        try:
-            running: list[Future[int]] = [
-                executor.submit(_draw_batch, images, recipe, batch) for batch in batches
-            ]
-            for future in as_completed(running):
-                advance(future.result())
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+        draw = partial(_draw_batch, images, recipe)
+        for drawn in in_processes(draw, batches, min(workers, len(batches))):
+            advance(drawn)
 
 
 @contextmanager
@@ -232,10 +212,3 @@ def _draw_batch(images: Path, recipe: Recipe, pictures: list[Picture]) -> int:
         image = draw_picture(rng, emergency=picture.emergency, image_size=recipe.image_size)
         image.save(images / picture.name, quality=quality)
     return len(pictures)
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
