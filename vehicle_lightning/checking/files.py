@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from vehicle_lightning.checking.findings import Finding, Severity
 from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.cache import content_digest
 from vehicle_lightning.data.duplicates import THUMBNAIL, Prints
-from vehicle_lightning.data.images import read_grey
+from vehicle_lightning.data.images import orientation, read_grey
 from vehicle_lightning.data.location import stays_inside
 from vehicle_lightning.parallel import in_processes, in_threads
 
@@ -35,7 +35,7 @@ NO_IMAGES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """What is known of one image file.
 
@@ -115,7 +115,7 @@ def _examine(
                 width=image.width,
                 height=image.height,
                 mode=image.mode,
-                orientation=image.getexif().get(ExifTags.Base.Orientation, 1),
+                orientation=orientation(image),
                 modified=modified,
                 quantization=_quantization(image),
             )

@@ -42,7 +42,7 @@ AT_ONCE = 1 << 17  # pairs of hashes, few enough to stay near the processor
 SCALES = (1.0, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85)  # of the smaller picture in the larger one
 COARSE = 2.5  # pixels; what is blurred so says where the sky is, not which photograph it is
 LEAST_AGREEMENT = 0.65  # normalised cross-correlation of what remains
-FLAT = 2.0  # grey levels of standard deviation below which nothing remains to compare
+FLAT = 2.0  # grey levels of standard deviation below which no details remain to compare
 
 Hashes = NDArray[np.uint64]
 Pairs = NDArray[np.int64]
@@ -80,7 +80,7 @@ class Prints:
         return cls(
             _bits(frequencies),
             _bits(frequencies[:, 0] * mirror),
-            _details(pictures).std(axis=(1, 2)) >= FLAT,
+            _finest(frequencies[:, 0]) >= FLAT,
         )
 
     @classmethod
@@ -187,6 +187,16 @@ def _bits(frequencies: NDArray[np.float32]) -> Hashes:
     return np.packbits(np.concatenate(list(parts), axis=-1), axis=-1).view(np.uint64)
 
 
+def _finest(frequencies: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Standard deviation of the details that the hash sees, in grey levels: (N,) for (N, 16, 16).
+
+    It comes from all but the lowest frequencies, by Parseval's theorem.
+    """
+    energy = np.square(frequencies / HASHED**2) / 4
+    energy[:, :LOWEST, :LOWEST] = 0
+    return np.asarray(np.sqrt(energy.sum(axis=(1, 2))), dtype=np.float32)
+
+
 def _distance(sought: Hashes, hashes: Hashes, pairs: Pairs) -> NDArray[np.int64]:
     """Fewest bits, for each pair, between the sought hash of one and any hash of the other."""
     nearest = np.full(len(pairs), 64 * WORDS)
@@ -212,7 +222,7 @@ def candidate_pairs(sought: Hashes, words: Hashes) -> Pairs:
     """
     values, entry = np.unique(np.column_stack([sought, words]), return_inverse=True)
     entry = entry.reshape(len(sought), words.shape[1] + 1)
-    wanted = np.unique(entry[:, 0])
+    wanted = np.flatnonzero(np.bincount(entry[:, 0]))
     octets = values.astype(">u8").view(np.uint8).reshape(-1, 8)
     near = [np.stack([wanted, wanted], axis=1)]
 
@@ -273,7 +283,8 @@ def _between_owners(near: Pairs, entry: NDArray[np.int64]) -> Pairs:
 def _distinct(pairs: Pairs) -> Pairs:
     """Each pair once, in ascending order; numpy sorts single numbers far faster than rows."""
     width = int(pairs.max(initial=0)) + 1
-    return np.stack(np.divmod(np.unique(pairs[:, 0] * width + pairs[:, 1]), width), axis=1)
+    keys = np.sort(pairs[:, 0] * width + pairs[:, 1])
+    return np.stack(np.divmod(keys[np.diff(keys, prepend=-1) > 0], width), axis=1)
 
 
 def agreement(one: Thumbnails, other: Thumbnails) -> float:

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 
 def read_image(file: Path | BinaryIO, size: int) -> NDArray[np.uint8]:
@@ -38,12 +38,20 @@ def read_grey(image: Image.Image, size: int) -> NDArray[np.uint8]:
     return np.asarray(_square(grey, size))
 
 
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an opened image; 1 is upright."""
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
 def _upright(image: Image.Image) -> Image.Image:
-    ImageOps.exif_transpose(image, in_place=True)
+    if orientation(image) != 1:
+        ImageOps.exif_transpose(image, in_place=True)
     return image
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:
+    if image.size == (size, size):
+        return image
     return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
 
 
