@@ -1,6 +1,7 @@
 # make fit           set up, then train on the drawn vehicles; ARGS="--epochs 5" adds flags
 # make experiments   train every file in experiments/ and compare them; what is finished is not
-#                    trained again, what was interrupted goes on. ONLY="baseline dropout" chooses,
+#                    trained again, what was interrupted goes on. ONLY="baseline dropout" chooses
+#                    (all but backbone, which needs downloaded weights),
 #                    DATA=photos takes other data, LOGS=logs/photos keeps them apart, SIZE=224 is
 #                    the image size of files that name none, ARGS="--seeds 3" adds flags
 # make test          set up what the tests need, then run them all
@@ -14,7 +15,7 @@ else
 BIN := $(VENV)/bin
 endif
 
-ONLY ?= $(patsubst experiments/%.yaml,%,$(wildcard experiments/*.yaml))
+ONLY ?= $(filter-out backbone,$(patsubst experiments/%.yaml,%,$(wildcard experiments/*.yaml)))
 LOGS ?= logs/experiments
 LADDER := --folds 5 $(if $(DATA),--data-dir $(DATA)) --log-dir $(LOGS)
 SIZE ?= 64

@@ -44,12 +44,16 @@ OTHER_VALUES: dict[str, Any] = {
     "residual": True,
     "pooling": "average",
     "pretrained": Path("logs/drawn/0"),
+    "backbone": "resnet18",
+    "weights": Path("resnet18.pth"),
     "hidden": (64, 32),
     "epochs": 3,
     "optimizer": "sgd",
     "learning_rate": 0.01,
     "weight_decay": 0.1,
     "schedule": "onecycle",
+    "frozen_epochs": 1,
+    "backbone_rate": 0.5,
     "patience": 4,
     "initial_size": 32,
     "label_smoothing": 0.1,
@@ -69,6 +73,8 @@ OTHER_VALUES: dict[str, Any] = {
 NEEDS: dict[str, dict[str, Any]] = {
     "fold": {"folds": 5},
     "initial_size": {"pooling": "average"},
+    "weights": {"backbone": "resnet18"},
+    "frozen_epochs": {"backbone": "resnet18"},
 }
 
 
@@ -100,7 +106,8 @@ def test_every_flag_reaches_its_setting(name: str) -> None:
 
 
 def test_settings_survive_yaml(tmp_path: Path) -> None:
-    settings = Settings(**OTHER_VALUES)
+    blocks = {"channels", "residual", "pooling"}  # in whose place a backbone stands
+    settings = Settings(**{k: v for k, v in OTHER_VALUES.items() if k not in blocks})
     file = tmp_path / "config.yaml"
     file.write_text(settings.to_yaml())
     assert read_settings(file) == settings
@@ -209,5 +216,7 @@ def test_run_names(values: dict[str, Any], name: str) -> None:
 
 
 def test_the_longest_run_name_is_a_folder_name(tmp_path: Path) -> None:
-    values = OTHER_VALUES | {"name": None, "channels": tuple(range(1000, 1005))}
+    no_backbone = {"backbone": None, "weights": None, "frozen_epochs": 0}
+    channels = tuple(range(1000, 1005))
+    values = OTHER_VALUES | no_backbone | {"name": None, "channels": channels}
     (tmp_path / Settings(**values).run_name).mkdir()

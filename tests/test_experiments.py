@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from torchvision import models
 
 from tests.conftest import QUICK, Fit
 from vehicle_lightning.config import read_settings
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "experiments").glob("*.yaml"))
-OVERRIDDEN = {"image_size", "initial_size", "batch_size", "epochs", "seeds", "folds"}
+OVERRIDDEN = {"image_size", "initial_size", "batch_size", "epochs", "seeds", "folds", "backbone"}
 
 
 def test_there_are_experiments() -> None:
@@ -32,9 +34,13 @@ def test_there_are_experiments() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_experiment_trains(fit_quickly: Fit, file: Path) -> None:
+def test_every_experiment_trains(fit_quickly: Fit, file: Path, tmp_path: Path) -> None:
     asked = read_settings(file)
-    small = () if asked.initial_size is None else ("--initial-size", "32")
+    small = [] if asked.initial_size is None else ["--initial-size", "32"]
+    if asked.backbone is not None:  # its weights may not be at hand
+        name, weights = "shufflenet_v2_x0_5", tmp_path / "weights.pth"
+        torch.save(models.get_model(name).state_dict(), weights)
+        small += ["--backbone", name, "--weights", str(weights)]
     run = fit_quickly("--config", str(file), "--epochs", "1", *small)
     saved = read_settings(run.config)
     for name in asked.model_dump(exclude_defaults=True).keys() - OVERRIDDEN:

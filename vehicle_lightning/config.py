@@ -18,6 +18,7 @@ from vehicle_lightning.errors import SettingsError
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 LARGEST_SEED = 2**31 - 1
+SMALLEST_FOR_BACKBONE = 32  # pixels; what a network for ImageNet halves to one
 LONGEST_NAME = 120  # characters of a run's name that is made of its settings
 
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -132,6 +133,15 @@ class NetworkSettings(SettingsGroup):
     pretrained: Path | None = Field(
         None, description="Run folder or checkpoint of the same network to take the weights from."
     )
+    backbone: str | None = Field(
+        None,
+        min_length=1,
+        description="Network trained on ImageNet that takes the place of the convolutional blocks: "
+        "torchvision's, such as resnet18, or timm's where it is installed.",
+    )
+    weights: Path | None = Field(
+        None, description="File of the backbone's weights; by default they are downloaded, once."
+    )
     hidden: tuple[Width, ...] = Field(
         (), description="Units of each hidden dense layer; one more number adds a layer."
     )
@@ -150,6 +160,16 @@ class OptimizerSettings(SettingsGroup):
     weight_decay: float = Field(0.0, ge=0, le=10, description="Weight decay of the optimizer.")
     schedule: Literal["constant", "cosine", "onecycle"] = Field(
         "constant", description="Course of the learning rate over the training."
+    )
+    frozen_epochs: int = Field(
+        0, ge=0, description="First epochs in which the backbone is held and only the head learns."
+    )
+    backbone_rate: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Learning rate of the backbone's first layer relative to that of the head; it "
+        "rises geometrically from layer to layer.",
     )
     patience: int | None = Field(
         None, ge=1, description="Stop after this many epochs without a lower validation loss."
@@ -224,14 +244,19 @@ class RunSettings(SettingsGroup):
 
 PLACES = frozenset(
     {"data_dir", "csv", "image_dir", "image_column", "label_column", "cache", "cache_dir"}
-    | {"num_workers"}
+    | {"num_workers", "weights"}
     | set(DeviceSettings.model_fields)
     | set(RunSettings.model_fields)
 )
 
 
 class Settings(
-    RunSettings, DeviceSettings, OptimizerSettings, NetworkSettings, AugmentSettings, DataSettings
+    RunSettings,
+    DeviceSettings,
+    OptimizerSettings,
+    NetworkSettings,
+    AugmentSettings,
+    DataSettings,
 ):
     """All settings of one training run."""
 
@@ -242,8 +267,25 @@ class Settings(
         return self
 
     @model_validator(mode="after")
+    def _backbone_stands_alone(self) -> Self:
+        if self.backbone is None:
+            if self.frozen_epochs or self.weights is not None:
+                raise ValueError("--frozen-epochs and --weights need a --backbone")
+            return self
+        given = [
+            f"--{name}"
+            for name in ("channels", "residual", "pooling")
+            if getattr(self, name) != NetworkSettings.model_fields[name].default
+        ]
+        if given:
+            raise ValueError(f"--backbone takes the place of the layers of {' and '.join(given)}")
+        if self.image_size < SMALLEST_FOR_BACKBONE:
+            raise ValueError(f"--backbone needs an --image-size of {SMALLEST_FOR_BACKBONE} or more")
+        return self
+
+    @model_validator(mode="after")
     def _image_survives_the_poolings(self) -> Self:
-        if self.image_size < 2 ** len(self.channels):
+        if self.backbone is None and self.image_size < 2 ** len(self.channels):
             raise ValueError(
                 f"--image-size {self.image_size} is too small for {len(self.channels)} blocks of "
                 f"--channels, each of which halves it"
@@ -253,6 +295,13 @@ class Settings(
     @model_validator(mode="after")
     def _network_takes_any_size(self) -> Self:
         if self.initial_size is None:
+            return self
+        if self.backbone is not None:
+            if not SMALLEST_FOR_BACKBONE <= self.initial_size <= self.image_size:
+                raise ValueError(
+                    f"--initial-size {self.initial_size} must be at least {SMALLEST_FOR_BACKBONE} "
+                    f"and at most --image-size {self.image_size}"
+                )
             return self
         if self.pooling == "none":
             raise ValueError("--initial-size needs --pooling average or max, which take any size")
@@ -300,7 +349,7 @@ class Settings(
 
 # What may change when a run is continued; anything else would make it another run.
 CHANGEABLE = frozenset(
-    {"epochs", "patience", "seeds", "data_dir", "cache", "cache_dir", "num_workers"}
+    {"epochs", "patience", "seeds", "data_dir", "cache", "cache_dir", "num_workers", "weights"}
     | set(DeviceSettings.model_fields)
     | set(RunSettings.model_fields)
 )

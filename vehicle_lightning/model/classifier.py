@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,6 +23,7 @@ from torchvision.transforms import v2
 from vehicle_lightning.config import Settings
 from vehicle_lightning.data.batches import Batch
 from vehicle_lightning.model.augment import Augment
+from vehicle_lightning.model.backbone import Backbone
 from vehicle_lightning.model.network import build_network
 
 GROWING_PART = 0.75  # of the epochs
@@ -98,9 +100,19 @@ class VehicleClassifier(L.LightningModule):
         logits: Tensor = self.network(images)
         return logits
 
+    @property
+    def backbone(self) -> Backbone | None:
+        """The pretrained part of the network, if any."""
+        return next((layer for layer in self.network if isinstance(layer, Backbone)), None)
+
     def on_train_epoch_start(self) -> None:
-        """Seed dropout and augmentation by the epoch, so that a resumed run repeats them."""
+        """Seed dropout and augmentation by the epoch, so that a resumed run repeats them.
+
+        A backbone is held in its first epochs.
+        """
         torch.manual_seed(self.settings.seed + 1_000_003 * self.current_epoch + self.global_rank)
+        if self.backbone is not None:
+            self.backbone.hold(self.current_epoch < self.settings.frozen_epochs)
         optimizer = self.trainer.optimizers[0]
         self.log("learning_rate", optimizer.param_groups[0]["lr"], sync_dist=True)
 
@@ -170,14 +182,16 @@ class VehicleClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer and, unless the learning rate is constant, its schedule."""
-        optimizer = _build_optimizer(self.network, self.settings)
+        optimizer = _build_optimizer(self.network, self.backbone, self.settings)
         if self.settings.schedule == "constant":
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = (
             CosineAnnealingLR(optimizer, T_max=steps)
             if self.settings.schedule == "cosine"
-            else OneCycleLR(optimizer, max_lr=self.settings.learning_rate, total_steps=steps)
+            else OneCycleLR(
+                optimizer, max_lr=[g["lr"] for g in optimizer.param_groups], total_steps=steps
+            )
         )
         return {
             "optimizer": optimizer,
@@ -194,8 +208,11 @@ def size_in_epoch(epoch: int, settings: Settings) -> int:
     return min(first + round(part * (last - first) / SIZE_STEP) * SIZE_STEP, last)
 
 
-def _build_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    weights, rate, decay = network.parameters(), settings.learning_rate, settings.weight_decay
+def _build_optimizer(
+    network: nn.Module, backbone: Backbone | None, settings: Settings
+) -> torch.optim.Optimizer:
+    weights = _with_rates(network, backbone, settings)
+    rate, decay = settings.learning_rate, settings.weight_decay
     match settings.optimizer:
         case "adam":
             return torch.optim.Adam(weights, lr=rate, weight_decay=decay)
@@ -205,6 +222,24 @@ def _build_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Opti
             return torch.optim.SGD(
                 weights, lr=rate, momentum=0.9, nesterov=True, weight_decay=decay
             )
+
+
+def _with_rates(
+    network: nn.Module, backbone: Backbone | None, settings: Settings
+) -> list[dict[str, Any]]:
+    """Group the weights by learning rate: the head, then the backbone from its first layer on.
+
+    Early layers know edges and colours and need little change: discriminative fine-tuning, Howard
+    and Ruder (2018).
+    """
+    layers = [] if backbone is None else backbone.layers()
+    inside = {id(weight) for layer in layers for weight in layer}
+    head = [weight for weight in network.parameters() if id(weight) not in inside]
+    rates = np.geomspace(settings.backbone_rate, 1, len(layers)) * settings.learning_rate
+    return [
+        {"params": head},
+        *({"params": w, "lr": float(rate)} for w, rate in zip(layers, rates, strict=True)),
+    ]
 
 
 def _train_metrics(classes: int) -> MetricCollection:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vehicle_lightning.config import NetworkSettings
+from vehicle_lightning.model.backbone import Backbone
 
 POOLINGS = {"average": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}
 
@@ -93,7 +94,9 @@ def build_network(
     """Build the network: images (B, 3, H, W) of pixel values in [0, 255] to logits (B, classes).
 
     With the default settings it is the case study's, parameter for parameter:
-    Conv(3, 16) - ReLU - MaxPool - Conv(16, 32) - ReLU - MaxPool - Linear.
+    Conv(3, 16) - ReLU - MaxPool - Conv(16, 32) - ReLU - MaxPool - Linear. With a backbone, that
+    stands in the place of the convolutional blocks and brings the normalisation it was trained
+    with; `batchnorm` and `dropout` follow it as they follow a block.
 
     Args:
         settings: which layers.
@@ -103,28 +106,42 @@ def build_network(
         std: their standard deviations.
     """
     batchnorm, dropout = settings.batchnorm, settings.dropout
+    if settings.backbone is None:
+        features, layers = _convolutional(settings, image_size)
+    else:
+        backbone = Backbone(settings.backbone)
+        features, mean, std = backbone.features, backbone.mean, backbone.std
+        layers = [
+            backbone,
+            *_optional(nn.BatchNorm1d(features), batchnorm),
+            *_optional(nn.Dropout(dropout), dropout > 0),
+        ]
+    widths = (features, *settings.hidden)
+    return nn.Sequential(
+        Normalize(mean, std),
+        *layers,
+        *(DenseBlock(i, o, batchnorm=batchnorm, dropout=dropout) for i, o in _pairs(widths)),
+        nn.Linear(widths[-1], classes),
+    )
+
+
+def _convolutional(settings: NetworkSettings, image_size: int) -> tuple[int, list[nn.Module]]:
+    """Return the number of features an image, and the blocks that find them."""
     convolutions = nn.Sequential(
         *(
             layer
             for i, o in _pairs((3, *settings.channels))
             for layer in (
-                ConvBlock(i, o, batchnorm=batchnorm, dropout=dropout),
-                *_optional(ResidualBlock(o, batchnorm=batchnorm), settings.residual),
+                ConvBlock(i, o, batchnorm=settings.batchnorm, dropout=settings.dropout),
+                *_optional(ResidualBlock(o, batchnorm=settings.batchnorm), settings.residual),
             )
         )
     )
+    if settings.pooling in POOLINGS:
+        pooling = POOLINGS[settings.pooling](1)
+        return settings.channels[-1], [convolutions, pooling, nn.Flatten()]
     side = image_size // 2 ** len(settings.channels)
-    features = settings.channels[-1] * (1 if settings.pooling in POOLINGS else side**2)
-    pooling = [POOLINGS[settings.pooling](1)] if settings.pooling in POOLINGS else []
-    widths = (features, *settings.hidden)
-    return nn.Sequential(
-        Normalize(mean, std),
-        convolutions,
-        *pooling,
-        nn.Flatten(),
-        *(DenseBlock(i, o, batchnorm=batchnorm, dropout=dropout) for i, o in _pairs(widths)),
-        nn.Linear(widths[-1], classes),
-    )
+    return settings.channels[-1] * side**2, [convolutions, nn.Flatten()]
 
 
 def _optional(layer: nn.Module, wanted: bool) -> list[nn.Module]:

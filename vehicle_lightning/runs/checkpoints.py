@@ -108,6 +108,23 @@ def load_classifier(path: Path) -> Loaded:
         raise RunError(f"{path} is no checkpoint of this classifier: {reason}") from error
 
 
+def load_start(model: VehicleClassifier, fingerprint: str) -> None:
+    """Load the weights that a training starts from, where they are not random.
+
+    Args:
+        model: the classifier to train.
+        fingerprint: that of its data.
+
+    Raises:
+        RunError: those of another run cannot be taken.
+        SettingsError: those of the backbone cannot be had.
+    """
+    if model.settings.pretrained is not None:
+        take_weights(model, fingerprint)
+    elif model.backbone is not None:
+        model.backbone.load_weights(model.settings.weights)
+
+
 def take_weights(model: VehicleClassifier, fingerprint: str) -> None:
     """Start a classifier from the weights that its settings name as `pretrained`.
 

@@ -12,7 +12,7 @@ from vehicle_lightning.console import notice
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.files import write_text, written_whole
-from vehicle_lightning.runs.checkpoints import take_weights
+from vehicle_lightning.runs.checkpoints import load_start
 from vehicle_lightning.runs.environment import read_data_facts, write_environment
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.members import Member, members
@@ -99,7 +99,7 @@ def _check_every_fold(all_members: Sequence[Member], data: VehicleDataModule) ->
     """Find what would stop a later fold before the first one is trained."""
     for member in {member.fold: member for member in all_members}.values():
         own_data = data.split_anew(member.settings, seed=member.seed)
-        take_weights(build_classifier(member.settings, own_data), own_data.fingerprint)
+        load_start(build_classifier(member.settings, own_data), own_data.fingerprint)
 
 
 def _train_all(

@@ -14,7 +14,7 @@ from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import write_text
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.runs.checkpoints import WholeCheckpointIO, best_and_last, take_weights
+from vehicle_lightning.runs.checkpoints import WholeCheckpointIO, best_and_last, load_start
 from vehicle_lightning.runs.early_stopping import StopWithoutProgress
 from vehicle_lightning.runs.environment import write_environment
 from vehicle_lightning.runs.first_batch import FirstBatch
@@ -60,7 +60,7 @@ def train(
     model = build_classifier(settings, data)
     finished_epochs = 0 if resume is None else check_continuable(resume, settings, data.fingerprint)
     if finished_epochs == 0:
-        take_weights(model, data.fingerprint)
+        load_start(model, data.fingerprint)
     run = resume or new or _new_folder(settings, is_first_process)
     history = History(run)
     logger = NoEvents() if run.is_part else RunLogger(run, settings)
@@ -138,6 +138,8 @@ def check_devices(settings: Settings) -> bool:
                 raise ValueError("a CPU has no 16-mixed, take bf16-mixed")
             if trainer.num_devices > (os.cpu_count() or 1):
                 raise ValueError(f"this machine has {os.cpu_count()} cores")
+        if trainer.world_size > 1 and settings.frozen_epochs:
+            raise ValueError("--frozen-epochs needs one device")
     except Exception as error:  # each accelerator refuses in its own way
         flags = " ".join(
             f"--{name.replace('_', '-')} {value}" for name, value in _devices(settings).items()

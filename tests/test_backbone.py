@@ -1,0 +1,73 @@
+"""Training with a pretrained backbone, through the command line."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torchvision import models
+
+from tests.conftest import Fit
+from tests.test_resume import Malicious, assert_equal_runs, interrupt_in_epoch, quick
+from vehicle_lightning.entry import INTERRUPTED
+from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.fit import main
+from vehicle_lightning.runs.checkpoints import load_classifier
+from vehicle_lightning.runs.folder import RunFolder
+
+SMALL = "shufflenet_v2_x0_5"
+
+
+@pytest.fixture
+def weights_file(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    file = tmp_path / "weights.pth"
+    torch.save(models.get_model(SMALL, weights=None).state_dict(), file)
+    return file
+
+
+def test_the_head_learns_first_then_all(fit_quickly: Fit, weights_file: Path) -> None:
+    flags = ("--backbone", SMALL, "--weights", str(weights_file))
+    held = fit_quickly(*flags, "--frozen-epochs", "2", "--epochs", "2", "--name", "held")
+    free = fit_quickly(*flags, "--frozen-epochs", "1", "--epochs", "2", "--name", "free")
+    given = torch.load(weights_file, weights_only=True)["conv1.0.weight"]
+    name = "network.1.body.conv1.0.weight"
+    for run, is_held in ((held, True), (free, False)):
+        state = torch.load(run.last_checkpoint, weights_only=True)["state_dict"]
+        assert torch.equal(state[name], given) == is_held
+    first = [pd.read_csv(run.metrics)["train/running_loss"][0] for run in (held, free)]
+    assert first[0] == first[1]
+
+
+def test_a_checkpoint_needs_no_weights_file(fit_quickly: Fit, weights_file: Path) -> None:
+    run = fit_quickly("--backbone", SMALL, "--weights", str(weights_file), "--epochs", "1")
+    weights_file.unlink()
+    assert load_classifier(run.best_checkpoint).model.backbone is not None
+    assert main(["--resume", str(run.path), "--epochs", "2"]) == 0
+
+
+def test_interrupted_while_held_and_resumed_is_uninterrupted_bit_for_bit(
+    fit_quickly: Fit,
+    drawn: Path,
+    tmp_path: Path,
+    weights_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flags = ["--backbone", SMALL, "--weights", str(weights_file), "--frozen-epochs", "2"]
+    flags += ["--epochs", "3", "--schedule", "onecycle", "--augment"]
+    whole = fit_quickly(*flags)
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(2, patch)
+        assert main(quick(drawn, tmp_path / "other", *flags)) == INTERRUPTED
+    run = RunFolder(tmp_path / "other" / "run" / "0")
+    assert main(["--resume", str(run.path)]) == 0
+    assert_equal_runs(whole, run)
+
+
+def test_crafted_weights_run_no_code(fit_quickly: Fit, tmp_path: Path) -> None:
+    proof = tmp_path / "code_ran"
+    torch.save({"conv1.0.weight": Malicious(proof)}, tmp_path / "weights.pth")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        fit_quickly("--backbone", SMALL, "--weights", str(tmp_path / "weights.pth"))
+    assert not proof.exists()
+    assert not list(tmp_path.glob("logs/*/*"))

@@ -1,0 +1,186 @@
+"""Pretrained backbones: torchvision's networks, or timm's, with their ImageNet weights."""
+
+import difflib
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from vehicle_lightning.errors import SettingsError
+
+Weights = Mapping[str, Tensor]
+WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which files keep weights
+_TORCHVISION = frozenset(models.list_models(module=models))
+
+
+class Backbone(nn.Module):
+    """A network for ImageNet without its last layer: normalised images to features (B, F).
+
+    Its own dropout is off, as `--dropout` is said of the head. Its batch normalisation keeps the
+    statistics of ImageNet, which a few hundred images would only blur; scale and shift learn.
+
+    Attributes:
+        mean: of red, green and blue in [0, 1], that the weights expect to be taken away.
+        std: that they expect to be divided by.
+        features: F, numbers an image.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Build the network; its weights are random until `load_weights`.
+
+        Raises:
+            SettingsError: neither torchvision nor timm, where it is installed, knows the name.
+        """
+        super().__init__()
+        self.name = name
+        self.body, self.mean, self.std = _builder(name)(name)
+        self.features = _take_off_last_layer(self.body, name)
+        self._learns = True
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features (B, F) for normalised images (B, 3, H, W)."""
+        features: Tensor = self.body(images)
+        return features.flatten(1)
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Switch to training, but for batch normalisation and while the weights are held."""
+        super().train(mode and self._learns)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def hold(self, held: bool) -> None:
+        """Hold the weights as they are, or let them learn, from the next batch on."""
+        self._learns = not held
+        self.requires_grad_(not held)
+        self.train(not held)
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Return the weights layer by layer, the first one first."""
+        layers = (list(module.parameters(recurse=False)) for module in self.body.modules())
+        return [layer for layer in layers if layer]
+
+    def load_weights(self, file: Path | None) -> None:
+        """Load weights from a file, or from the usual cache, where they are downloaded once.
+
+        Only tensors and plain types are unpickled, so that a file from a stranger cannot run code.
+
+        Raises:
+            SettingsError: they cannot be had, or are those of another network.
+        """
+        found = _download(self.name) if file is None else _read(file)
+        source = "What was downloaded" if file is None else f"--weights {file}"
+        self.body.load_state_dict(_matched(found, self, source), strict=False)
+
+
+def _build_torchvision(name: str) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
+    transforms = models.get_model_weights(name)["DEFAULT"].transforms()
+    return models.get_model(name, weights=None), transforms.mean, transforms.std
+
+
+def _build_timm(name: str) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
+    import timm
+
+    model = timm.create_model(name, pretrained=False)
+    facts: Any = model.default_cfg
+    return model, facts["mean"], facts["std"]
+
+
+def _builder(name: str) -> Callable[[str], tuple[nn.Module, Sequence[float], Sequence[float]]]:
+    if name in _TORCHVISION:
+        return _build_torchvision
+    known, more = list(_TORCHVISION), "; timm's are known too where timm is installed"
+    if importlib.util.find_spec("timm") is not None:
+        import timm
+
+        known, more = sorted({*known, *timm.list_models()}), ""
+        if name in known:
+            return _build_timm
+    near = " or ".join(difflib.get_close_matches(name, known, n=3)) or "resnet18"
+    raise SettingsError(f"There is no --backbone {name}; perhaps you meant {near}{more}.")
+
+
+def _take_off_last_layer(body: nn.Module, name: str) -> int:
+    """Replace the last dense layer by nothing, and return the number of its inputs."""
+    dense = [(key, layer) for key, layer in body.named_modules() if isinstance(layer, nn.Linear)]
+    if not dense:
+        raise SettingsError(f"--backbone {name} does not end in a dense layer; choose another.")
+    key, layer = dense[-1]
+    body.set_submodule(key, nn.Identity())
+    return int(layer.in_features)
+
+
+def _download(name: str) -> Weights:
+    url = models.get_model_weights(name)["DEFAULT"].url if name in _TORCHVISION else None
+    try:
+        if url is not None:
+            return dict(
+                torch.hub.load_state_dict_from_url(
+                    url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+                )
+            )
+        import timm
+
+        return dict(timm.create_model(name, pretrained=True).state_dict())
+    except Exception as error:  # every network and library fails in its own way
+        folder = f"{torch.hub.get_dir()}/checkpoints"
+        placing = f"put {url.rsplit('/', 1)[1]} into {folder} or " if url else ""
+        raise SettingsError(
+            f"The weights of {name} cannot be downloaded ({_on_one_line(error)}); without a "
+            f"network, {placing}name their file by --weights."
+        ) from error
+
+
+def _read(file: Path) -> Weights:
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(file))
+        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+        for key in WRAPPERS:
+            content = content.get(key, content)
+        if not all(isinstance(value, Tensor) for value in content.values()):
+            raise ValueError("it holds other things than weights")
+        return {key.removeprefix("module."): value for key, value in content.items()}
+    except Exception as error:  # a damaged or foreign file fails in many ways
+        raise SettingsError(f"--weights {file} cannot be read: {_on_one_line(error)}.") from error
+
+
+def _matched(found: Weights, backbone: Backbone, source: str) -> Weights:
+    """Return the weights under the names of the network.
+
+    Where other names stand in the file, layers are matched in their order: kind and shape of all
+    must agree.
+    """
+    own = _without_counters(backbone.body.state_dict())
+    found = _without_counters(found)
+    if own.keys() <= found.keys():
+        found = {key: found[key] for key in own}
+    else:
+        last_layer = ("weight", "bias") if len(found) > len(own) else ()
+        found = dict(list(found.items())[: len(found) - len(last_layer)])
+    mine, theirs = ([(k.rsplit(".")[-1], v.shape) for k, v in w.items()] for w in (own, found))
+    if mine != theirs:
+        raise SettingsError(
+            f"{source} holds no weights of {backbone.name}: its layers are others, or in another "
+            f"order."
+        )
+    return dict(zip(own, found.values(), strict=True))
+
+
+def _without_counters(weights: Weights) -> Weights:
+    """Leave out how many batches batch normalisation has seen, which some files lack."""
+    return {k: v for k, v in weights.items() if not k.endswith("num_batches_tracked")}
+
+
+def _on_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
