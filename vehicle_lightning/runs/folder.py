@@ -95,6 +95,11 @@ class RunFolder:
         return self.path / "summary.json"
 
     @property
+    def calibration(self) -> Path:
+        """Temperature and threshold, as JSON."""
+        return self.path / "calibration.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of `best.ckpt` and `last.ckpt`."""
         return self.path / "checkpoints"

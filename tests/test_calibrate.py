@@ -1,0 +1,96 @@
+"""Calibrating a run through the command line."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.conftest import DataFolder, Fit
+from tests.test_fit import events
+from vehicle_lightning.calibrate import main
+from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.runs.folder import RunFolder
+
+
+@pytest.fixture
+def run(fit_quickly: Fit) -> RunFolder:
+    return fit_quickly("--folds", "2", "--seeds", "2", "--epochs", "1")
+
+
+def test_a_run_over_folds_is_calibrated(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main([str(run.path), "--recall", "0.9"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("80 images that the networks of")
+    content = json.loads(run.calibration.read_text())
+    assert content["images"] == 80
+    assert content["positive"] == "1"
+    assert content["point"]["recall"] >= 0.9
+    assert f"threshold   {content['point']['threshold']:.3f} of 1" in output
+    assert run.picture("calibration").stat().st_size > 10_000
+    assert "precision and recall of 1" in str(events(run).Tags()["tensors"])
+
+    before = content["temperature"]
+    assert main([str(run.path), "--cost", "9", "--positive", "0"]) == 0
+    content = json.loads(run.calibration.read_text())
+    assert content["point"]["threshold"] == pytest.approx(0.1)
+    assert content["temperature"] == before
+
+
+def test_the_temperature_is_that_of_the_predictions(run: RunFolder) -> None:
+    predictions = pd.read_csv(run.predictions)
+    sure = np.where(predictions["label"] == 1, 0.8, 0.2)  # right always, sure of four in five
+    predictions["p_1"], predictions["p_0"] = sure, 1 - sure
+    predictions.to_csv(run.predictions, index=False)
+    assert main([str(run.path)]) == 0
+    content = json.loads(run.calibration.read_text())
+    assert content["temperature"] < 0.1
+    assert content["loss"][0] == pytest.approx(-np.log(0.8))
+    assert content["point"] is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--recall", "0.9", "--cost", "2"], "not both"),
+        (
+            ["--positive", "car", "--cost", "2"],
+            "--positive car is no class of the run; it has 0, 1",
+        ),
+    ],
+)
+def test_wishes_that_cannot_be_met(run: RunFolder, flags: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        main([str(run.path), *flags])
+    assert not run.calibration.exists()
+
+
+def test_several_classes_need_a_name(fit_quickly: Fit, data_folder: DataFolder) -> None:
+    for number in range(30):
+        data_folder.add(f"{number}.png", (8 * number, 90, 120), (32, 32))
+    data_folder.write_csv([(f"{number}.png", "abc"[number % 3]) for number in range(30)])
+    run = fit_quickly("--val-fraction", "0.4", "--epochs", "1", data_dir=data_folder.path)
+    assert main([str(run.path)]) == 0
+    with pytest.raises(SettingsError, match="Name the class to find by --positive: a, b, c"):
+        main([str(run.path), "--recall", "0.9"])
+    assert main([str(run.path), "--recall", "0.9", "--positive", "b"]) == 0
+
+
+def test_runs_without_sound_predictions_are_refused(run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run folder"):
+        main([str(tmp_path)])
+    content = run.predictions.read_text()
+    first, rest = content.split("\n", 1)
+    run.predictions.write_text(f"{first}\n" + "\n".join(rest.splitlines()[:3]))
+    with pytest.raises(RunError, match="too few images"):
+        main([str(run.path)])
+    diverged = pd.read_csv(io.StringIO(content)).assign(p_0=np.nan)
+    diverged.to_csv(run.predictions, index=False)
+    with pytest.raises(RunError, match="it diverged"):
+        main([str(run.path)])
+    run.predictions.unlink()
+    with pytest.raises(RunError, match="no predictions to calibrate"):
+        main([str(run.path)])

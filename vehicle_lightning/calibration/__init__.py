@@ -1,0 +1,1 @@
+"""Calibration: predictions of unseen images -> temperature -> operating point -> report."""
