@@ -9,10 +9,13 @@ from torchvision import models
 
 from tests.conftest import Fit
 from tests.test_resume import Malicious, assert_equal_runs, interrupt_in_epoch, quick
+from vehicle_lightning.command_line import parse_fit
 from vehicle_lightning.entry import INTERRUPTED
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.fit import main
+from vehicle_lightning.model.backbone import Backbone
 from vehicle_lightning.runs.checkpoints import load_classifier
+from vehicle_lightning.runs.features import are_enough
 from vehicle_lightning.runs.folder import RunFolder
 
 SMALL = "shufflenet_v2_x0_5"
@@ -62,6 +65,45 @@ def test_interrupted_while_held_and_resumed_is_uninterrupted_bit_for_bit(
     run = RunFolder(tmp_path / "other" / "run" / "0")
     assert main(["--resume", str(run.path)]) == 0
     assert_equal_runs(whole, run)
+
+
+def test_features_found_once_train_the_same_head(
+    fit_quickly: Fit, weights_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--backbone", SMALL, "--weights", str(weights_file), "--frozen-epochs", "4"]
+    flags += ["--epochs", "4", "--dropout", "0.5", "--learning-rate", "1e-2"]
+    with monkeypatch.context() as patch:
+        patch.setattr("vehicle_lightning.runs.training.are_enough", lambda _: False)
+        usual = fit_quickly(*flags, "--name", "usual")
+
+    looked = 0
+    forward = Backbone.forward
+
+    def counted(self: Backbone, images: torch.Tensor) -> torch.Tensor:
+        nonlocal looked
+        looked += len(images)
+        return forward(self, images)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Backbone, "forward", counted)
+        found_once = fit_quickly(*flags, "--name", "once")
+    assert looked == 80
+    columns = ["train/loss", "val/loss", "train/running_loss"]
+    one, other = (pd.read_csv(run.metrics)[columns] for run in (usual, found_once))
+    pd.testing.assert_frame_equal(one, other, rtol=1e-3)
+
+    longer = fit_quickly(*flags[:-6], "--epochs", "2", *flags[-4:], "--name", "longer")
+    weights_file.unlink()
+    assert main(["--resume", str(longer.path), "--epochs", "4"]) == 0
+    assert_equal_runs(found_once, longer)
+
+
+@pytest.mark.parametrize("changing", ["--augment", "--flip-averaging", "--mixup 0.1"])
+def test_features_are_not_enough_where_images_change(changing: str) -> None:
+    flags = ["--backbone", SMALL, "--frozen-epochs", "3", "--epochs", "3", *changing.split()]
+    assert not are_enough(parse_fit(flags).settings)
+    assert are_enough(parse_fit(flags[:6]).settings)
+    assert not are_enough(parse_fit([*flags[:5], "4"]).settings)
 
 
 def test_crafted_weights_run_no_code(fit_quickly: Fit, tmp_path: Path) -> None:

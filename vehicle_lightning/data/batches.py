@@ -18,7 +18,8 @@ class Batch(NamedTuple):
     """One batch.
 
     Attributes:
-        images: uint8 of shape (B, 3, H, W) in [0, 255], laid out channels-last.
+        images: uint8 of shape (B, 3, H, W) in [0, 255], laid out channels-last; or where a backbone
+            has looked at them already, its features, float of shape (B, F).
         labels: int64 of shape (B,), class indices.
         rows: int64 of shape (B,), row of each image in the data set.
     """
@@ -42,6 +43,8 @@ class BatchDataset(Dataset[Batch]):
         self._pixels = pixels
         self._pixel_rows = pixel_rows
         self._labels = labels
+        self.features: Tensor | None = None
+        """What to give in the place of pixels: float of shape (N, F)."""
 
     def pixels(self, rows: Rows) -> NDArray[np.uint8]:
         """Return the pixels of these rows: uint8 of shape (B, H, W, 3)."""
@@ -49,9 +52,11 @@ class BatchDataset(Dataset[Batch]):
 
     def __getitem__(self, rows: Rows) -> Batch:
         """Return the batch of these rows."""
-        pixels = torch.from_numpy(self.pixels(rows))
-        # A permuted view, not a reshape: (B, H, W, C) in memory is (B, C, H, W) channels-last.
-        images = pixels.permute(0, 3, 1, 2)
+        if self.features is not None:
+            images = self.features[torch.from_numpy(rows)]
+        else:
+            # A permuted view, not a reshape: (B, H, W, C) in memory is (B, C, H, W) channels-last.
+            images = torch.from_numpy(self.pixels(rows)).permute(0, 3, 1, 2)
         return Batch(images, torch.from_numpy(self._labels[rows]), torch.from_numpy(rows))
 
 

@@ -8,6 +8,7 @@ import lightning as L
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from vehicle_lightning.config import DataSettings
@@ -122,6 +123,10 @@ class VehicleDataModule(L.LightningDataModule):
     def pixels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the pixels of rows of the table: uint8 of shape (B, H, W, 3)."""
         return self._dataset.pixels(rows)
+
+    def use_features(self, features: Tensor) -> None:
+        """Give features in the place of pixels from now on: float of shape (N, F), by row."""
+        self._dataset.features = features
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of the training images."""

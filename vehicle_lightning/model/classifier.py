@@ -28,6 +28,7 @@ from vehicle_lightning.model.network import build_network
 
 GROWING_PART = 0.75  # of the epochs
 SIZE_STEP = 16  # pixels
+HEAD = 2  # the network's first layers are the normalisation and, where there is one, a backbone
 VAL_LOADER = 0  # the data module's other evaluation loader gives training images
 
 
@@ -96,9 +97,18 @@ class VehicleClassifier(L.LightningModule):
         self._train_metrics = _train_metrics(len(class_names))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (B, C) for images (B, 3, H, W) of pixel values in [0, 255]."""
-        logits: Tensor = self.network(images)
+        """Return logits (B, C) for images (B, 3, H, W) of pixel values in [0, 255].
+
+        With a backbone its features (B, F) will do.
+        """
+        network = self.network[HEAD:] if images.ndim == 2 else self.network
+        logits: Tensor = network(images)
         return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the backbone's features (B, F) for images (B, 3, H, W) in [0, 255]."""
+        features: Tensor = self.network[:HEAD](images)
+        return features
 
     @property
     def backbone(self) -> Backbone | None:
@@ -138,9 +148,9 @@ class VehicleClassifier(L.LightningModule):
 
         Progressive resizing, as in Howard's entry to DAWNBench (2018).
         """
-        size = size_in_epoch(self.current_epoch, self.settings)
-        if size == images.shape[2]:
+        if self.settings.initial_size is None:
             return images
+        size = size_in_epoch(self.current_epoch, self.settings)
         return F.interpolate(images, size=(size, size), mode="area")
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:

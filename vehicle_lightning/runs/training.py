@@ -14,9 +14,15 @@ from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import write_text
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.runs.checkpoints import WholeCheckpointIO, best_and_last, load_start
+from vehicle_lightning.runs.checkpoints import (
+    WholeCheckpointIO,
+    best_and_last,
+    load_classifier,
+    load_start,
+)
 from vehicle_lightning.runs.early_stopping import StopWithoutProgress
 from vehicle_lightning.runs.environment import write_environment
+from vehicle_lightning.runs.features import are_enough, find_features
 from vehicle_lightning.runs.first_batch import FirstBatch
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.history import History
@@ -70,6 +76,11 @@ def train(
         write_environment(run.environment, data)
         logger.start()
         lines.say(_first_line(run, data, finished_epochs))
+    if are_enough(settings):
+        lines.say("Looking at all images once: the backbone is held and no image changes.")
+        measuring = _build_measuring_trainer(settings, trainer.strategy.root_device)
+        start = load_classifier(run.last_checkpoint).model if finished_epochs else model
+        data.use_features(find_features(start, data, measuring))
 
     interrupted = False
     try:
