@@ -18,6 +18,7 @@ import torch
 
 from tests.conftest import QUICK, DataFolder, Fit
 from tests.test_fit import events
+from vehicle_lightning.errors import RunError
 from vehicle_lightning.fit import main
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.runs.checkpoints import load_classifier
@@ -207,6 +208,18 @@ def test_interrupted_while_measuring(
     assert f"to measure again: --resume {run.path}" in capsys.readouterr().err
     assert main(["--resume", str(run.path)]) == 0
     assert run.predictions.read_text() == predictions
+
+
+@pytest.mark.parametrize("folds", [(), ("--folds", "2")])
+def test_a_run_that_another_process_trains_is_refused(
+    fit_quickly: Fit, folds: tuple[str, ...]
+) -> None:
+    run = fit_quickly("--epochs", "1", *folds)
+    before = run.config.read_text()
+    with run.claimed(), pytest.raises(RunError, match="is in use by another process"):
+        main(["--resume", str(run.path), "--epochs", "2"])
+    assert run.config.read_text() == before
+    assert main(["--resume", str(run.path), "--epochs", "2"]) == 0
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

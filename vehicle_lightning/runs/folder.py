@@ -1,7 +1,11 @@
 """The run folder: one place for everything a run writes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from vehicle_lightning.errors import RunError
 
@@ -52,6 +56,23 @@ class RunFolder:
                 f"give one such as logs/default/0."
             )
         return run
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes from training in this folder meanwhile.
+
+        Raises:
+            RunError: another process does.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{self.path} is in use by another process; let it finish.") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def label(self) -> str:

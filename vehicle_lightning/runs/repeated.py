@@ -66,14 +66,13 @@ def train_repeatedly(
     if resume:
         _check_same_data(resume, data.fingerprint)
     run = resume or RunFolder.create(settings.log_dir, settings.run_name)
-    write_text(run.config, settings.to_yaml())
-    write_environment(run.environment, data)
-    notice(_first_line(run, data, all_members))
-
-    results = _train_all(run, all_members, data)
-    if not results:
-        return run, None
-    return run, _write_report(run, settings, results, all_members)
+    with run.claimed():
+        write_text(run.config, settings.to_yaml())
+        write_environment(run.environment, data)
+        notice(_first_line(run, data, all_members))
+        results = _train_all(run, all_members, data)
+        report = _write_report(run, settings, results, all_members) if results else None
+    return run, report
 
 
 def _on_one_device(settings: Settings) -> Settings:

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import ExitStack
 from typing import Any
 
 import lightning as L
@@ -58,9 +59,22 @@ def train(
         InputError: something is wrong with the data, the settings, or the run to continue.
         OSError: the disk is full.
     """
+    with ExitStack() as held:
+        return _train(settings, resume, data, new, lines or EpochLines(), held)
+
+
+def _train(
+    settings: Settings,
+    resume: RunFolder | None,
+    data: VehicleDataModule | None,
+    new: RunFolder | None,
+    lines: EpochLines,
+    held: ExitStack,
+) -> tuple[RunFolder, Summary | None]:
     silence()
     is_first_process = check_devices(settings)
-    lines = lines or EpochLines()
+    if resume and is_first_process:
+        held.enter_context(resume.claimed())
     data = data or read_data(settings)
     L.seed_everything(settings.seed, verbose=False)
     model = build_classifier(settings, data)
@@ -68,6 +82,8 @@ def train(
     if finished_epochs == 0:
         load_start(model, data.fingerprint)
     run = resume or new or _new_folder(settings, is_first_process)
+    if not resume and is_first_process:
+        held.enter_context(run.claimed())
     history = History(run)
     logger = NoEvents() if run.is_part else RunLogger(run, settings)
     trainer = _build_trainer(settings, run, data, history, logger, lines)
