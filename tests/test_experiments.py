@@ -18,18 +18,13 @@ OVERRIDDEN = {"image_size", "initial_size", "batch_size", "epochs", "seeds", "fo
 
 
 def test_there_are_experiments() -> None:
+    pairs = {"little_data", "overfit", "underfit", "slow"}
     assert {
-        "baseline",
-        "dropout",
-        "batchnorm",
-        "combined",
-        "augmented",
-        "underfit",
-        "underfit_cured",
-        "deeper",
-        "wider",
-        "dense",
-        "best",
+        *("baseline", "dropout", "batchnorm", "combined"),
+        *("augmented", "augmented_flip", "augmented_geometry", "augmented_colour"),
+        *("augmented_erasing", "deeper", "wider", "dense", "best", "backbone"),
+        *pairs,
+        *(f"{trouble}_cured" for trouble in pairs),
     } <= {file.stem for file in FILES}
 
 
