@@ -26,19 +26,24 @@ IMAGE_SUFFIXES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be millions
 class ImageFile:
     """An image to predict.
 
     Attributes:
         name: what the output calls it: the path as it was given, or the name in the CSV.
-        path: where it lies.
+        folder: what the name is relative to.
         fault: why it must not be opened; empty if it may.
     """
 
     name: str
-    path: Path
+    folder: Path = Path()
     fault: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.folder / self.name
 
 
 def tell_apart(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -115,7 +120,7 @@ def find_images(paths: Sequence[Path]) -> list[ImageFile]:
     """
     images: dict[str, ImageFile] = {}
     for path in paths:
-        for image in _in_folder(path) if path.is_dir() else [ImageFile(str(path), path)]:
+        for image in _in_folder(path) if path.is_dir() else [ImageFile(str(path))]:
             images.setdefault(image.name, image)
     if not images:
         where = f" in {', '.join(map(str, paths))}" if paths else ""
@@ -149,12 +154,11 @@ def listed_images(csv: Path, column: str, image_dir: Path) -> list[ImageFile]:
 def _listed(
     name: str, image_dir: Path, outside: bool, is_inside: Callable[[Path], bool]
 ) -> ImageFile:
-    path = image_dir / name
     if not name:
-        return ImageFile(name, path, "no name")
+        return ImageFile(name, image_dir, "no name")
     if outside:
-        return ImageFile(name, path, "leads out of the image folder")
-    return ImageFile(name, path, _link_fault(path, is_inside))
+        return ImageFile(name, image_dir, "leads out of the image folder")
+    return ImageFile(name, image_dir, _link_fault(image_dir / name, is_inside))
 
 
 def _in_folder(folder: Path) -> Iterator[ImageFile]:
@@ -173,7 +177,7 @@ def _in_folder(folder: Path) -> Iterator[ImageFile]:
         for name in sorted(files):
             path = Path(place, name)
             if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
-                yield ImageFile(str(path), path, _link_fault(path, is_inside))
+                yield ImageFile(str(path), fault=_link_fault(path, is_inside))
 
 
 def _link_fault(path: Path, is_inside: Callable[[Path], bool]) -> str:

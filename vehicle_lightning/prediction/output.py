@@ -1,11 +1,11 @@
 """Predictions as CSV files, and what they come to."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from vehicle_lightning.files import written_whole
 
 if TYPE_CHECKING:
     from vehicle_lightning.prediction.stream import PredictedBatch
+
+WriteRow = Callable[[Sequence[object]], None]
 
 FIRST_COLUMNS = ("file", "prediction")
 
@@ -72,9 +74,8 @@ def write_predictions(
     from scipy.special import entr
 
     tally = Tally(dict.fromkeys(class_names, 0))
-    with _csv_file(
-        path, [*FIRST_COLUMNS, *(f"p_{c}" for c in class_names), "entropy", "error"]
-    ) as (write_row):
+    columns = [*FIRST_COLUMNS, *(f"p_{name}" for name in class_names), "entropy", "error"]
+    with _csv_file(path, columns) as write_row:
         for batch in batches:
             entropies = entr(batch.probabilities).sum(axis=1)
             for name, shares, entropy, fault in zip(
@@ -104,16 +105,22 @@ def write_submission(path: Path, labels: Iterable[tuple[str, str]], columns: Seq
 
 
 @contextmanager
-def _csv_file(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+def _csv_file(path: Path, columns: Sequence[str]) -> Iterator[WriteRow]:
     """Give what writes a row below the header."""
     # A file name that is no text in any encoding is written with its odd bytes as \xNN.
     with (
         written_whole(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
     ):
-        rows = csv.writer(stream, lineterminator="\n")
-        rows.writerow(columns)
-        yield rows.writerow
+        plain = csv.writer(stream, lineterminator="\n")
+        quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+        def write_row(cells: Sequence[object]) -> None:
+            # Before Python 3.13 a carriage return alone is not quoted, and readers end rows there.
+            (quoted if "\r" in str(cells[0]) else plain).writerow(cells)
+
+        write_row(columns)
+        yield write_row
 
 
 def _holds_predictions(path: Path) -> bool:
