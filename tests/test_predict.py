@@ -239,7 +239,7 @@ def test_broken_images_do_not_stop_it(
     assert len(rows) == 11
     assert set(rows.index[rows["error"] == ""]) == {f"photos/{n}.png" for n in (0, 2, 3, 4)}
     assert "truncated" in rows["error"]["photos/1.png"]
-    assert rows["error"]["photos/text.jpg"] == "cannot identify image file the file"
+    assert rows["error"]["photos/text.jpg"] == "cannot identify image file 'the file'"
     assert rows["error"]["photos/pipe.png"] == "not a file"
     assert rows["p_0"].notna().sum() == 4
     assert "11 images" in capsys.readouterr().out

@@ -35,8 +35,7 @@ def read_or_fault(path: Path, size: int) -> NDArray[np.uint8] | str:
     except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
         if isinstance(error, OSError) and error.strerror:
             return error.strerror.lower()
-        text = str(error).replace(repr(str(path)), "the file").replace(str(path), "the file")
-        return " ".join(text.split()) or type(error).__name__
+        return " ".join(str(error).replace(str(path), "the file").split()) or type(error).__name__
 
 
 def read_grey(image: Image.Image, size: int) -> NDArray[np.uint8]:
