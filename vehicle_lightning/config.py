@@ -23,6 +23,7 @@ LONGEST_NAME = 120  # characters of a run's name that is made of its settings
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
 
 
 class SettingsGroup(BaseModel):
@@ -207,9 +208,7 @@ class OptimizerSettings(SettingsGroup):
 class DeviceSettings(SettingsGroup):
     """Where the training runs; the values are those of Lightning's Trainer."""
 
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = Field(
-        "auto", description="Kind of device."
-    )
+    accelerator: Accelerator = Field("auto", description="Kind of device.")
     devices: str = Field(
         "auto",
         pattern=r"^(auto|-1|[1-9]\d*|\d+(,\d+)+,?|\d+,)$",

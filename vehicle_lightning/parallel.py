@@ -27,11 +27,13 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], ahead: int = AHEAD
+) -> Iterator[Result]:
     """Map in threads, a bounded number ahead: for work outside Python's lock, as decoding is."""
     # Each thread keeps one core busy; matrix products must not start more.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores()) as pool:
-        yield from _in_order(pool, function, items)
+        yield from _in_order(pool, function, items, ahead)
 
 
 def in_processes(
@@ -55,7 +57,7 @@ def in_processes(
         initializer=_start_process,
     )
     try:
-        yield from _in_order(pool, function, items)
+        yield from _in_order(pool, function, items, AHEAD)
     except BrokenProcessPool as error:
         raise DataError(
             "A process reading or drawing pictures died; free some memory, or, if your own script "
@@ -72,12 +74,12 @@ def _start_process() -> None:
 
 
 def _in_order(
-    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item]
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Iterator[Result]:
     waiting: deque[Future[Result]] = deque()
     for item in items:
         waiting.append(pool.submit(function, item))
-        if len(waiting) > AHEAD:
+        if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()

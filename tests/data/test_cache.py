@@ -122,7 +122,7 @@ def test_an_interrupted_write_leaves_no_cache(
         return read_image(path, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "read_image", interrupt)
+        patch.setattr(cache, "read_or_fault", interrupt)
         with pytest.raises(KeyboardInterrupt):
             decode_images(paths, 16, tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*.np*"))

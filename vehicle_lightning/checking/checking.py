@@ -66,7 +66,7 @@ def check_data_set(
     """
     rows = check_rows(data_dir / settings.csv, settings)
     image_dir = data_dir / settings.image_dir
-    test_names = [] if test_csv is None else read_names(test_csv, settings.image_column)
+    test_names = [] if test_csv is None else _test_names(test_csv, settings.image_column)
     names = [*rows.names, *test_names]
     facts, prints = examine_files(image_dir, names)
     usable = np.array([not fact.fault for fact in facts], dtype=bool)
@@ -90,6 +90,10 @@ def check_data_set(
     ]
     report = Report(str(data_dir / settings.csv), count, rows.classes, in_order(findings))
     return Checked(report, rows, usable[:count], groups[:count])
+
+
+def _test_names(csv: Path, column: str) -> list[str]:
+    return [name for name in read_names(csv, column) if name]
 
 
 def _mirrored(

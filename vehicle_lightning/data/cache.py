@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.images import read_image
+from vehicle_lightning.data.images import read_image, read_or_fault
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import written_whole
 from vehicle_lightning.parallel import in_threads
@@ -239,12 +239,9 @@ def _decode(paths: Sequence[Path], size: int, pixel_file: Path | None, index_fil
 def _try_to_read(
     path: Path, size: int
 ) -> tuple[Pixels, NDArray[np.float64], NDArray[np.float64]] | str:
-    try:
-        pixels = read_image(path, size)
-    except MemoryError:
-        raise
-    except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
-        return " ".join(str(error).replace(str(path), "the file").split()) or type(error).__name__
+    pixels = read_or_fault(path, size)
+    if isinstance(pixels, str):
+        return pixels
     values = pixels.reshape(-1, 3).astype(np.float32) / 255
     return pixels, values.mean(axis=0, dtype=np.float64), (values**2).mean(axis=0, dtype=np.float64)
 

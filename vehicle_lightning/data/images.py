@@ -24,6 +24,20 @@ def read_image(file: Path | BinaryIO, size: int) -> NDArray[np.uint8]:
         return np.asarray(_square(_as_rgb(_upright(image)), size))
 
 
+def read_or_fault(path: Path, size: int) -> NDArray[np.uint8] | str:
+    """Decode an image file as `read_image` does, or say in a few words why that cannot be."""
+    try:
+        if path.exists() and not path.is_file():
+            return "not a file"  # a pipe would be waited for
+        return read_image(path, size)
+    except MemoryError:
+        raise
+    except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror.lower()
+        return " ".join(str(error).replace(str(path), "the file").split()) or type(error).__name__
+
+
 def read_grey(image: Image.Image, size: int) -> NDArray[np.uint8]:
     """Decode an opened image to upright grey of shape (size, size), uint8 in [0, 255].
 

@@ -124,20 +124,24 @@ def read_columns(path: Path, settings: SourceSettings) -> tuple["pd.Series[str]"
     """
     frame = _read_csv(path, settings.image_column)
     names, labels = (
-        _column(frame, column, path) for column in (settings.image_column, settings.label_column)
+        _column(frame, column, path, flag)
+        for column, flag in (
+            (settings.image_column, "--image-column"),
+            (settings.label_column, "--label-column"),
+        )
     )
     if frame.empty:
         raise DataError(f"{path} has no rows below its header; add one row for each image.")
     return names, labels
 
 
-def read_names(path: Path, column: str) -> list[str]:
-    """Read the image names of a CSV that need not have labels; blank ones are left out.
+def read_names(path: Path, column: str) -> "pd.Series[str]":
+    """Read the image names of a CSV that need not have labels, blank ones as empty text.
 
     Raises:
         DataError: the CSV or the column is missing.
     """
-    return [name for name in _column(_read_csv(path, column), column, path) if name]
+    return _column(_read_csv(path, column), column, path, "--image-column")
 
 
 def _read_csv(path: Path, column: str) -> pd.DataFrame:
@@ -190,12 +194,11 @@ def _separator(path: Path, encoding: str, column: str) -> str:
     return SEPARATORS[0]
 
 
-def _column(frame: pd.DataFrame, column: str, path: Path) -> "pd.Series[str]":
+def _column(frame: pd.DataFrame, column: str, path: Path, flag: str) -> "pd.Series[str]":
     if column not in frame.columns:
         there = ", ".join(map(str, frame.columns[:NAMED_ROWS]))
         raise DataError(
-            f"{path} has no column {column} (it has {there}); "
-            f"name its columns with --image-column and --label-column."
+            f"{path} has no column {column} (it has {there}); name another with {flag}."
         )
     return frame[column].fillna("").str.strip()
 

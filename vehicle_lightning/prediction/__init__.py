@@ -1,0 +1,1 @@
+"""Prediction: trained networks and images in, one row an image out."""
