@@ -18,3 +18,7 @@ class DataError(InputError):
 
 class RunError(InputError):
     """A run folder or a checkpoint is missing, unreadable, or of another kind."""
+
+
+class ExportError(InputError):
+    """A network cannot be exported, or the exported one is not the same."""

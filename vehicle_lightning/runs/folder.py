@@ -91,6 +91,11 @@ class RunFolder:
         return RunFolder(self.path / name)
 
     @property
+    def parts(self) -> list["RunFolder"]:
+        """Those of the trainings inside a run over several folds or seeds."""
+        return [RunFolder(path.parent) for path in sorted(self.path.glob("*/config.yaml"))]
+
+    @property
     def config(self) -> Path:
         """All settings as YAML; can be fed back with `--config`."""
         return self.path / "config.yaml"
@@ -138,3 +143,30 @@ class RunFolder:
     def picture(self, name: str) -> Path:
         """Return where the picture of this name belongs."""
         return self.path / f"{name}.png"
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint that a path means: a file itself, a run folder its best one.
+
+    Raises:
+        RunError: there is none.
+    """
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise RunError(f"There is no run folder or checkpoint {path}.")
+    run = RunFolder.open(path)
+    if parts := run.parts:
+        raise RunError(
+            f"{path} is a run over several folds or seeds, with one network for each; "
+            f"name one of its trainings, such as {parts[0].path}."
+        )
+    if not run.best_checkpoint.is_file():
+        raise RunError(f"{path} has no {run.best_checkpoint.name}; finish the run.")
+    return run.best_checkpoint
+
+
+def name_of_run(checkpoint: Path) -> str:
+    """Return the label of the run that a checkpoint belongs to; outside one, its own name."""
+    run = RunFolder(checkpoint.absolute().parent.parent)
+    return run.label if run.config.is_file() else checkpoint.name
