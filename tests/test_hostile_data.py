@@ -172,6 +172,12 @@ def link_to(target: str) -> Spoil:
     return spoil
 
 
+def a_link_to_itself(data: Path) -> None:
+    first = data / "images" / rows(data)[0][0]
+    first.unlink()
+    first.symlink_to(first.name)
+
+
 def named(name: str) -> Spoil:
     def spoil(data: Path) -> None:
         listed = rows(data)
@@ -193,6 +199,7 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "a decompression bomb": (a_bomb, "decompression bomb"),
     "a link to a file outside": (link_to("file"), "links out of"),
     "a link to a folder outside": (link_to("folder"), "links out of"),
+    "a link in a circle": (a_link_to_itself, "links out of"),
     "a way up": (named("../train.csv"), "leads out of the image folder in row 2"),
     "a way up on Windows": (named("..\\x.jpg"), "leads out of the image folder in row 2"),
     "an absolute path": (named("/etc/passwd"), "leads out of the image folder in row 2"),

@@ -65,8 +65,12 @@ def stays_inside(folder: Path) -> Callable[[Path], bool]:
 
     def is_inside(path: Path) -> bool:
         parent = path.parent
-        if parent not in parents:
-            parents[parent] = parent.resolve().is_relative_to(root)
-        return parents[parent] and (not path.is_symlink() or path.resolve().is_relative_to(root))
+        try:
+            if parent not in parents:
+                parents[parent] = parent.resolve().is_relative_to(root)
+            is_sound = not path.is_symlink() or path.resolve().is_relative_to(root)
+        except RuntimeError:  # links in a circle
+            return False
+        return parents[parent] and is_sound
 
     return is_inside
