@@ -127,6 +127,11 @@ def build_network(
     )
 
 
+def last_feature_maps(network: nn.Sequential) -> nn.Module:
+    """Return the layer of `build_network` whose output is the last one with height and width."""
+    return network[1]
+
+
 def _optional(layer: nn.Module, wanted: bool) -> list[nn.Module]:
     return [layer] if wanted else []
 
