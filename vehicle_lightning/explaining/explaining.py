@@ -103,7 +103,7 @@ def explain(classifier: VehicleClassifier, image: NDArray[np.uint8]) -> Explanat
     Raises:
         RunError: the last feature maps have one pixel, which speaks for the whole image.
     """
-    images = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    images = torch.tensor(image).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
         probabilities = classifier.measured_logits(images).softmax(dim=1)
     classes = probabilities.argmax(dim=1)
@@ -126,7 +126,7 @@ def explain(classifier: VehicleClassifier, image: NDArray[np.uint8]) -> Explanat
 
 def _read(subject: Subject, classifier: VehicleClassifier) -> NDArray[np.uint8]:
     try:
-        return read_image(subject.path, classifier.settings.image_size).copy()
+        return read_image(subject.path, classifier.settings.image_size)
     except MemoryError:
         raise
     except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
@@ -137,6 +137,6 @@ def _read(subject: Subject, classifier: VehicleClassifier) -> NDArray[np.uint8]:
 
 
 def _caption(subject: Subject, explanation: Explanation) -> tuple[str, str]:
-    label = "" if subject.label is None else f"\n{subject.label}"
+    label = "" if subject.label is None else f"\nlabel {subject.label}"
     probability = f"{explanation.probability:.0%}"
     return f"{subject.name}{label}", f"taken for\n{explanation.prediction} ({probability})"
