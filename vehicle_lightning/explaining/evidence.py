@@ -22,6 +22,7 @@ from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.model.network import last_feature_maps
 
 MASKED = 0.25  # of each image, in the occlusion check
+MOST_PLACES = 16  # side by side on a map; of more it is speckled, and masking moves less
 
 
 def evidence_maps(classifier: VehicleClassifier, images: Tensor, classes: Tensor) -> Tensor:
@@ -54,8 +55,10 @@ def evidence_maps(classifier: VehicleClassifier, images: Tensor, classes: Tensor
 
 
 def enlarge(maps: Tensor, size: int) -> Tensor:
-    """Bring maps, float (N, h, w), to float (N, size, size)."""
-    return F.interpolate(maps[:, None], size=(size, size), mode="bilinear").squeeze(1)
+    """Bring maps, float (N, h, w), to float (N, size, size); fine ones are averaged first."""
+    side = min(maps.shape[1], MOST_PLACES)
+    coarse = F.adaptive_avg_pool2d(maps[:, None], side)
+    return F.interpolate(coarse, size=(size, size), mode="bilinear").squeeze(1)
 
 
 def change_by_masking(
