@@ -144,6 +144,11 @@ def _convolutional(settings: NetworkSettings, image_size: int) -> tuple[int, lis
     return settings.channels[-1] * side**2, [convolutions, nn.Flatten()]
 
 
+def last_feature_maps(network: nn.Sequential) -> nn.Module:
+    """Return the layer of `build_network` whose output is the last one with height and width."""
+    return network[1]
+
+
 def _optional(layer: nn.Module, wanted: bool) -> list[nn.Module]:
     return [layer] if wanted else []
 

@@ -8,9 +8,11 @@ from typing import Any, get_args
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
+from numpy.typing import NDArray
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from vehicle_lightning.config import NetworkSettings, Settings
@@ -112,9 +114,7 @@ class RunLogger(TensorBoardLogger):
         epochs = int(figures["epochs"])
         self.experiment.add_text("verdict", verdict, epochs)
         for name, path in pictures.items():
-            with Image.open(path) as picture:
-                pixels = np.asarray(picture.convert("RGB"))
-            self.experiment.add_image(name, pixels, epochs, dataformats="HWC")
+            self.experiment.add_image(name, _pixels(path), epochs, dataformats="HWC")
         self.finalize("success")
 
     def _log_final(self, figures: Mapping[str, float]) -> None:
@@ -124,6 +124,20 @@ class RunLogger(TensorBoardLogger):
         for summary in (_with_columns_in_order(experiment), start, end):
             writer.add_summary(summary)
         self.log_metrics(values, int(figures.get("epochs", 0)))
+
+
+def add_picture(run: RunFolder, name: str, path: Path, epoch: int) -> None:
+    """Add a picture to the events of a finished run, in place of the one of the same name."""
+    suffix = f".{name}"
+    for earlier in run.path.glob(f"events.out.tfevents.*{suffix}"):
+        earlier.unlink()
+    with SummaryWriter(str(run.path), filename_suffix=suffix) as writer:
+        writer.add_image(name, _pixels(path), epoch, dataformats="HWC")
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def _with_columns_in_order(experiment: Summary) -> Summary:

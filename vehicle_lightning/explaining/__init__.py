@@ -1,0 +1,1 @@
+"""Explanations: a run and images -> evidence maps -> occlusion check -> sheet."""
