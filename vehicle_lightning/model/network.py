@@ -145,8 +145,14 @@ def _convolutional(settings: NetworkSettings, image_size: int) -> tuple[int, lis
 
 
 def last_feature_maps(network: nn.Sequential) -> nn.Module:
-    """Return the layer of `build_network` whose output is the last one with height and width."""
-    return network[1]
+    """Return the layer of `build_network` whose output is the last one with height and width.
+
+    Of a backbone this is its last convolution.
+    """
+    layer = network[1]
+    if isinstance(layer, Backbone):
+        return [m for m in layer.modules() if isinstance(m, nn.Conv2d)][-1]
+    return layer
 
 
 def _optional(layer: nn.Module, wanted: bool) -> list[nn.Module]:
