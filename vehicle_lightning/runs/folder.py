@@ -1,7 +1,7 @@
 """The run folder: one place for everything a run writes."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,8 @@ class RunFolder:
         Raises:
             RunError: another process does.
         """
-        lock = FileLock(self.path / ".lock")
+        file = self.path / ".lock"
+        lock = FileLock(file)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -72,6 +73,8 @@ class RunFolder:
         try:
             yield
         finally:
+            with suppress(OSError):  # Windows keeps an open file
+                file.unlink()
             lock.release()
 
     @property
@@ -168,5 +171,6 @@ def find_checkpoint(path: Path) -> Path:
 
 def name_of_run(checkpoint: Path) -> str:
     """Return the label of the run that a checkpoint belongs to; outside one, its own name."""
-    run = RunFolder(checkpoint.absolute().parent.parent)
-    return run.label if run.config.is_file() else checkpoint.name
+    folder = checkpoint.absolute().parent
+    run = RunFolder(folder.parent)
+    return run.label if run.checkpoints == folder and run.config.is_file() else checkpoint.name
