@@ -127,6 +127,7 @@ Work = Callable[[list[Path]], None]
 
 def by_command(options: argparse.Namespace, device: object) -> Work:
     """Stream the images as the command does, into a CSV file."""
+    from vehicle_lightning.calibration.applied import UNCALIBRATED
     from vehicle_lightning.prediction.inputs import ImageFile
     from vehicle_lightning.prediction.output import write_predictions
     from vehicle_lightning.prediction.stream import predict_images
@@ -136,7 +137,8 @@ def by_command(options: argparse.Namespace, device: object) -> Work:
     def work(files: list[Path]) -> None:
         images = [ImageFile(str(file)) for file in files]
         batches = predict_images(images, ensemble, options.batch_size)
-        tally = write_predictions(options.data / "out.csv", batches, ensemble.class_names)
+        output = options.data / "out.csv"
+        tally = write_predictions(output, batches, ensemble.class_names, UNCALIBRATED)
         assert not tally.faults
 
     return work
@@ -205,7 +207,7 @@ def make_ensemble(device: object):  # type: ignore[no-untyped-def]
     from vehicle_lightning.model.classifier import VehicleClassifier
     from vehicle_lightning.prediction.ensemble import Ensemble
 
-    return Ensemble([VehicleClassifier(Settings(), ["0", "1"], MEAN, STD).eval()], device)
+    return Ensemble([VehicleClassifier(Settings(), ["0", "1"], MEAN, STD).eval()], [1], device)
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def test_what_it_explains_is_what_the_run_predicted(fit_quickly: Fit, drawn: Pat
     worst = pd.read_csv(run.predictions).iloc[0]
     model = load_classifier(run.best_checkpoint).model
     image = np.asarray(Image.open(drawn / "images" / worst["file"]))
-    explanation = explain_image(model, image)
+    explanation = explain_image([model], image)
     assert explanation.prediction == str(worst["prediction"])
     assert explanation.probability == pytest.approx(worst[f"p_{worst['prediction']}"], abs=1e-5)
 
@@ -180,9 +180,10 @@ def test_of_a_run_over_folds_and_seeds_each_network_explains_its_own(
     run = RunFolder(tmp_path / "run" / "0")
     subjects = worst_mistakes(run, 50)
     assert len({subject.name for subject in subjects}) == len(subjects)
-    assert len({subject.checkpoint for subject in subjects}) > 1
+    assert len({subject.checkpoints for subject in subjects}) > 1
     for subject in subjects:
-        part = RunFolder(subject.checkpoint.parent.parent)
+        (checkpoint,) = subject.checkpoints
+        part = RunFolder(checkpoint.parent.parent)
         frame = pd.read_csv(part.predictions, dtype=str)
         (row,) = frame[frame["file"] == subject.name].to_dict("records")
         assert row["label"] == subject.label != row["prediction"]
@@ -193,15 +194,23 @@ def test_of_a_run_over_folds_and_seeds_each_network_explains_its_own(
     part = RunFolder(run.path / "seed0-fold0")
     assert main([str(part.path)]) == 0
     assert not list(part.path.glob("events*"))
-    with pytest.raises(RunError, match=f"such as {part.path}"):
-        explain(run.path, [drawn / "images" / subjects[0].name])
+    file = drawn / "images" / subjects[0].name
+    assert explain(run.path, [file]).images == 1
+    models = [load_classifier(folder.best_checkpoint).model for folder in run.parts]
+    image = np.asarray(Image.open(file))
+    every = [explain_image([model], image, ("1", 0.5)) for model in models]
+    mean = np.mean([one.evidence for one in every], axis=0)
+    together = explain_image(models, image, ("1", 0.5))
+    np.testing.assert_allclose(together.evidence, mean, atol=1e-5)
+    assert explain_image(models, image).probability >= 0.5
 
 
 def test_seeds_alone(drawn: Path, tmp_path: Path) -> None:
     flags = ["--data-dir", str(drawn), "--log-dir", str(tmp_path), "--name", "run"]
     assert fit_main([*QUICK, *flags, "--epochs", "1", "--seeds", "2"]) == 0
     parts = {
-        s.checkpoint.parent.parent.name for s in worst_mistakes(RunFolder(tmp_path / "run/0"), 9)
+        s.checkpoints[0].parent.parent.name
+        for s in worst_mistakes(RunFolder(tmp_path / "run/0"), 9)
     }
     assert parts <= {"seed0", "seed1"}
 
@@ -269,7 +278,7 @@ def test_a_run_without_mistakes(fit_quickly: Fit, colours: DataFolder) -> None:
 def test_a_network_that_keeps_no_places_apart() -> None:
     model = classifier(channels=(2, 2, 2, 2, 2))
     with pytest.raises(RunError, match="shrink an image of 32 pixels a side to a single one"):
-        explain_image(model, np.zeros((SIZE, SIZE, 3), dtype=np.uint8))
+        explain_image([model], np.zeros((SIZE, SIZE, 3), dtype=np.uint8))
 
 
 def test_mistakes_are_one_sentence(dropout_run: RunFolder, tmp_path: Path) -> None:

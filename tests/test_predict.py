@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import json
 import os
 import pickle
 import shutil
@@ -23,8 +24,10 @@ from PIL import Image
 from tests.conftest import SIZE, DataFolder, Fit, quick_fit
 from vehicle_lightning.data.images import read_image
 from vehicle_lightning.errors import InputError
+from vehicle_lightning.explaining import explaining
+from vehicle_lightning.explaining.subjects import Subject
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.predict import PredictOptions, main, predict
+from vehicle_lightning.predict import EXPLAINED, PredictOptions, main, predict
 from vehicle_lightning.prediction import stream
 from vehicle_lightning.prediction.inputs import (
     IMAGE_SUFFIXES,
@@ -73,6 +76,22 @@ def save(path: Path, seed: int = 0) -> Path:
 def write_names(path: Path, names: Sequence[str]) -> None:
     frame = pd.DataFrame({"image_names": names})
     frame.to_csv(path, index=False, quoting=csv.QUOTE_ALL)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "RUN --batch-size 7 PHOTOS",
+        "--batch-size=7 RUN --flip-averaging PHOTOS",
+        "RUN --flip-averaging PHOTOS --batch_size 7",
+        "--batch-size 7 -- RUN PHOTOS",
+    ],
+)
+def test_flags_and_paths_in_any_order(dropout_run: RunFolder, here: Path, order: str) -> None:
+    save(here / "photos" / "a.png")
+    arguments = order.replace("RUN", str(dropout_run.path)).replace("PHOTOS", "photos").split()
+    assert main([*CPU, *arguments]) == 0
+    assert len(read("predictions.csv")) == 1
 
 
 @pytest.mark.usefixtures("here")
@@ -157,6 +176,72 @@ def test_flip_averaging(dropout_run: RunFolder, fit_quickly: Fit, here: Path) ->
     assert averaged[0] == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-5)
     own = run(fit_quickly("--flip-averaging", "--epochs", "1").path, "a.png", "mirrored.png")
     assert own["p_1"][0] == pytest.approx(own["p_1"][1], abs=1e-6)
+
+
+@pytest.mark.usefixtures("here")
+def test_the_calibration_of_a_run_is_used(folds_run: RunFolder, drawn: Path) -> None:
+    images, part = drawn / "images", folds_run.parts[0].path
+    with pytest.raises(InputError, match="belongs to no run that was calibrated"):
+        run(folds_run.path, images, "--calibrated")
+    before = run(part, images)
+    calibration = {"temperature": 4.0, "positive": "0", "point": {"threshold": 0.45}}
+    folds_run.calibration.write_text(json.dumps(calibration))
+    after = run(part, images, "--calibrated")
+    odds = np.log(before["p_0"] / before["p_1"]) / 4
+    np.testing.assert_allclose(after["p_0"], 1 / (1 + np.exp(-odds)))
+    assert list(after["prediction"]) == ["1" if p < 0.45 else "0" for p in after["p_0"]]
+
+    every = [run(one.path, images, "--calibrated")[FIGURES] for one in folds_run.parts]
+    together = run(folds_run.path, images, "--calibrated")
+    np.testing.assert_allclose(together[FIGURES], (every[0] + every[1]) / 2)
+
+    folds_run.calibration.write_text('{"temperature": 0, "positive": null, "point": null}')
+    with pytest.raises(InputError, match="is damaged; calibrate the run again"):
+        run(folds_run.path, images, "--calibrated")
+    folds_run.calibration.unlink()
+
+
+def test_runs_with_other_thresholds_do_not_decide_together(
+    fit_quickly: Fit, dropout_run: RunFolder, here: Path
+) -> None:
+    other = fit_quickly("--epochs", "1")
+    for folder, threshold in ((dropout_run, 0.3), (other, 0.4)):
+        calibration = {"temperature": 1, "positive": "1", "point": {"threshold": threshold}}
+        folder.calibration.write_text(json.dumps(calibration))
+    with pytest.raises(InputError, match="The runs have different thresholds"):
+        run(dropout_run.path, other.path, save(here / "a.png"), "--calibrated")
+    dropout_run.calibration.unlink()
+
+
+def test_the_unsurest_images_are_explained(
+    folds_run: RunFolder, here: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Subject] = []
+    draw = explaining.explain_subjects
+
+    def note(subjects: Sequence[Subject], *arguments: Any, **more: Any) -> Any:
+        seen.extend(subjects)
+        return draw(subjects, *arguments, **more)
+
+    monkeypatch.setattr(explaining, "explain_subjects", note)
+    (here / "broken.png").write_bytes(b"no image")
+    rows = run(folds_run.path, drawn / "images", "broken.png", "--explain", code=1)
+    assert (here / "predictions_explained.png").stat().st_size > 10_000
+    unsure = rows.sort_values("entropy", ascending=False, kind="stable").head(EXPLAINED)
+    assert [subject.name for subject in seen] == [Path(file).name for file in unsure["file"]]
+    for subject, row in zip(seen, unsure.to_dict("records"), strict=True):
+        assert len(subject.checkpoints) == 2
+        label, probability = subject.prediction or ("", 0)
+        assert (label, probability) == (row["prediction"], pytest.approx(row[f"p_{label}"]))
+
+
+def test_maps_of_different_sizes_cannot_be_averaged(
+    fit_quickly: Fit, dropout_run: RunFolder, here: Path
+) -> None:
+    larger = fit_quickly("--image-size", "48", "--epochs", "1")
+    with pytest.raises(InputError, match="The networks take images of 32 and 48 pixels"):
+        run(dropout_run.path, larger.path, save(here / "a.png"), "--explain")
+    assert not (here / "predictions.csv").exists()
 
 
 def test_a_submission(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from vehicle_lightning.config import SettingsGroup
 from vehicle_lightning.entry import run_command
+from vehicle_lightning.options import parse_options
 from vehicle_lightning.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ class CalibrateOptions(SettingsGroup):
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, calibrate, and print what came of it."""
-    options = tyro.cli(
-        CalibrateOptions, prog="python -m vehicle_lightning.calibrate", args=list(arguments)
-    )
+    options = parse_options(CalibrateOptions, "calibrate", arguments)
     print(_text(calibrate_run(options)))
     return 0
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
 from pydantic import Field
 
 from vehicle_lightning.config import SourceSettings
@@ -12,6 +11,7 @@ from vehicle_lightning.data.location import check_places, locate_data
 from vehicle_lightning.entry import run_command
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import write_text
+from vehicle_lightning.options import parse_options
 from vehicle_lightning.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class CheckOptions(SourceSettings):
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, check, and print what was found."""
-    options = tyro.cli(CheckOptions, prog="python -m vehicle_lightning.check", args=list(arguments))
+    options = parse_options(CheckOptions, "check", arguments)
     report = check(options)
     return SERIOUS if options.strict and report.is_serious else 0
 

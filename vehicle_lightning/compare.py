@@ -17,6 +17,7 @@ from vehicle_lightning.config import SettingsGroup
 from vehicle_lightning.entry import run_command
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text, written_whole
+from vehicle_lightning.options import parse_options
 
 
 class CompareOptions(SettingsGroup):
@@ -58,9 +59,7 @@ class CompareResult:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, compare, and print the table."""
-    options = tyro.cli(
-        CompareOptions, prog="python -m vehicle_lightning.compare", args=list(arguments)
-    )
+    options = parse_options(CompareOptions, "compare", arguments)
     result = compare(
         options.runs,
         baseline=options.baseline,

@@ -10,7 +10,9 @@ from pydantic import Field
 from vehicle_lightning.config import SettingsGroup
 from vehicle_lightning.entry import run_command
 from vehicle_lightning.errors import DataError, SettingsError
-from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
+from vehicle_lightning.options import parse_options
+from vehicle_lightning.prediction.inputs import find_checkpoints
+from vehicle_lightning.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from vehicle_lightning.explaining.explaining import ExplainResult
@@ -28,15 +30,15 @@ class ExplainOptions(SettingsGroup):
 
     run: Annotated[Path, tyro.conf.Positional] = Field(description="Run folder.")
     files: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
-        (), description="Image files to explain instead of the worst mistakes."
+        (),
+        description="Image files to explain instead of the worst mistakes; of a run over folds or "
+        "seeds by all its networks.",
     )
 
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, explain, and print the occlusion check."""
-    options = tyro.cli(
-        ExplainOptions, prog="python -m vehicle_lightning.explain", args=list(arguments)
-    )
+    options = parse_options(ExplainOptions, "explain", arguments)
     print(_text(explain(options.run, options.files)))
     return 0
 
@@ -63,13 +65,13 @@ def explain(path: Path, files: Sequence[Path] = ()) -> "ExplainResult":
     from vehicle_lightning.explaining.subjects import Subject, worst_mistakes
 
     if files:
-        checkpoint = find_checkpoint(path)
-        subjects = [Subject(file, file.name, None, checkpoint) for file in files]
+        checkpoints = tuple(find_checkpoints([path]))
+        subjects = [Subject(file, file.name, checkpoints) for file in files]
     else:
         subjects = worst_mistakes(run, SHOWN)
-    from vehicle_lightning.explaining.explaining import explain_subjects
+    from vehicle_lightning.explaining.explaining import explain_run
 
-    return explain_subjects(run, subjects)
+    return explain_run(run, subjects)
 
 
 def _text(result: "ExplainResult") -> str:

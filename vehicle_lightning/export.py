@@ -11,6 +11,7 @@ from pydantic import Field
 from vehicle_lightning.config import SettingsGroup
 from vehicle_lightning.entry import run_command
 from vehicle_lightning.errors import ExportError, SettingsError
+from vehicle_lightning.options import parse_options
 from vehicle_lightning.runs.folder import find_checkpoint, name_of_run
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ class ExportOptions(SettingsGroup):
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, export, and print how to use the file."""
-    options = tyro.cli(
-        ExportOptions, prog="python -m vehicle_lightning.export", args=list(arguments)
-    )
+    options = parse_options(ExportOptions, "export", arguments)
     print(_text(export(options.run, options.output)))
     return 0
 

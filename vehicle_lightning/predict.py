@@ -1,5 +1,6 @@
 """Predict images by trained networks: `python -m vehicle_lightning.predict RUN photos`."""
 
+import heapq
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ import tyro
 from pydantic import Field, model_validator
 
 from vehicle_lightning.allocator import keep_freed_memory
+from vehicle_lightning.calibration.applied import UNCALIBRATED, find_calibration, same_decision
 from vehicle_lightning.config import Accelerator, SettingsGroup
 from vehicle_lightning.console import progress_bar
 from vehicle_lightning.entry import run_command
-from vehicle_lightning.errors import DataError, SettingsError
+from vehicle_lightning.errors import DataError, RunError, SettingsError
+from vehicle_lightning.options import parse_options
 from vehicle_lightning.prediction.inputs import (
     ImageFile,
     find_checkpoints,
@@ -28,12 +31,14 @@ from vehicle_lightning.prediction.output import (
     write_predictions,
     write_submission,
 )
+from vehicle_lightning.runs.folder import name_of_run
 
 if TYPE_CHECKING:
     import torch
 
     from vehicle_lightning.prediction.stream import PredictedBatch
 
+EXPLAINED = 16  # images
 UNREADABLE = 1  # exit code where an image could not be predicted
 NAMED = 3  # of them in the terminal
 
@@ -70,6 +75,14 @@ class PredictOptions(SettingsGroup):
         description="Predict by the mean of the logits of an image and its mirror image, also "
         "where the run did not.",
     )
+    calibrated: tyro.conf.FlagCreatePairsOff[bool] = Field(
+        False, description="Use the temperature and the threshold that `calibrate` found."
+    )
+    explain: tyro.conf.FlagCreatePairsOff[bool] = Field(
+        False,
+        description="Draw what spoke for the prediction in the images with the highest entropy, "
+        "as a picture beside the output.",
+    )
     batch_size: int = Field(128, ge=1, description="Images that go through the network at once.")
     accelerator: Accelerator = Field("auto", description="Kind of device; one is used.")
 
@@ -98,9 +111,7 @@ class PredictResult:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, predict, and print what came of it."""
-    options = tyro.cli(
-        PredictOptions, prog="python -m vehicle_lightning.predict", args=list(arguments)
-    )
+    options = parse_options(PredictOptions, "predict", arguments)
     result = predict(options)
     print(_text(result, options))
     return UNREADABLE if result.tally.faults else 0
@@ -118,6 +129,11 @@ def predict(options: PredictOptions) -> PredictResult:
     """
     models, others = tell_apart(options.paths)
     checkpoints = find_checkpoints(models)
+    calibrations = [
+        find_calibration(checkpoint) if options.calibrated else UNCALIBRATED
+        for checkpoint in checkpoints
+    ]
+    decision = same_decision(calibrations)
     _check_places(options, others)
     images = [] if options.csv else find_images(others)
     keep_freed_memory()
@@ -126,19 +142,61 @@ def predict(options: PredictOptions) -> PredictResult:
     from vehicle_lightning.prediction.stream import predict_images
 
     device = _find_device(options.accelerator)
-    ensemble = Ensemble.load(checkpoints, device, flip_averaging=options.flip_averaging)
+    ensemble = Ensemble.load(
+        checkpoints,
+        [calibration.temperature for calibration in calibrations],
+        device,
+        flip_averaging=options.flip_averaging,
+    )
+    if options.explain:
+        _check_explainable(ensemble.image_sizes)
     run = ensemble.settings
     if options.csv:
         images = _listed(options, options.csv, run.image_column)
     started = time.perf_counter()
     batches = _with_progress(predict_images(images, ensemble, options.batch_size), len(images))
-    tally = write_predictions(options.output, batches, ensemble.class_names)
+    tally = write_predictions(options.output, batches, ensemble.class_names, decision)
     seconds = time.perf_counter() - started
     files = [options.output]
     if options.submission and not tally.faults:
-        write_submission(options.submission, tally.labels, (run.image_column, run.label_column))
+        write_submission(
+            options.submission, tally.predictions, (run.image_column, run.label_column)
+        )
         files.append(options.submission)
+    if options.explain and len(tally.faults) < len(images):
+        files.append(_explain(options.output, images, tally, checkpoints))
     return PredictResult(tally, seconds, tuple(files))
+
+
+def _explain(
+    output: Path, images: Sequence[ImageFile], tally: Tally, checkpoints: Sequence[Path]
+) -> Path:
+    """Draw the evidence in the images that the networks are least sure of, and return the file."""
+    from vehicle_lightning.explaining.explaining import explain_subjects
+    from vehicle_lightning.explaining.subjects import Subject
+
+    predicted = [pair for pair in zip(images, tally.predictions, strict=True) if pair[1].label]
+    unsure = heapq.nlargest(EXPLAINED, predicted, key=lambda pair: pair[1].entropy)
+    subjects = [
+        Subject(
+            image.path,
+            image.path.name,
+            tuple(checkpoints),
+            prediction=(one.label, one.probability),
+        )
+        for image, one in unsure
+    ]
+    sheet = output.with_name(f"{output.stem}_explained.png")
+    networks = " and ".join(dict.fromkeys(map(name_of_run, checkpoints)))
+    return explain_subjects(subjects, sheet, title=networks).sheet
+
+
+def _check_explainable(image_sizes: Sequence[int]) -> None:
+    if len(image_sizes) > 1:
+        raise RunError(
+            f"The networks take images of {' and '.join(map(str, image_sizes))} pixels, whose maps "
+            f"cannot be averaged; give networks of one image size, or leave out --explain."
+        )
 
 
 def _check_places(options: PredictOptions, others: Sequence[Path]) -> None:
@@ -193,7 +251,7 @@ def _with_progress(batches: Iterator["PredictedBatch"], total: int) -> Iterator[
 
 def _text(result: PredictResult, options: PredictOptions) -> str:
     tally = result.tally
-    total = len(tally.labels)
+    total = len(tally.predictions)
     lines = [f"{total} image{'s' * (total != 1)}, {total / result.seconds:.0f} a second"]
     width = max(map(len, tally.counts))
     lines += [f"  {label:{width}}  {count}" for label, count in tally.counts.items()]

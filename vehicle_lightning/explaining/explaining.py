@@ -9,6 +9,7 @@ from statistics import fmean
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vehicle_lightning.data.images import read_image
 from vehicle_lightning.errors import DataError, RunError
@@ -27,10 +28,10 @@ SHEET = "explanations"
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a network made of one image.
+    """What one or several networks, whose probabilities are averaged, made of one image.
 
     Attributes:
-        image: uint8 of shape (H, W, 3), as the network sees it.
+        image: uint8 of shape (H, W, 3), as the networks see it.
         evidence: float32 of shape (H, W); above 0 where it speaks for the prediction.
         prediction: the class.
         probability: that of the class, in [0, 1].
@@ -57,12 +58,32 @@ class ExplainResult:
     coldest: float
 
 
-def explain_subjects(run: RunFolder, subjects: Sequence[Subject]) -> ExplainResult:
+def explain_run(run: RunFolder, subjects: Sequence[Subject]) -> ExplainResult:
     """Explain images, and write the sheet into the run folder and TensorBoard.
 
     Args:
         run: its label stands above the sheet.
+        subjects: at least one, each to be explained by networks of the run.
+
+    Raises:
+        RunError: a checkpoint is damaged, or its network keeps no places apart.
+        DataError: an image cannot be read.
+        OSError: the sheet cannot be written.
+    """
+    result = explain_subjects(subjects, run.picture(SHEET), title=run.label)
+    if not run.is_part:  # such write no events
+        epochs = load_classifier(subjects[0].checkpoints[0]).epochs
+        add_picture(run, SHEET, result.sheet, epochs)
+    return result
+
+
+def explain_subjects(subjects: Sequence[Subject], sheet: Path, *, title: str) -> ExplainResult:
+    """Explain images, and write the sheet.
+
+    Args:
         subjects: at least one.
+        sheet: the picture to write.
+        title: what explains them; stands above the sheet.
 
     Raises:
         RunError: a checkpoint is damaged, or its network keeps no places apart.
@@ -71,20 +92,18 @@ def explain_subjects(run: RunFolder, subjects: Sequence[Subject]) -> ExplainResu
     """
     silence()
     load = cache(load_classifier)
-    explanations = [
-        explain(load(subject.checkpoint).model, _read(subject, load(subject.checkpoint).model))
-        for subject in subjects
-    ]
-    sheet = run.picture(SHEET)
+    explanations = []
+    for subject in subjects:
+        classifiers = [load(checkpoint).model for checkpoint in subject.checkpoints]
+        image = _read(subject, classifiers[0].settings.image_size)
+        explanations.append(explain(classifiers, image, subject.prediction))
     figure = plot_explanations(
         np.stack([explanation.image for explanation in explanations]),
         np.stack([explanation.evidence for explanation in explanations]),
         [_caption(*pair) for pair in zip(subjects, explanations, strict=True)],
-        title=f"{run.label}: what spoke for the prediction",
+        title=f"{title}: what spoke for the prediction",
     )
     save(figure, sheet)
-    if not run.is_part:  # such write no events
-        add_picture(run, SHEET, sheet, load(subjects[0].checkpoint).epochs)
     return ExplainResult(
         sheet,
         len(explanations),
@@ -93,40 +112,56 @@ def explain_subjects(run: RunFolder, subjects: Sequence[Subject]) -> ExplainResu
     )
 
 
-def explain(classifier: VehicleClassifier, image: NDArray[np.uint8]) -> Explanation:
-    """Explain the prediction of one image.
+def explain(
+    classifiers: Sequence[VehicleClassifier],
+    image: NDArray[np.uint8],
+    prediction: tuple[str, float] | None = None,
+) -> Explanation:
+    """Explain the prediction of one image by the mean evidence of the networks.
 
     Args:
-        classifier: in eval mode.
-        image: uint8 of shape (H, W, 3), of the size that the network takes.
+        classifiers: at least one, in eval mode, of the same classes.
+        image: uint8 of shape (H, W, 3), of the size that the networks take.
+        prediction: the class to explain and its probability; by default the likeliest.
 
     Raises:
         RunError: the last feature maps have one pixel, which speaks for the whole image.
     """
     images = torch.tensor(image).permute(2, 0, 1)[None].float()
-    with torch.inference_mode():
-        probabilities = classifier.measured_logits(images).softmax(dim=1)
-    classes = probabilities.argmax(dim=1)
-    maps = evidence_maps(classifier, images, classes)
-    if maps[0].numel() == 1:
+    predicted, probability = prediction or _likeliest(classifiers, images)
+    classes = torch.tensor([classifiers[0].class_names.index(predicted)])
+    maps = [evidence_maps(classifier, images, classes) for classifier in classifiers]
+    if any(one[0].numel() == 1 for one in maps):
         raise RunError(
             f"The --channels shrink an image of {len(image)} pixels a side to a single one, so "
             f"the network cannot tell where in it something is; give a run with fewer blocks."
         )
-    evidence = enlarge(maps, len(image))
+    evidence = torch.stack([enlarge(one, len(image)) for one in maps]).mean(dim=0)
+
+    def change(order: Tensor) -> float:
+        return fmean(float(change_by_masking(c, images, classes, order)) for c in classifiers)
+
     return Explanation(
         image,
         evidence[0].numpy(),
-        classifier.class_names[int(classes)],
-        float(probabilities.max()),
-        float(change_by_masking(classifier, images, classes, evidence)),
-        float(change_by_masking(classifier, images, classes, -evidence)),
+        predicted,
+        probability,
+        hottest=change(evidence),
+        coldest=change(-evidence),
     )
 
 
-def _read(subject: Subject, classifier: VehicleClassifier) -> NDArray[np.uint8]:
+def _likeliest(classifiers: Sequence[VehicleClassifier], images: Tensor) -> tuple[str, float]:
+    """Return the class that one image, float (1, 3, H, W), is taken for, and its probability."""
+    with torch.inference_mode():
+        every = [classifier.measured_logits(images).softmax(dim=1) for classifier in classifiers]
+    probability, number = torch.stack(every).mean(dim=0).squeeze(0).max(dim=0)
+    return classifiers[0].class_names[int(number)], float(probability)
+
+
+def _read(subject: Subject, size: int) -> NDArray[np.uint8]:
     try:
-        return read_image(subject.path, classifier.settings.image_size)
+        return read_image(subject.path, size)
     except MemoryError:
         raise
     except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
@@ -137,6 +172,7 @@ def _read(subject: Subject, classifier: VehicleClassifier) -> NDArray[np.uint8]:
 
 
 def _caption(subject: Subject, explanation: Explanation) -> tuple[str, str]:
-    label = "" if subject.label is None else f"\nlabel {subject.label}"
-    probability = f"{explanation.probability:.0%}"
-    return f"{subject.name}{label}", f"taken for\n{explanation.prediction} ({probability})"
+    prediction = f"{explanation.prediction} ({explanation.probability:.0%})"
+    if subject.label is None:
+        return subject.name, f"predicted\n{prediction}"
+    return f"{subject.name}\nlabel {subject.label}", f"taken for\n{prediction}"

@@ -1,4 +1,4 @@
-"""The images to explain, and which network has to: the one that had not seen them."""
+"""The images to explain, and which networks have to: of a run, the one that had not seen them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,16 @@ class Subject:
     Attributes:
         path: its file.
         name: what to call it.
+        checkpoints: those of the networks to explain it by, which take images of one size.
         label: its class by the data set; None where that is not known.
-        checkpoint: that of the network to explain it by.
+        prediction: the class to explain and its probability; None where the networks are to say.
     """
 
     path: Path
     name: str
-    label: str | None
-    checkpoint: Path
+    checkpoints: tuple[Path, ...]
+    label: str | None = None
+    prediction: tuple[str, float] | None = None
 
 
 def worst_mistakes(run: RunFolder, count: int) -> list[Subject]:
@@ -56,7 +58,7 @@ def worst_mistakes(run: RunFolder, count: int) -> list[Subject]:
         )
     checkpoints = [find_checkpoint(folder.path) for folder in _folders(run, settings, mistakes)]
     return [
-        Subject(image_dir / name, name, label, checkpoint)
+        Subject(image_dir / name, name, (checkpoint,), label)
         for name, label, checkpoint in zip(names, mistakes["label"], checkpoints, strict=True)
     ]
 

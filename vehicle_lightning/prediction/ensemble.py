@@ -22,8 +22,14 @@ class Ensemble:
         device: where the networks are.
     """
 
-    def __init__(self, models: Sequence[VehicleClassifier], device: torch.device) -> None:
+    def __init__(
+        self,
+        models: Sequence[VehicleClassifier],
+        temperatures: Sequence[float],
+        device: torch.device,
+    ) -> None:
         self._models = [model.to(device) for model in models]
+        self._temperatures = temperatures
         self.class_names = models[0].class_names
         self.image_sizes = sorted({model.settings.image_size for model in models})
         self.settings: Settings = models[0].settings
@@ -31,12 +37,18 @@ class Ensemble:
 
     @classmethod
     def load(
-        cls, checkpoints: Sequence[Path], device: torch.device, *, flip_averaging: bool
+        cls,
+        checkpoints: Sequence[Path],
+        temperatures: Sequence[float],
+        device: torch.device,
+        *,
+        flip_averaging: bool,
     ) -> "Ensemble":
         """Load classifiers from checkpoints; no code in them is run.
 
         Args:
             checkpoints: at least one file.
+            temperatures: what the logits of each are divided by.
             device: where to run them.
             flip_averaging: average each image with its mirror image in all of them, also in those
                 whose run did not.
@@ -54,7 +66,7 @@ class Ensemble:
                 )
             if flip_averaging:
                 model.settings = model.settings.model_copy(update={"flip_averaging": True})
-        return cls(models, device)
+        return cls(models, temperatures, device)
 
     @torch.inference_mode()
     def probabilities(self, images: Mapping[int, Tensor]) -> Tensor:
@@ -65,4 +77,8 @@ class Ensemble:
         """
         there = {size: pixels.to(self.device) for size, pixels in images.items()}
         logits = [model.measured_logits(there[model.settings.image_size]) for model in self._models]
-        return torch.stack([one.cpu().double().softmax(dim=1) for one in logits]).mean(dim=0)
+        every = [
+            (one.cpu().double() / temperature).softmax(dim=1)
+            for one, temperature in zip(logits, self._temperatures, strict=True)
+        ]
+        return torch.stack(every).mean(dim=0)

@@ -1,23 +1,39 @@
 """Predictions as CSV files, and what they come to."""
 
 import csv
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import written_whole
 
 if TYPE_CHECKING:
+    from vehicle_lightning.calibration.applied import Calibration
     from vehicle_lightning.prediction.stream import PredictedBatch
 
 WriteRow = Callable[[Sequence[object]], None]
 
 FIRST_COLUMNS = ("file", "prediction")
+
+
+class Prediction(NamedTuple):
+    """What is said of one image.
+
+    Attributes:
+        name: that of the image.
+        label: the predicted class; empty where it could not be predicted.
+        probability: that of the class, in [0, 1].
+        entropy: that of the probabilities of all classes, in nats.
+    """
+
+    name: str
+    label: str = ""
+    probability: float = math.nan
+    entropy: float = math.nan
 
 
 @dataclass
@@ -27,12 +43,12 @@ class Tally:
     Attributes:
         counts: predicted images of each class, in the order of the classes.
         faults: name and reason of each image that could not be predicted.
-        labels: name and predicted class of each image, in order; no class where there is a fault.
+        predictions: that of each image, in order.
     """
 
     counts: dict[str, int]
     faults: list[tuple[str, str]] = field(default_factory=list)
-    labels: list[tuple[str, str]] = field(default_factory=list)
+    predictions: list[Prediction] = field(default_factory=list)
 
 
 def check_output(path: Path) -> None:
@@ -59,7 +75,10 @@ def check_folder(path: Path) -> None:
 
 
 def write_predictions(
-    path: Path, batches: Iterable["PredictedBatch"], class_names: Sequence[str]
+    path: Path,
+    batches: Iterable["PredictedBatch"],
+    class_names: Sequence[str],
+    calibration: "Calibration",
 ) -> Tally:
     """Write one row an image as the batches come, whole or not at all.
 
@@ -67,6 +86,12 @@ def write_predictions(
     `entropy` of these probabilities (in nats, from 0 to the logarithm of the number of classes),
     `error` (why an image could not be predicted; then the columns before it, but for `file`, are
     empty).
+
+    Args:
+        path: the file to write.
+        batches: what is predicted.
+        class_names: name of each class, in the order of the probabilities.
+        calibration: decides from the probabilities on a class.
 
     Raises:
         OSError: writing failed.
@@ -78,30 +103,32 @@ def write_predictions(
     with _csv_file(path, columns) as write_row:
         for batch in batches:
             entropies = entr(batch.probabilities).sum(axis=1)
-            for name, shares, entropy, fault in zip(
-                batch.names, batch.probabilities, entropies, batch.faults, strict=True
+            classes = calibration.decide(batch.probabilities, class_names)
+            for name, shares, number, entropy, fault in zip(
+                batch.names, batch.probabilities, classes, entropies, batch.faults, strict=True
             ):
                 if fault:
                     write_row([name, *[""] * (len(shares) + 2), fault])
                     tally.faults.append((name, fault))
-                    tally.labels.append((name, ""))
+                    tally.predictions.append(Prediction(name))
                 else:
-                    label = class_names[int(np.argmax(shares))]
+                    label = class_names[number]
                     write_row([name, label, *shares.tolist(), float(entropy), ""])
                     tally.counts[label] += 1
-                    tally.labels.append((name, label))
+                    share = float(shares[number])
+                    tally.predictions.append(Prediction(name, label, share, float(entropy)))
     return tally
 
 
-def write_submission(path: Path, labels: Iterable[tuple[str, str]], columns: Sequence[str]) -> None:
+def write_submission(path: Path, predictions: Iterable[Prediction], columns: Sequence[str]) -> None:
     """Write names and predicted classes under these two column names, whole or not at all.
 
     Raises:
         OSError: writing failed.
     """
     with _csv_file(path, columns) as write_row:
-        for name, label in labels:
-            write_row([name, label])
+        for one in predictions:
+            write_row([one.name, one.label])
 
 
 @contextmanager
