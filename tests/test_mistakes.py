@@ -11,6 +11,7 @@ from tests.conftest import QUICK, DataFolder
 from vehicle_lightning.entry import run_command
 from vehicle_lightning.fit import main
 from vehicle_lightning.runs import checkpoints
+from vehicle_lightning.runs.folder import RunFolder
 
 # Runs the command line and tells afterwards which slow packages were imported.
 PROBE = """
@@ -177,3 +178,14 @@ def test_a_full_disk_names_the_file_and_keeps_the_last_good_checkpoint(
     )
     assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}
     assert {path.read_bytes() for path in folder.iterdir()} == {b"whole"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a pipe breaks in another way")
+def test_a_reader_that_has_gone_is_no_mistake(dropout_run: RunFolder) -> None:
+    command = [sys.executable, "-m", "vehicle_lightning.compare", str(dropout_run.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

@@ -1,6 +1,7 @@
 """How a command ends: its exit code, or one sentence on what is wrong."""
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -9,21 +10,28 @@ from vehicle_lightning.errors import InputError
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+UNREAD = 141  # 128 + SIGPIPE
 
 
 def run_command(command: Callable[[Sequence[str]], int]) -> None:
     """Run an entry point; end the process with its exit code, or say what is wrong in a sentence.
 
-    Bad input and a full disk end with exit code 2, Ctrl-C with 130.
+    Bad input and a full disk end with exit code 2, Ctrl-C with 130, a reader of the output that has
+    gone, as in `| head`, silently with 141.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as Ctrl-C
     try:
         code = command(sys.argv[1:])
+        sys.stdout.flush()
     except InputError as error:
         code = _complain(str(error))
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         code = INTERRUPTED
+    except BrokenPipeError:
+        # What is still in the buffer would raise once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = UNREAD
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             code = _complain(f"No space left on the disk while writing {error.filename}.")
