@@ -170,7 +170,7 @@ def test_mirrored_copies_where_asked(data: Path) -> None:
 
 def test_many_files_are_examined_in_processes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_threads = findings(data)
-    monkeypatch.setattr("vehicle_lightning.checking.files.MANY", 1)
+    monkeypatch.setattr("vehicle_lightning.checking.facts.MANY", 1)
     assert findings(data) == in_threads
 
 

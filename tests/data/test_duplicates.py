@@ -13,14 +13,13 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from vehicle_lightning.data.duplicates import (
     FARTHEST_WORD,
-    THUMBNAIL,
-    Prints,
     agreement,
     candidate_pairs,
     grouped,
     near_duplicates,
 )
 from vehicle_lightning.data.grouping import group_images
+from vehicle_lightning.data.prints import THUMBNAIL, Prints
 from vehicle_lightning.data.synthetic import draw_vehicles
 
 Change = Callable[[Image.Image], Image.Image]
@@ -180,15 +179,15 @@ def test_groups_of_files(pictures: list[Image.Image], tmp_path: Path) -> None:
         strict=True,
     ):
         picture.save(path)
-    digests = np.array(["x", "y", "x", "z"])
+    digests = np.array([b"x", b"y", b"x", b"z"])
     cache = tmp_path / "cache"
-    first = group_images(paths, digests, cache)
+    first = group_images(paths.__getitem__, digests, cache)
     assert (list(first.of_image), first.exact, first.near) == ([0, 1, 0, 1], 1, 1)
 
     (remembered,) = cache.glob("*-copies.npy")
     for path in paths:
         path.unlink()  # they are not looked at again
-    assert list(group_images(paths, digests, cache).of_image) == [0, 1, 0, 1]
+    assert list(group_images(paths.__getitem__, digests, cache).of_image) == [0, 1, 0, 1]
     remembered.write_bytes(b"damaged")
     with pytest.raises(FileNotFoundError):
-        group_images(paths, digests, cache)
+        group_images(paths.__getitem__, digests, cache)
