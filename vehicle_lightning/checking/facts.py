@@ -19,7 +19,7 @@ from vehicle_lightning.data.location import stays_inside
 from vehicle_lightning.data.prints import THUMBNAIL, Prints
 from vehicle_lightning.parallel import in_processes, in_threads
 
-AT_ONCE = 64  # files
+AT_ONCE = 128  # files
 MANY = 5000  # files that are worth the second it takes to start processes
 NO_IMAGES = {
     b"%pdf": "a PDF, no image",
@@ -92,6 +92,8 @@ def _examine(
         facts = path.stat()
         if stat.S_ISDIR(facts.st_mode):
             return _faulty("a folder"), None
+        if not stat.S_ISREG(facts.st_mode):
+            return _faulty("not a file"), None  # a pipe would be waited for
         content, modified = path.read_bytes(), facts.st_mtime
     except FileNotFoundError:
         return _faulty("missing"), None

@@ -150,21 +150,21 @@ def _near_with_equal_parts(
     counts = np.diff(starts, append=len(few))
     run = np.zeros(1 << PART_BITS * EQUAL_PARTS, dtype=np.int32)  # by key; 0 where there is none
     run[keys[order[starts]]] = np.arange(len(starts)) + 1
-    in_order = few[order]
+    in_order, values = few[order], sought[few[order]]
     near = [np.empty((0, 2), dtype=np.int64)]
-    for first in range(0, len(words), AT_ONCE // words.shape[1]):
-        part = words[first : first + AT_ONCE // words.shape[1]].ravel()
-        found = run.take(
-            _key(part, parts), mode="wrap"
-        )  # no key is outside; not checking is faster
+    at_once = AT_ONCE // words.shape[1]
+    for first in range(0, len(words), at_once):
+        part = words[first : first + at_once].ravel()
+        found = run.take(_key(part, parts), mode="wrap")  # faster, as nothing is checked
         hit = np.flatnonzero(found != 0)
-        count = counts[found[hit] - 1]
-        start = starts[found[hit] - 1] - np.cumsum(count) + count
-        one = in_order[np.repeat(start, count) + np.arange(count.sum())]
+        of_hit = found[hit] - 1
+        count = counts[of_hit]
+        position = np.repeat(starts[of_hit] - np.cumsum(count) + count, count)
+        position += np.arange(len(position))
         entry = np.repeat(hit, count)
-        other = first + entry // words.shape[1]
-        close = np.bitwise_count(sought[one] ^ part[entry]) <= FARTHEST_WORD
-        near.append(np.stack([one, other], axis=1)[close & (one != other)])
+        close = np.bitwise_count(values[position] ^ part[entry]) <= FARTHEST_WORD
+        one, other = in_order[position[close]], first + entry[close] // words.shape[1]
+        near.append(np.stack([one, other], axis=1)[one != other])
     return np.concatenate(near)
 
 
