@@ -24,6 +24,7 @@ from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import written_whole
 from vehicle_lightning.parallel import in_threads
 
+AT_ONCE = 64  # files
 CACHE_VERSION = 1  # raise it when read_image or the layout of the files changes
 
 Pixels = NDArray[np.uint8]
@@ -175,7 +176,12 @@ def _digest(paths: Sequence[Path]) -> tuple[tuple[str | None, ...], dict[int, st
         except ValueError as error:  # a name that no file can have
             return None, str(error)
 
-    results = list(progress_over(in_threads(digest, paths), len(paths), "Checking images"))
+    # Several at once: to hand one file to a thread takes longer than to find that it is missing.
+    batches = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
+    parts = in_threads(lambda batch: [digest(path) for path in batch], batches)
+    results = [
+        result for part in progress_over(parts, len(batches), "Checking images") for result in part
+    ]
     faults = {row: fault for row, (_, fault) in enumerate(results) if fault}
     return tuple(digest for digest, _ in results), faults
 

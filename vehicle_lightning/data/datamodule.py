@@ -167,7 +167,7 @@ class VehicleDataModule(L.LightningDataModule):
         table = self._readable(listed, decoded)
         kept = np.setdiff1d(np.arange(len(listed)), list(decoded.unreadable))
         digests = np.array([decoded.digests[row] for row in kept], dtype=str)
-        groups = group_images(table.paths, digests, cache_dir)
+        groups = group_images(table.paths.__getitem__, digests.astype(bytes), cache_dir)
         return _Images(table, decoded, kept, digests, groups)
 
     def _readable(self, table: Table, decoded: DecodedImages) -> Table:

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ class Table:
         is_inside = stays_inside(self.image_dir)
         return [n for n, path in zip(self.names, self.paths, strict=True) if not is_inside(path)]
 
-    @property
+    @cached_property
     def paths(self) -> list[Path]:
         """The image files, in the order of the rows."""
         return [self.image_dir / name for name in self.names]
