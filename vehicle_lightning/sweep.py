@@ -56,17 +56,18 @@ def sweep(command: SweepCommand) -> SweepResult:
         raise SearchError('The search needs Optuna: pip install -e ".[sweep]".')
     check_data(command.base)
     # Importing torch, lightning and Optuna takes seconds; what is wrong already has been said.
-    from vehicle_lightning.runs.training import check_devices, read_data, silence
-    from vehicle_lightning.searching.report import report
-    from vehicle_lightning.searching.study import Study, using_database
-    from vehicle_lightning.searching.trials import Search
+    from vehicle_lightning.searching.study import Study, find_database
 
     started = time.monotonic()
+    url = find_database(command.storage, command.folder)
+    from vehicle_lightning.runs.training import check_devices, read_data, silence
+    from vehicle_lightning.searching.report import report
+    from vehicle_lightning.searching.trials import Search
+
     silence()
     check_devices(command.base)
     fingerprint = read_data(command.base).fingerprint
-    study = Study.open(command.study, command.storage, command.folder, command.base.seed)
-    with using_database(study.url):
+    with Study.open(command.study, url, command.folder, command.base.seed) as study:
         study.agree(command.space, command.base, fingerprint)
         search = Search(
             study=study,

@@ -64,7 +64,7 @@ class Range:
         return rng.uniform(self.low, self.high)
 
     def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}{', log' * self.log}{_when_in_words(self.when)}"
+        return f"{self.low} to {self.high}{', log' * self.log}{_when_in_words(self.when)}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Choice:
         return rng.choice(self.values)
 
     def __str__(self) -> str:
-        return f"{' | '.join(map(in_words, self.labels))}{_when_in_words(self.when)}"
+        return f"{' | '.join(map(str, self.labels))}{_when_in_words(self.when)}"
 
 
 Domain = Range | Choice
@@ -324,4 +324,4 @@ def _kind(label: Any) -> tuple[type, Any]:
 def _when_in_words(when: tuple[Condition, ...]) -> str:
     if not when:
         return ""
-    return " when " + " and ".join(f"{k} is {' or '.join(map(in_words, of))}" for k, of in when)
+    return " when " + " and ".join(f"{k} is {' or '.join(map(str, of))}" for k, of in when)

@@ -61,7 +61,6 @@ class Study:
     def __init__(self, name: str, url: URL, seed: int) -> None:
         storage = _storage(url)
         self.name = name
-        self.url = url
         self._storage = storage
         self._seed = seed
         self._study = optuna.create_study(
@@ -70,12 +69,13 @@ class Study:
         self._id = storage.get_study_id_from_name(name)
 
     @classmethod
-    def open(cls, name: str, storage: str | None, folder: Path, seed: int) -> "Study":
+    @contextmanager
+    def open(cls, name: str, url: URL, folder: Path, seed: int) -> Iterator["Study"]:
         """Open a study, or begin it where there is none of this name.
 
         Args:
             name: its name in the database.
-            storage: URL of the database; None is a SQLite file in the folder.
+            url: the database.
             folder: the study's folder on this machine.
             seed: seed of what is tried.
 
@@ -84,14 +84,18 @@ class Study:
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder.mkdir(parents=True, exist_ok=True)
-        url = _parsed(storage, folder)
         with _opening(url), FileLock(folder / ".opening.lock"):
             try:
-                return cls(name, url, seed)
+                study = cls(name, url, seed)
             except SQLAlchemyError:
                 # Workers on several machines may make the tables at once; then they are there now.
                 time.sleep(1)
-                return cls(name, url, seed)
+                study = cls(name, url, seed)
+        try:
+            with _using(url):
+                yield study
+        finally:
+            study._storage.engine.dispose()
 
     def agree(self, space: Space, base: Settings, fingerprint: str) -> None:
         """Write down what is searched on what, or check that it is what stands there.
@@ -199,7 +203,8 @@ class Study:
         pruner = optuna.pruners.MedianPruner(
             n_startup_trials=JUDGED_FROM, n_warmup_steps=-(-epochs // 4), n_min_trials=JUDGED_FROM
         )
-        return pruner.prune(self._study, self._storage.get_trial(trial._trial_id))
+        with warnings.catch_warnings(action="ignore"):  # of a loss that is not a number
+            return pruner.prune(self._study, self._storage.get_trial(trial._trial_id))
 
     def last_epoch(self, trial: optuna.Trial) -> int:
         """Return the last epoch that was reported of a trial; 0 before the first."""
@@ -242,12 +247,8 @@ def suggest(trial: optuna.Trial, name: str, domain: Domain) -> Value:
 
 
 @contextmanager
-def using_database(url: URL) -> Iterator[None]:
-    """Turn what a database complains of into one sentence.
-
-    Raises:
-        SearchError: the database complained.
-    """
+def _using(url: URL) -> Iterator[None]:
+    """Turn what a database complains of into one sentence."""
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
@@ -262,7 +263,7 @@ def using_database(url: URL) -> Iterator[None]:
 @contextmanager
 def _opening(url: URL) -> Iterator[None]:
     try:
-        with using_database(url):
+        with _using(url):
             yield
     except ImportError as error:
         cause = error.__cause__ or error
@@ -279,7 +280,16 @@ def _opening(url: URL) -> Iterator[None]:
         ) from error
 
 
-def _parsed(storage: str | None, folder: Path) -> URL:
+def find_database(storage: str | None, folder: Path) -> URL:
+    """Return the database that is meant.
+
+    Args:
+        storage: its URL; None is a SQLite file in the folder.
+        folder: the study's folder on this machine.
+
+    Raises:
+        SearchError: it is no URL of a database.
+    """
     if storage is None:
         return URL.create("sqlite", database=str(folder / "study.db"))
     try:
