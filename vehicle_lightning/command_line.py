@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
 import tyro
 from pydantic import BaseModel, Field
@@ -39,6 +39,43 @@ class CommandOptions(BaseModel):
 
 
 @dataclass(frozen=True)
+class SettingsGroups:
+    """All settings, group by group, as `--help` shows them."""
+
+    data: Annotated[DataSettings, tyro.conf.OmitArgPrefixes]
+    augmentation: Annotated[AugmentSettings, tyro.conf.OmitArgPrefixes]
+    network: Annotated[NetworkSettings, tyro.conf.OmitArgPrefixes]
+    optimization: Annotated[OptimizerSettings, tyro.conf.OmitArgPrefixes]
+    device: Annotated[DeviceSettings, tyro.conf.OmitArgPrefixes]
+    run: Annotated[RunSettings, tyro.conf.OmitArgPrefixes]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the same settings in groups."""
+
+        def group(kind: type[Group]) -> Group:
+            return kind(**{name: getattr(settings, name) for name in kind.model_fields})
+
+        return cls(
+            data=group(DataSettings),
+            augmentation=group(AugmentSettings),
+            network=group(NetworkSettings),
+            optimization=group(OptimizerSettings),
+            device=group(DeviceSettings),
+            run=group(RunSettings),
+        )
+
+    def joined(self) -> Settings:
+        """Return the settings as one.
+
+        Raises:
+            SettingsError: they do not go together.
+        """
+        groups = [getattr(self, field.name) for field in fields(self)]
+        return Settings(**{name: value for group in groups for name, value in group})
+
+
+@dataclass(frozen=True)
 class FitArguments:
     """Train a network on a data set, or one for each fold and seed, and measure it.
 
@@ -46,12 +83,7 @@ class FitArguments:
     """
 
     command: Annotated[CommandOptions, tyro.conf.OmitArgPrefixes]
-    data: Annotated[DataSettings, tyro.conf.OmitArgPrefixes]
-    augmentation: Annotated[AugmentSettings, tyro.conf.OmitArgPrefixes]
-    network: Annotated[NetworkSettings, tyro.conf.OmitArgPrefixes]
-    optimization: Annotated[OptimizerSettings, tyro.conf.OmitArgPrefixes]
-    device: Annotated[DeviceSettings, tyro.conf.OmitArgPrefixes]
-    run: Annotated[RunSettings, tyro.conf.OmitArgPrefixes]
+    settings: Annotated[SettingsGroups, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True)
@@ -83,9 +115,9 @@ def parse_fit(arguments: Sequence[str]) -> FitCommand:
         FitArguments,
         prog="python -m vehicle_lightning.fit",
         args=list(arguments),
-        default=_grouped(defaults),
+        default=FitArguments(CommandOptions(), SettingsGroups.of(defaults)),
     )
-    settings = _joined(parsed)
+    settings = parsed.settings.joined()
     if resume:
         _check_resumable(defaults, settings, resume)
     return FitCommand(settings, resume, parsed.command.print_config)
@@ -100,26 +132,6 @@ def _read_ahead(arguments: Sequence[str]) -> argparse.Namespace:
         return parser.parse_known_args(arguments)[0]
     except argparse.ArgumentError as error:
         raise SettingsError(f"{error.argument_name}: {error.message}.") from error
-
-
-def _grouped(settings: Settings) -> FitArguments:
-    def group(kind: type[Group]) -> Group:
-        return kind(**{name: getattr(settings, name) for name in kind.model_fields})
-
-    return FitArguments(
-        command=CommandOptions(),
-        data=group(DataSettings),
-        augmentation=group(AugmentSettings),
-        network=group(NetworkSettings),
-        optimization=group(OptimizerSettings),
-        device=group(DeviceSettings),
-        run=group(RunSettings),
-    )
-
-
-def _joined(parsed: FitArguments) -> Settings:
-    groups = [getattr(parsed, field.name) for field in fields(parsed)[1:]]
-    return Settings(**{name: value for group in groups for name, value in group})
 
 
 def _check_resumable(saved: Settings, asked: Settings, run: RunFolder) -> None:

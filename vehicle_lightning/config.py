@@ -6,6 +6,7 @@ only its own group, so that it can be replaced without touching the others.
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -330,6 +331,11 @@ class Settings(
         return self.seeds > 1 or (self.folds is not None and self.fold is None)
 
     @property
+    def uses_one_device(self) -> bool:
+        """Whether one device is asked for, by number or by index."""
+        return self.num_nodes == 1 and re.fullmatch(r"1|\d+,", self.devices) is not None
+
+    @property
     def run_name(self) -> str:
         """The given name, or one made of the settings that differ: `dropout0.5-batchnorm`.
 
@@ -379,29 +385,43 @@ def read_settings(path: Path) -> Settings:
     Raises:
         SettingsError: the file is missing, is not YAML, or a key or value in it is wrong.
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)
-    except OSError as error:
-        raise SettingsError(f"Settings file {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SettingsError(f"Settings file {path} is not YAML: {_on_one_line(error)}.") from error
-    if content is None:
-        content = {}
-    if not isinstance(content, dict):
-        raise SettingsError(f"Settings file {path} must hold lines of the form `key: value`.")
-    return _validated(content, path)
-
-
-def _validated(content: dict[Any, Any], path: Path) -> Settings:
-    for key in content:
-        if key not in Settings.model_fields:
-            near = difflib.get_close_matches(str(key), Settings.model_fields, n=1)
-            hint = f" Perhaps you meant {near[0]}." if near else ""
-            raise SettingsError(f"Settings file {path} has the unknown key {key}.{hint}")
+    content = read_mapping(path, "Settings file")
     try:
         return Settings(**content)
     except SettingsError as error:
         raise SettingsError(f"Settings file {path}: {error}") from error
+
+
+def read_mapping(path: Path, kind: str) -> dict[str, Any]:
+    """Read a YAML file whose keys are settings; its values may be anything.
+
+    Args:
+        path: the file.
+        kind: what it is called in messages.
+
+    Raises:
+        SettingsError: the file is missing, is not YAML, or a key in it is no setting.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)
+    except OSError as error:
+        raise SettingsError(f"{kind} {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SettingsError(f"{kind} {path} is not YAML: {_on_one_line(error)}.") from error
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{kind} {path} must hold lines of the form `key: value`.")
+    for key in content:
+        if key not in Settings.model_fields:
+            raise SettingsError(f"{kind} {path} has the unknown key {key}.{nearest_setting(key)}")
+    return content
+
+
+def nearest_setting(key: Any) -> str:
+    """Return a hint at the setting that an unknown key resembles, or nothing."""
+    near = difflib.get_close_matches(str(key), Settings.model_fields, n=1)
+    return f" Perhaps you meant {near[0]}." if near else ""
 
 
 def _first_mistake(error: ValidationError) -> str:

@@ -22,3 +22,7 @@ class RunError(InputError):
 
 class ExportError(InputError):
     """A network cannot be exported, or the exported one is not the same."""
+
+
+class SearchError(InputError):
+    """A study or its database cannot be used."""

@@ -13,6 +13,7 @@ from vehicle_lightning.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from vehicle_lightning.runs.summary import Summary
+    from vehicle_lightning.runs.supervision import Supervisor
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if finished else INTERRUPTED
 
 
-def fit(settings: Settings, *, resume: RunFolder | None = None) -> RunResult:
+def fit(
+    settings: Settings,
+    *,
+    resume: RunFolder | None = None,
+    new: RunFolder | None = None,
+    supervisor: "Supervisor | None" = None,
+) -> RunResult:
     """Train as the settings say, and write everything into the run folder.
 
     With `folds` or `seeds`, one network for each fold and seed is trained and all are pooled.
@@ -43,6 +50,8 @@ def fit(settings: Settings, *, resume: RunFolder | None = None) -> RunResult:
     Args:
         settings: all settings.
         resume: a run to continue in its own folder, from its last whole epoch.
+        new: where a new run goes; by default the next number under its name in the log dir.
+        supervisor: who pauses or prunes the run, where it is one of many; it then prints nothing.
 
     Raises:
         InputError: something is wrong with the data, the settings together, or the run to resume.
@@ -54,10 +63,16 @@ def fit(settings: Settings, *, resume: RunFolder | None = None) -> RunResult:
     if settings.is_repeated:
         from vehicle_lightning.runs.repeated import train_repeatedly
 
-        return RunResult(*train_repeatedly(settings, resume))
+        return RunResult(*train_repeatedly(settings, resume, new=new, supervisor=supervisor))
     from vehicle_lightning.runs.training import train
 
-    return RunResult(*train(settings, resume))
+    if supervisor is None:
+        return RunResult(*train(settings, resume, new=new))
+    from vehicle_lightning.runs.progress import EpochLines
+    from vehicle_lightning.runs.supervision import Supervision
+
+    lines, supervision = EpochLines(supervisor.title), Supervision(supervisor)
+    return RunResult(*train(settings, resume, new=new, lines=lines, supervision=supervision))
 
 
 def _report(result: RunResult) -> str:

@@ -166,7 +166,7 @@ def _cells(ranking: Ranking) -> list[list[str]]:
         record, summary = row.record, row.record.summary
         rows.append(
             [
-                record.name + ("" if record.is_finished else " (interrupted)"),
+                record.name + ("" if record.is_finished else f" ({summary['status']})"),
                 row.settings,
                 *([f"{row.metric:.4g}"] if shows_metric else []),
                 *_measured(record.val),

@@ -1,6 +1,7 @@
 """Where the data lies and whether its CSV is sound, told before anything slow is imported."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from vehicle_lightning.config import SourceSettings
@@ -46,7 +47,6 @@ def locate_data(settings: SourceSettings) -> tuple[Path, Path]:
     Raises:
         DataError: the cache folder cannot be written to.
     """
-    from vehicle_lightning.console import notice
     from vehicle_lightning.data.cache import default_cache_dir
     from vehicle_lightning.data.synthetic import DRAWING_VERSION, draw_vehicles
 
@@ -54,8 +54,16 @@ def locate_data(settings: SourceSettings) -> tuple[Path, Path]:
     if settings.data_dir is not None:
         return settings.data_dir, cache_dir
     drawn = draw_vehicles(cache_dir / f"drawn_vehicles_{DRAWING_VERSION}")
-    notice(f"Data: drawn vehicles, not photographs, from {drawn} (see --data-dir).")
+    _tell_of_drawn(drawn)
     return drawn, cache_dir
+
+
+@cache
+def _tell_of_drawn(folder: Path) -> None:
+    """Say once in a process what the data are, however many runs it makes."""
+    from vehicle_lightning.console import notice
+
+    notice(f"Data: drawn vehicles, not photographs, from {folder} (see --data-dir).")
 
 
 def stays_inside(folder: Path) -> Callable[[Path], bool]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vehicle_lightning.runs.diagnosis import Verdict
 from vehicle_lightning.runs.members import Member
 from vehicle_lightning.runs.statistics import Measurement, wilson_interval
-from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.runs.summary import Status, Summary
 from vehicle_lightning.runs.tensorboard import SPREAD_CURVES
 
 
@@ -37,7 +37,7 @@ class PooledSummary(Summary):
 
     Attributes:
         members: number of trainings asked for.
-        finished: number of those that went to their end.
+        finished: number of those that have been measured.
         trained_epochs: epochs of all of them together.
         seed_accuracies: seed -> its validation accuracy, of the seeds that finished all folds.
         fold_accuracies: fold -> its validation accuracy, as the mean over the seeds; empty where
@@ -78,12 +78,13 @@ class PooledSummary(Summary):
         return "\n".join([*lines, super().__str__()])
 
 
-def pool(results: Sequence[Result], members: Sequence[Member]) -> PooledSummary:
+def pool(results: Sequence[Result], members: Sequence[Member], status: Status) -> PooledSummary:
     """Sum up the finished members.
 
     Args:
         results: at least one.
         members: all members that the settings ask for.
+        status: whether all of them went to their end, and if not, why.
     """
     summaries = [result.summary for result in results]
     predictions = pool_predictions(results)
@@ -103,7 +104,7 @@ def pool(results: Sequence[Result], members: Sequence[Member]) -> PooledSummary:
         seconds=sum(summary.seconds for summary in summaries),
         parameters=summaries[0].parameters,
         verdict=_most_frequent([summary.verdict for summary in summaries]),
-        status="finished" if len(results) == len(members) else "interrupted",
+        status=status,
         members=len(members),
         finished=len(results),
         trained_epochs=sum(summary.epochs for summary in summaries),

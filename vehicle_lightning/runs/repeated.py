@@ -1,6 +1,5 @@
 """A run over several folds or seeds: its members trained one after the other, then pooled."""
 
-import re
 import time
 from collections.abc import Sequence
 
@@ -27,7 +26,8 @@ from vehicle_lightning.runs.pooling import (
 )
 from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.progress import EpochLines
-from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.runs.summary import Status, Summary
+from vehicle_lightning.runs.supervision import Supervision, Supervisor
 from vehicle_lightning.runs.tensorboard import RunLogger
 from vehicle_lightning.runs.training import (
     build_classifier,
@@ -39,7 +39,11 @@ from vehicle_lightning.runs.training import (
 
 
 def train_repeatedly(
-    settings: Settings, resume: RunFolder | None
+    settings: Settings,
+    resume: RunFolder | None,
+    *,
+    new: RunFolder | None = None,
+    supervisor: Supervisor | None = None,
 ) -> tuple[RunFolder, PooledSummary | None]:
     """Train every member, each in a run folder inside that of the run, and pool what they say.
 
@@ -49,6 +53,8 @@ def train_repeatedly(
     Args:
         settings: all settings, with `folds`, `seeds` or both.
         resume: a run to continue; None starts a new one.
+        new: where a new run goes; by default the next number under its name in the log dir.
+        supervisor: who pauses or prunes the run, where it is one of many.
 
     Returns:
         The run folder, and the pooled summary unless no member was finished.
@@ -65,20 +71,21 @@ def train_repeatedly(
     _check_every_fold(all_members, data)
     if resume:
         _check_same_data(resume, data.fingerprint)
-    run = resume or RunFolder.create(settings.log_dir, settings.run_name)
+    run = resume or new or RunFolder.create(settings.log_dir, settings.run_name)
     with run.claimed():
         write_text(run.config, settings.to_yaml())
         write_environment(run.environment, data)
-        notice(_first_line(run, data, all_members))
-        results = _train_all(run, all_members, data)
-        report = _write_report(run, settings, results, all_members) if results else None
+        if supervisor is None:
+            notice(_first_line(run, data, all_members))
+        results, status = _train_all(run, all_members, data, supervisor)
+        report = _write_report(run, settings, results, all_members, status) if results else None
     return run, report
 
 
 def _on_one_device(settings: Settings) -> Settings:
     if settings.devices == "auto" and settings.num_nodes == 1:
         return settings.model_copy(update={"devices": "1"})
-    if settings.num_nodes == 1 and re.fullmatch(r"1|\d+,", settings.devices):
+    if settings.uses_one_device:
         return settings
     raise SettingsError(
         "The trainings of --folds or --seeds follow one another on one device; leave out --devices "
@@ -102,8 +109,11 @@ def _check_every_fold(all_members: Sequence[Member], data: VehicleDataModule) ->
 
 
 def _train_all(
-    run: RunFolder, all_members: Sequence[Member], data: VehicleDataModule
-) -> list[Result]:
+    run: RunFolder,
+    all_members: Sequence[Member],
+    data: VehicleDataModule,
+    supervisor: Supervisor | None,
+) -> tuple[list[Result], Status]:
     """Train the members that are not finished; fewer come back where the training is stopped."""
     results: list[Result] = []
     started, trained = time.monotonic(), 0
@@ -112,19 +122,30 @@ def _train_all(
         summary = _finished(folder, member)
         if summary is None:
             run.summary.unlink(missing_ok=True)  # it will no longer be that of all members
-            lines = EpochLines(f"Training {number} of {len(all_members)}, {member.title}")
-            summary = _train_member(folder, member, data, lines)
+            title = f"Training {number} of {len(all_members)}, {member.title}"
+            lines = EpochLines(title if supervisor is None else f"{supervisor.title}, {title}")
+            supervision = (
+                None if supervisor is None else Supervision(supervisor, by_epoch=number == 1)
+            )
+            summary = _train_member(folder, member, data, lines, supervision)
             trained += 1
-        if summary is None or summary.status != "finished":
-            break
+        if summary is None or summary.status == "interrupted":
+            return results, "interrupted"
         results.append(_result(folder, member, summary))
+        if summary.status == "pruned":
+            return results, "pruned"
+        if supervisor is not None:
+            measured = [result.summary.val for result in results]
+            if number < len(all_members) and supervisor.prunes_after_trainings(measured):
+                return results, "pruned"
+            continue
         left = (len(all_members) - number) * (time.monotonic() - started) / max(trained, 1)
         notice(
             f"[{number}/{len(all_members)}] {member.title}: train {summary.train.accuracy:.1%}, "
             f"val {summary.val.accuracy:.1%}, {summary.verdict.kind}"
             + (f"; about {_in_words(left)} left" if trained and number < len(all_members) else "")
         )
-    return results
+    return results, "finished"
 
 
 def _finished(folder: RunFolder, member: Member) -> Summary | None:
@@ -137,14 +158,25 @@ def _finished(folder: RunFolder, member: Member) -> Summary | None:
 
 
 def _train_member(
-    folder: RunFolder, member: Member, data: VehicleDataModule, lines: EpochLines
+    folder: RunFolder,
+    member: Member,
+    data: VehicleDataModule,
+    lines: EpochLines,
+    supervision: Supervision | None,
 ) -> Summary | None:
     """Train one member; None where it is stopped before it could be measured."""
     own_data = data.split_anew(member.settings, seed=member.seed)
     folder.path.mkdir(exist_ok=True)
     resume = folder if folder.config.is_file() else None
     try:
-        return train(member.settings, resume, data=own_data, new=folder, lines=lines)[1]
+        return train(
+            member.settings,
+            resume,
+            data=own_data,
+            new=folder,
+            lines=lines,
+            supervision=supervision,
+        )[1]
     except KeyboardInterrupt:
         return None
 
@@ -155,10 +187,14 @@ def _result(folder: RunFolder, member: Member, summary: Summary) -> Result:
 
 
 def _write_report(
-    run: RunFolder, settings: Settings, results: Sequence[Result], all_members: Sequence[Member]
+    run: RunFolder,
+    settings: Settings,
+    results: Sequence[Result],
+    all_members: Sequence[Member],
+    status: Status,
 ) -> PooledSummary:
     """Write the pooled predictions, curves, figures and pictures, also into TensorBoard."""
-    summary = pool(results, all_members)
+    summary = pool(results, all_members, status)
     predictions, history = pool_predictions(results), mean_curves(results)
     with written_whole(run.predictions) as temporary:
         predictions.to_csv(temporary, index=False)

@@ -14,7 +14,7 @@ from vehicle_lightning.runs.diagnosis import diagnose
 from vehicle_lightning.runs.evaluation import measure, predict_rows
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, plot_images, save
-from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.runs.summary import Status, Summary
 from vehicle_lightning.runs.tensorboard import NoEvents, RunLogger
 
 SHOWN = 32  # mistakes
@@ -28,7 +28,7 @@ def write_report(
     logger: RunLogger | NoEvents,
     trainer: L.Trainer,
     *,
-    interrupted: bool,
+    status: Status,
 ) -> Summary:
     """Measure the best weights on all images of both sides, and write down what came of it.
 
@@ -56,7 +56,7 @@ def write_report(
             majority=float(predictions["val"]["label"].value_counts(normalize=True).max()),
             settings=settings,
         ),
-        status="interrupted" if interrupted else "finished",
+        status=status,
     )
     with written_whole(run.predictions) as temporary:
         predictions["val"].to_csv(temporary, index=False)

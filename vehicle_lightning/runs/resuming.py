@@ -18,7 +18,8 @@ def check_continuable(run: RunFolder, settings: Settings, fingerprint: str) -> i
         RunError: the checkpoint is missing or damaged, or the run had other settings or other data.
     """
     if not run.last_checkpoint.is_file():
-        if run.metrics.exists():
+        # It may have been killed between the row of its first epoch and the checkpoint of it.
+        if run.metrics.exists() and len(run.metrics.read_text().splitlines()) > 2:
             raise RunError(f"{run.last_checkpoint} is gone; start a new run instead.")
         return 0
     last = load_classifier(run.last_checkpoint)

@@ -10,6 +10,8 @@ from vehicle_lightning.files import write_text
 from vehicle_lightning.runs.diagnosis import Verdict
 from vehicle_lightning.runs.statistics import Measurement
 
+Status = Literal["finished", "interrupted", "pruned"]
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -27,7 +29,8 @@ class Summary:
         seconds: of all epochs together, measuring included, checkpoints not.
         parameters: number of weights that are learnt.
         verdict: what the run suffers from and what to try next.
-        status: whether the training went to its end.
+        status: whether the training went to its end, was interrupted, or was pruned: ended early by
+            a search as not worth going on.
     """
 
     train: Measurement
@@ -37,7 +40,7 @@ class Summary:
     seconds: float
     parameters: int
     verdict: Verdict
-    status: Literal["finished", "interrupted"]
+    status: Status
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -31,7 +31,8 @@ from vehicle_lightning.runs.interruption import StopBetweenSteps, TrainingInterr
 from vehicle_lightning.runs.progress import EpochLines
 from vehicle_lightning.runs.report import write_report
 from vehicle_lightning.runs.resuming import check_continuable
-from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.runs.summary import Status, Summary
+from vehicle_lightning.runs.supervision import Supervision
 from vehicle_lightning.runs.tensorboard import NoEvents, RunLogger
 
 
@@ -42,6 +43,7 @@ def train(
     data: VehicleDataModule | None = None,
     new: RunFolder | None = None,
     lines: EpochLines | None = None,
+    supervision: Supervision | None = None,
 ) -> tuple[RunFolder, Summary | None]:
     """Train, measure and report.
 
@@ -51,6 +53,7 @@ def train(
         data: the data, where they have been read already.
         new: where a new run goes; by default the next number under its name in the log dir.
         lines: what the terminal shows; by default a line an epoch.
+        supervision: pauses or prunes the training, where it is one of many.
 
     Returns:
         The run folder, and the summary unless the run was interrupted in its first epoch.
@@ -60,7 +63,7 @@ def train(
         OSError: the disk is full.
     """
     with ExitStack() as held:
-        return _train(settings, resume, data, new, lines or EpochLines(), held)
+        return _train(settings, resume, data, new, lines or EpochLines(), supervision, held)
 
 
 def _train(
@@ -69,6 +72,7 @@ def _train(
     data: VehicleDataModule | None,
     new: RunFolder | None,
     lines: EpochLines,
+    supervision: Supervision | None,
     held: ExitStack,
 ) -> tuple[RunFolder, Summary | None]:
     silence()
@@ -86,7 +90,7 @@ def _train(
         held.enter_context(run.claimed())
     history = History(run)
     logger = NoEvents() if run.is_part else RunLogger(run, settings)
-    trainer = _build_trainer(settings, run, data, history, logger, lines)
+    trainer = _build_trainer(settings, run, data, history, logger, lines, supervision)
     if trainer.is_global_zero:
         write_text(run.config, settings.to_yaml())
         write_environment(run.environment, data)
@@ -98,7 +102,7 @@ def _train(
         start = load_classifier(run.last_checkpoint).model if finished_epochs else model
         data.use_features(find_features(start, data, measuring))
 
-    interrupted = False
+    status: Status = "finished"
     try:
         trainer.fit(
             model,
@@ -107,7 +111,9 @@ def _train(
             weights_only=True,
         )
     except (TrainingInterruptedError, SystemExit):  # the latter is Lightning's, before any step
-        interrupted = True
+        status = "interrupted"
+    if status == "finished" and supervision and supervision.is_pruned:
+        status = "pruned"
     if not trainer.is_global_zero:
         sys.exit()
     if history.frame.empty:
@@ -115,9 +121,7 @@ def _train(
     lines.say("Measuring the best weights on all images.")
     measuring = _build_measuring_trainer(settings, trainer.strategy.root_device)
     try:
-        summary = write_report(
-            run, settings, data, history.frame, logger, measuring, interrupted=interrupted
-        )
+        summary = write_report(run, settings, data, history.frame, logger, measuring, status=status)
     except (KeyboardInterrupt, SystemExit):
         lines.say(f"Interrupted while measuring; to measure again: --resume {run.path}")
         raise KeyboardInterrupt from None
@@ -202,6 +206,7 @@ def _build_trainer(
     history: History,
     logger: RunLogger | NoEvents,
     lines: EpochLines,
+    supervision: Supervision | None,
 ) -> L.Trainer:
     return L.Trainer(
         **_devices(settings),
@@ -213,6 +218,7 @@ def _build_trainer(
             lines,
             FirstBatch(run, data),
             StopBetweenSteps(),
+            *([] if supervision is None else [supervision]),
             *_patience(settings),
             *best_and_last(run),
         ],

@@ -1,0 +1,494 @@
+"""The search through its command line: trials, interruptions, several workers, both databases."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.conftest import SIZE
+from tests.test_resume import assert_equal_runs, interrupt_in_epoch
+from vehicle_lightning.compare import compare
+from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.entry import INTERRUPTED
+from vehicle_lightning.errors import DataError, InputError, SearchError
+from vehicle_lightning.fit import main as fit_main
+from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.searching.arguments import parse_sweep, seconds
+from vehicle_lightning.searching.study import Study, find_database
+from vehicle_lightning.sweep import main
+
+SPACE = f"""\
+image_size: {SIZE}
+batch_size: 16
+epochs: 3
+accelerator: cpu
+dropout: {{low: 0, high: 0.6}}
+learning_rate: {{low: 1.0e-4, high: 1.0e-2, log: true}}
+channels: {{values: [[4], [4, 8]]}}
+augment: {{values: [false, true]}}
+rotation: {{low: 0, high: 30, when: {{augment: true}}}}
+"""
+
+
+class Place:
+    """A folder with a space, from where searches are started."""
+
+    def __init__(self, folder: Path, drawn: Path) -> None:
+        self.logs = folder / "logs"
+        self.study = self.logs / "small"
+        self._flags = ["--space", str(folder / "small.yaml"), "--data-dir", str(drawn)]
+        (folder / "small.yaml").write_text(SPACE)
+
+    def flags(self, *more: str) -> list[str]:
+        return [*self._flags, "--log-dir", str(self.logs), *more]
+
+    def run(self, number: int) -> RunFolder:
+        return RunFolder(self.study / str(number))
+
+    def status(self, number: int) -> str:
+        return str(json.loads(self.run(number).summary.read_text())["status"])
+
+    def trials(self, storage: str | None = None) -> list[optuna.trial.FrozenTrial]:
+        return trials_in(storage or f"sqlite:///{self.study / 'study.db'}")
+
+
+def trials_in(storage: str) -> list[optuna.trial.FrozenTrial]:
+    database = optuna.storages.RDBStorage(storage)
+    try:
+        return optuna.load_study(study_name="small", storage=database).get_trials()
+    finally:
+        database.engine.dispose()
+
+
+@pytest.fixture
+def place(tmp_path: Path, drawn: Path) -> Place:
+    return Place(tmp_path, drawn)
+
+
+@pytest.fixture(scope="module")
+def searched(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, str]:
+    """A finished search of four trials, and what it printed, for the tests that only read."""
+    place = Place(tmp_path_factory.mktemp("search"), drawn)
+    with pytest.MonkeyPatch.context() as patch:
+        printed: list[str] = []
+        patch.setattr("builtins.print", lambda *words, **_: printed.extend(map(str, words)))
+        assert main(place.flags("--trials", "4")) == 0
+    return place, "\n".join(printed)
+
+
+def test_each_trial_is_an_ordinary_run(searched: tuple[Place, str]) -> None:
+    place, _ = searched
+    trials = place.trials()
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4
+    for trial in trials:
+        run = place.run(trial.number)
+        summary = json.loads(run.summary.read_text())
+        assert trial.value == pytest.approx(summary["val"]["loss"])
+        assert trial.user_attrs["val"] == summary["val"]
+        settings = read_settings(run.config)
+        assert settings.dropout == trial.params["dropout"]
+        assert json.dumps(settings.channels) == trial.params["channels"]
+        assert ("rotation" in trial.params) == settings.augment
+        assert list(trial.intermediate_values) == [1, 2, 3]
+        assert list(run.path.glob("events.out.tfevents.*"))
+    rows = compare([place.study]).ranking.rows
+    assert {row.record.name for row in rows} == {f"small/{number}" for number in range(4)}
+
+
+def test_the_report(searched: tuple[Place, str], capsys: pytest.CaptureFixture[str]) -> None:
+    place, printed = searched
+    best = min(place.trials(), key=lambda trial: trial.value or 0)
+    assert printed.startswith("4 of 4 trials finished.")
+    row = re.search(r"^trial .*\n(.*)$", printed, re.M)
+    assert row is not None
+    assert row[1].startswith(f"{best.number} ")
+    assert re.search(r"\[\d+\.\d, \d+\.\d\]  8 ", row[1])  # the interval, and n
+    assert "The best of 4 trials is chosen on these 8 validation images" in printed
+    for name in ("importance", "slice"):
+        with Image.open(place.study / f"{name}.png") as picture:
+            assert picture.width > 600
+
+    file = place.study / "best.yaml"
+    expected = read_settings(place.run(best.number).config)
+    own = {"log_dir": Path("logs"), "devices": "auto", "accelerator": "auto"}
+    assert read_settings(file) == expected.model_copy(update=own)
+    assert fit_main(["--config", str(file), "--print-config"]) == 0
+    again = re.search(r"vehicle_lightning\.fit (--config .*)$", printed, re.M)
+    assert again is not None
+    assert fit_main([*again[1].split(), "--print-config"]) == 0
+    assert "split_seed: 1" in capsys.readouterr().out
+
+
+def test_a_finished_search_trains_nothing_more(
+    searched: tuple[Place, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, _ = searched
+    before = place.run(3).summary.stat().st_mtime_ns
+    assert main(place.flags("--trials", "3")) == 0
+    assert "4 of 3 trials finished." in capsys.readouterr().out
+    assert (len(place.trials()), place.run(3).summary.stat().st_mtime_ns) == (4, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("high: 0.6", "high: 0.5"), "searches dropout among"),
+        (lambda text: text + "flip: {low: 0, high: 1}\n", "searches flip among nothing"),
+        (lambda text: text.replace("epochs: 3", "epochs: 4"), "was begun with epochs 3, and not 4"),
+    ],
+)
+def test_another_space_or_other_settings_are_refused(
+    searched: tuple[Place, str], tmp_path: Path, change: Callable[[str], str], message: str
+) -> None:
+    place, _ = searched
+    (tmp_path / "small.yaml").write_text(change(SPACE))
+    with pytest.raises(SearchError, match=f"{message}.*another name by --study"):
+        main(place.flags("--space", str(tmp_path / "small.yaml")))
+
+
+def test_other_data_are_refused(searched: tuple[Place, str], drawn: Path, tmp_path: Path) -> None:
+    place, _ = searched
+    shutil.copytree(drawn, tmp_path / "data")
+    lines = (tmp_path / "data" / "train.csv").read_text().splitlines()
+    (tmp_path / "data" / "train.csv").write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(SearchError, match="begun on data with other names"):
+        main(place.flags("--data-dir", str(tmp_path / "data")))
+
+
+def test_interrupted_and_continued_is_the_same_search(
+    searched: tuple[Place, str],
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(2, patch)
+        assert main(place.flags("--trials", "2")) == INTERRUPTED
+    assert "0 of 2 trials finished, 1 more begun. The same command goes on." in (
+        capsys.readouterr().out
+    )
+    assert place.status(0) == "interrupted"
+    assert main(place.flags("--trials", "2")) == 0
+    assert "Trial 0 was left unfinished; going on in" in capsys.readouterr().err
+    uninterrupted, _ = searched
+    trials = place.trials()
+    assert len(trials) == 2
+    for trial, other in zip(trials, uninterrupted.trials(), strict=False):
+        assert (trial.params, trial.value) == (other.params, other.value)
+        assert trial.intermediate_values == other.intermediate_values
+        assert_equal_runs(place.run(trial.number), uninterrupted.run(trial.number))
+
+
+def test_the_time_is_up(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(place.flags("--timeout", "0.001")) == 0
+    assert "0 of 50 trials finished. The same command goes on. There is no best" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_pruned_trial_says_so_and_can_be_finished(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "is_below_median", lambda _, trial, __: trial.number == 1)
+        assert main(place.flags("--trials", "2")) == 0
+    printed = capsys.readouterr()
+    assert "2 of 2 trials finished, 1 of them pruned." in printed.out
+    assert "pruned after 1 epochs" in printed.err
+    assert [trial.state.name for trial in place.trials()] == ["COMPLETE", "PRUNED"]
+    assert (place.status(0), place.status(1)) == ("finished", "pruned")
+    assert list(pd.read_csv(place.run(1).metrics)["epoch"]) == [1]
+    names = {row.record.name: row.record for row in compare([place.study]).ranking.rows}
+    assert not names["small/1"].is_finished
+    assert fit_main(["--resume", str(place.run(1).path)]) == 0
+    assert place.status(1) == "finished"
+    assert list(pd.read_csv(place.run(1).metrics)["epoch"]) == [1, 2, 3]
+
+
+def test_interrupted_while_a_pruned_trial_is_measured(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Study, "is_below_median", lambda *_: True)
+    with monkeypatch.context() as patch:
+        patch.setattr("vehicle_lightning.runs.training.write_report", stopped)
+        assert main(place.flags("--trials", "1")) == INTERRUPTED
+    assert main(place.flags("--trials", "1")) == 0
+    assert place.status(0) == "pruned"
+    assert list(pd.read_csv(place.run(0).metrics)["epoch"]) == [1]
+
+
+def test_later_folds_of_a_trial_that_cannot_win_are_not_trained(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vehicle_lightning.searching.trials.cannot_win", lambda *_: True)
+    assert main(place.flags("--trials", "1", "--folds", "3")) == 0
+    (trial,) = place.trials()
+    assert trial.state.name == "PRUNED"
+    run = place.run(0)
+    summary = json.loads(run.summary.read_text())
+    assert (summary["status"], summary["finished"], summary["members"]) == ("pruned", 1, 3)
+    assert trial.user_attrs["trainings"] == [[summary["val"]["loss"], summary["val"]["n"]]]
+    assert [part.path.name for part in run.parts] == ["seed0-fold0"]
+
+
+def test_with_folds_the_pooled_loss_counts(place: Place) -> None:
+    assert main(place.flags("--trials", "1", "--folds", "2")) == 0
+    (trial,) = place.trials()
+    summary = json.loads(place.run(0).summary.read_text())
+    assert (trial.state.name, trial.value) == ("COMPLETE", summary["val"]["loss"])
+    assert (summary["val"]["n"], len(trial.user_attrs["trainings"])) == (80, 1)
+
+
+def test_a_trial_that_does_not_fit_into_memory_is_one_of_the_trials(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    def too_large(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vehicle_lightning.sweep.fit", too_large)
+        assert main(place.flags("--trials", "1")) == 0
+    assert "1 of 1 trials finished, 1 could not be trained." in capsys.readouterr().out
+    assert main(place.flags("--trials", "2")) == 0
+    assert "2 of 2 trials finished, 1 could not be trained." in capsys.readouterr().out
+
+
+def test_a_foreign_run_in_the_place_of_a_trial_is_left_alone(place: Place) -> None:
+    place.run(0).path.mkdir(parents=True)
+    place.run(0).config.write_text(Settings(dropout=0.9).to_yaml())
+    with pytest.raises(InputError, match=r"holds another run, with another .*dropout"):
+        main(place.flags("--trials", "1"))
+    shutil.rmtree(place.run(0).path)
+    assert main(place.flags("--trials", "1")) == 0
+
+
+def test_without_optuna_one_sentence(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vehicle_lightning.sweep.find_spec", lambda _: None)
+    with pytest.raises(SearchError, match=r'pip install -e "\.\[sweep\]"'):
+        main(place.flags())
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("nonsense", "names no database"),
+        ("oracle9://x", "names no database"),
+        ("postgresql://me:secret@127.0.0.1:1/x", r"me:\*\*\*@127.* cannot be used: .*refused"),
+        ("sqlite:////nowhere/study.db", "cannot be used: unable to open database file"),
+        ("mysql+nodriver://me@host/x", "names no database"),
+    ],
+)
+def test_a_database_that_cannot_be_had(tmp_path: Path, storage: str, message: str) -> None:
+    with (
+        pytest.raises(SearchError, match=message) as caught,
+        Study.open("study", find_database(storage, tmp_path), tmp_path, 0),
+    ):
+        pass
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_driver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    url = find_database("postgresql://me@127.0.0.1:1/x", tmp_path)
+    with (
+        pytest.raises(SearchError, match=r"needs psycopg: pip install 'psycopg\[binary\]'"),
+        Study.open("study", url, tmp_path, 0),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--dropout", "0.3"), "--dropout fixes what .*small.yaml searches"),
+        (("--no-augment",), "--no-augment fixes what"),
+        (("--space", "nowhere.yaml"), "Space nowhere.yaml: No such file"),
+        (("--timeout", "soon"), "timeout: a time has the form"),
+        (("--trials", "0"), "trials"),
+        (("--study", "a/b"), "one folder's name"),
+        (("--name", "x"), "name the search by --study"),
+        (("--devices", "2"), "on one device"),
+        (("--image-size", "1"), "image_size"),
+        (("--data-dir", "nowhere"), "no data directory nowhere"),
+    ],
+)
+def test_mistakes_are_one_sentence(place: Place, flags: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        main(place.flags(*flags))
+    assert "\n" not in str(caught.value)
+    assert not place.logs.exists()
+
+
+def test_bad_data_leave_no_study(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    (tmp_path / "data" / "train.csv").write_text("image_names,emergency_or_not\na.png,0\nb.png,1\n")
+    with pytest.raises(DataError, match=r"a\.png"):
+        main(place.flags("--data-dir", str(tmp_path / "data")))
+    assert not place.logs.exists()
+
+
+def test_a_settings_file_below_the_space(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("epochs: 7\nbatchnorm: true\nlearning_rate: 0.5\n")
+    command = parse_sweep(place.flags("--config", str(tmp_path / "base.yaml"), "--seed", "4"))
+    assert (command.base.epochs, command.base.batchnorm, command.base.seed) == (3, True, 4)
+    assert command.study == "small"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("30s", 30), ("30m", 1800), ("2h", 7200), ("1.5h", 5400)]
+)
+def test_times(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "0h", "-5", "2w", "h", "1h30m", "inf", "1e3"])
+def test_no_times(text: str) -> None:
+    with pytest.raises(ValueError, match="30m or 2h"):
+        seconds(text)
+
+
+# A worker that finds out within seconds that one on another machine is gone.
+IMPATIENT = """
+from vehicle_lightning.entry import run_command
+from vehicle_lightning.searching import leases
+leases.RENEWED_EVERY, leases.RUNS_OUT_AFTER = 0.5, 4.0
+from vehicle_lightning.sweep import main
+run_command(main)
+"""
+
+
+def start(flags: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT, *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+
+
+def kill_in_training(worker: "subprocess.Popen[str]", study: Path) -> RunFolder:
+    """Kill a worker while a training of its own has an epoch behind it, and return that run."""
+    while worker.poll() is None:
+        for run in map(RunFolder, study.glob("[0-9]*")):
+            events = [path.name for path in run.path.glob("events.out.tfevents.*")]
+            is_own = any(f".{worker.pid}." in name for name in events)
+            if is_own and run.last_checkpoint.is_file() and not run.summary.is_file():
+                worker.send_signal(signal.SIGKILL)
+                worker.wait()
+                return run
+        time.sleep(0.01)
+    raise AssertionError(worker.communicate())
+
+
+def test_two_workers_one_killed(place: Place) -> None:
+    flags = place.flags("--trials", "3", "--epochs", "6")
+    killed, other = start(flags), start(flags)
+    left = kill_in_training(killed, place.study)
+    out, err = other.communicate(timeout=120)
+    assert other.returncode == 0, err
+    assert "3 of 3 trials finished" in out
+    trials = place.trials()
+    assert [trial.number for trial in trials] == [0, 1, 2]
+    assert all(trial.state.is_finished() for trial in trials)
+    assert f"going on in {left.path}" in err
+    assert list(pd.read_csv(left.metrics)["epoch"]) == list(range(1, 7))
+    assert "resumed" in json.loads(left.environment.read_text())
+    assert [place.status(number) for number in range(3)] == ["finished"] * 3
+    killed.communicate()
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL server of this module's own."""
+    psycopg = pytest.importorskip("psycopg", reason="the driver of PostgreSQL is not installed")
+    beside = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
+    path = os.pathsep.join([os.environ.get("PATH", ""), *beside[::-1]])
+    programs = {name: shutil.which(name, path=path) for name in ("initdb", "postgres")}
+    if not all(programs.values()):
+        pytest.skip("PostgreSQL is not installed (initdb, postgres)")
+    own_user: dict[str, Any] = {}
+    if os.name == "posix" and os.geteuid() == 0:  # which PostgreSQL refuses
+        own_user = {"user": "nobody", "extra_groups": []}
+    # The path of a socket may have no more than some hundred characters.
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    if own_user:
+        shutil.chown(folder, user="nobody")
+    try:
+        data = folder / "data"
+        made = subprocess.run(
+            [programs["initdb"], "-D", data, "-A", "trust", "-U", "tester", "--no-sync"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=folder,
+            **own_user,
+        )
+        if made.returncode:
+            pytest.skip(f"initdb cannot make a database here: {made.stderr[-200:]}")
+        options = ["-c", "listen_addresses=", "-c", "fsync=off", "-k", str(folder)]
+        with (folder / "log").open("w") as log:
+            server = subprocess.Popen(
+                [programs["postgres"], "-D", data, *options],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                **own_user,
+            )
+        try:
+            until = time.monotonic() + 30
+            while True:
+                try:
+                    psycopg.connect(host=str(folder), user="tester", dbname="postgres").close()
+                    break
+                except psycopg.OperationalError:
+                    assert server.poll() is None, (folder / "log").read_text()
+                    assert time.monotonic() < until
+                    time.sleep(0.05)
+            yield f"postgresql://tester@/postgres?host={folder}"
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(30)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_two_machines_share_a_postgresql_and_one_dies(
+    postgresql: str, drawn: Path, tmp_path: Path
+) -> None:
+    places = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        places.append(Place(tmp_path / name, drawn))
+    flags = ["--trials", "3", "--epochs", "6", "--storage", postgresql]
+    killed, other = (start(place.flags(*flags)) for place in places)
+    left = kill_in_training(killed, places[0].study)
+    out, err = other.communicate(timeout=120)
+    assert other.returncode == 0, err
+    assert "3 of 3 trials finished" in out
+    trials = trials_in(postgresql.replace("postgresql:", "postgresql+psycopg:"))
+    assert [trial.number for trial in trials] == [0, 1, 2]
+    assert all(trial.state.is_finished() for trial in trials)
+    number = int(left.path.name)
+    assert f"Trial {number} was left by another worker; as its run is not here, it starts" in err
+    assert places[1].status(number) == "finished"
+    killed.communicate()
