@@ -21,7 +21,7 @@ from platformdirs import user_cache_path
 from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.images import read_image, read_or_fault
 from vehicle_lightning.errors import DataError
-from vehicle_lightning.files import written_whole
+from vehicle_lightning.files import remove_half_written, written_whole
 from vehicle_lightning.parallel import in_threads
 
 CACHE_VERSION = 1  # raise it when read_image or the layout of the files changes
@@ -93,6 +93,7 @@ def decode_images(
             cache_dir.mkdir(parents=True, exist_ok=True)
             with FileLock(cache_dir / f"{key}.lock"):
                 if not is_there():
+                    remove_half_written(cache_dir, key)
                     files = [paths[row] for row in readable]
                     _decode(files, image_size, pixel_file if keep_pixels else None, index_file)
         except OSError as error:

@@ -67,8 +67,8 @@ def train_repeatedly(
         _check_same_data(resume, data.fingerprint)
     run = resume or RunFolder.create(settings.log_dir, settings.run_name)
     with run.claimed():
-        write_text(run.config, settings.to_yaml())
         write_environment(run.environment, data)
+        write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
         notice(_first_line(run, data, all_members))
         results = _train_all(run, all_members, data)
         report = _write_report(run, settings, results, all_members) if results else None

@@ -88,8 +88,9 @@ def _train(
     logger = NoEvents() if run.is_part else RunLogger(run, settings)
     trainer = _build_trainer(settings, run, data, history, logger, lines)
     if trainer.is_global_zero:
-        write_text(run.config, settings.to_yaml())
+        run.summary.unlink(missing_ok=True)  # from here on it is not finished
         write_environment(run.environment, data)
+        write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
         logger.start()
         lines.say(_first_line(run, data, finished_epochs))
     if are_enough(settings):
