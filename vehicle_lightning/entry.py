@@ -1,6 +1,7 @@
 """How a command ends: its exit code, or one sentence on what is wrong."""
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -35,5 +36,7 @@ def run_command(command: Callable[[Sequence[str]], int]) -> None:
 
 
 def _complain(sentence: str) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
+    process = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))  # of several that train
+    who = "error" if process == "0" else f"error on process {process}"
+    print(f"{who}: {sentence}", file=sys.stderr)
     return USAGE_ERROR

@@ -29,7 +29,6 @@ def test_training_batches_cover_the_rows_once_in_equal_shares(
 def test_evaluation_batches_give_each_row_exactly_once(
     rows: int, batch_size: int, world_size: int
 ) -> None:
-    rows = max(rows, world_size)
     shares = [
         list(EvaluationBatches(np.arange(rows), batch_size, rank, world_size))
         for rank in range(world_size)

@@ -95,7 +95,16 @@ def test_pixels_go_to_worker_processes_without_their_content(
     assert (pickle.loads(packed)[rows] == pixels[rows]).all()
 
 
-def test_several_at_once_share_one_cache(tmp_path: Path, paths: list[Path]) -> None:
+def test_several_at_once_share_one_cache_and_decode_once(
+    tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def reading(path: Path, size: int) -> np.ndarray:
+        read.append(path)
+        return read_image(path, size)
+
+    monkeypatch.setattr(cache, "read_or_fault", reading)
     results: list[np.ndarray] = []
     threads = [
         threading.Thread(
@@ -110,6 +119,7 @@ def test_several_at_once_share_one_cache(tmp_path: Path, paths: list[Path]) -> N
     for thread in threads:
         thread.join()
     assert len(results) == 4
+    assert sorted(read) == sorted(paths)
     assert all((result == results[0]).all() for result in results)
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
 

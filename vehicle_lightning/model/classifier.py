@@ -155,6 +155,8 @@ class VehicleClassifier(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Measure one batch of a side; Lightning has put the network in eval mode."""
+        if len(batch.labels) == 0:
+            return  # of an odd number of images one device has fewer batches with something in them
         logits = self.measured_logits(batch.images)
         is_val = dataloader_idx == VAL_LOADER
         loss = self._val_loss if is_val else self._train_loss

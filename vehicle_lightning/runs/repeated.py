@@ -26,6 +26,7 @@ from vehicle_lightning.runs.pooling import (
     spread_of_curves,
 )
 from vehicle_lightning.runs.predictions import read_predictions
+from vehicle_lightning.runs.processes import started_together
 from vehicle_lightning.runs.progress import EpochLines
 from vehicle_lightning.runs.summary import Summary
 from vehicle_lightning.runs.tensorboard import RunLogger
@@ -76,13 +77,14 @@ def train_repeatedly(
 
 
 def _on_one_device(settings: Settings) -> Settings:
-    if settings.devices == "auto" and settings.num_nodes == 1:
-        return settings.model_copy(update={"devices": "1"})
-    if settings.num_nodes == 1 and re.fullmatch(r"1|\d+,", settings.devices):
-        return settings
+    if settings.num_nodes == 1 and started_together() == 1:
+        if settings.devices == "auto":
+            return settings.model_copy(update={"devices": "1"})
+        if re.fullmatch(r"1|\d+,", settings.devices):
+            return settings
     raise SettingsError(
-        "The trainings of --folds or --seeds follow one another on one device; leave out --devices "
-        "and --num-nodes, or train each fold on its own by --fold."
+        "The trainings of --folds or --seeds follow one another in one process on one device; "
+        "leave out --devices, --num-nodes and torchrun, or train each fold on its own by --fold."
     )
 
 

@@ -28,6 +28,13 @@ from vehicle_lightning.runs.first_batch import FirstBatch
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.history import History
 from vehicle_lightning.runs.interruption import StopBetweenSteps, TrainingInterruptedError
+from vehicle_lightning.runs.processes import (
+    announce_meeting,
+    lost_process,
+    own_environment,
+    say_why_all_end,
+    started_together,
+)
 from vehicle_lightning.runs.progress import EpochLines
 from vehicle_lightning.runs.report import write_report
 from vehicle_lightning.runs.resuming import check_continuable
@@ -99,6 +106,8 @@ def _train(
         start = load_classifier(run.last_checkpoint).model if finished_epochs else model
         data.use_features(find_features(start, data, measuring))
 
+    if meeting := announce_meeting(trainer):
+        lines.say(meeting)
     interrupted = False
     try:
         trainer.fit(
@@ -109,6 +118,10 @@ def _train(
         )
     except (TrainingInterruptedError, SystemExit):  # the latter is Lightning's, before any step
         interrupted = True
+    except Exception as error:
+        if lost := lost_process(error, trainer, run):
+            raise lost from error
+        raise
     if not trainer.is_global_zero:
         sys.exit()
     if history.frame.empty:
@@ -142,6 +155,7 @@ def silence() -> None:
     """Mute what Lightning says of itself; it cannot be acted on here."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    say_why_all_end()
     for message in (
         ".*does not have many workers.*",  # a batch is one look-up in a mapped file
         ".*Checkpoint directory .* exists and is not empty.*",  # as it is on --resume
@@ -160,12 +174,22 @@ def check_devices(settings: Settings) -> bool:
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # the real trainer will say it again
-            trainer = L.Trainer(**_devices(settings), logger=False, enable_checkpointing=False)
+            trainer = L.Trainer(
+                **_devices(settings),
+                plugins=own_environment(),
+                logger=False,
+                enable_checkpointing=False,
+            )
         if trainer.strategy.root_device.type == "cpu":
             if settings.precision == "16-mixed":
                 raise ValueError("a CPU has no 16-mixed, take bf16-mixed")
             if trainer.num_devices > (os.cpu_count() or 1):
                 raise ValueError(f"this machine has {os.cpu_count()} cores")
+        if started_together() != trainer.world_size and started_together() > 1:
+            raise ValueError(
+                f"{started_together()} processes were started, and --devices times --num-nodes is "
+                f"{trainer.world_size}"
+            )
         if trainer.world_size > 1 and settings.frozen_epochs:
             raise ValueError("--frozen-epochs needs one device")
     except Exception as error:  # each accelerator refuses in its own way
@@ -217,7 +241,8 @@ def _build_trainer(
             *_patience(settings),
             *best_and_last(run),
         ],
-        plugins=[WholeCheckpointIO()],
+        plugins=[WholeCheckpointIO(), *own_environment()],
+        default_root_dir=run.path,  # under SLURM, Lightning starts from what it finds there
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         sync_batchnorm=torch.cuda.is_available(),  # takes effect with several GPUs
@@ -231,6 +256,7 @@ def _build_measuring_trainer(settings: Settings, device: torch.device) -> L.Trai
         accelerator=settings.accelerator,
         devices=1 if device.index is None else [device.index],
         precision=settings.precision,
+        plugins=own_environment(),
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
