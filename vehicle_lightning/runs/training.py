@@ -102,7 +102,7 @@ def _train(
         lines.say(_first_line(run, data, finished_epochs))
     if are_enough(settings):
         lines.say("Looking at all images once: the backbone is held and no image changes.")
-        measuring = _build_measuring_trainer(settings, trainer.strategy.root_device)
+        measuring = _build_measuring_trainer(settings, run, trainer.strategy.root_device)
         start = load_classifier(run.last_checkpoint).model if finished_epochs else model
         data.use_features(find_features(start, data, measuring))
 
@@ -127,7 +127,7 @@ def _train(
     if history.frame.empty:
         return run, None
     lines.say("Measuring the best weights on all images.")
-    measuring = _build_measuring_trainer(settings, trainer.strategy.root_device)
+    measuring = _build_measuring_trainer(settings, run, trainer.strategy.root_device)
     try:
         summary = write_report(
             run, settings, data, history.frame, logger, measuring, interrupted=interrupted
@@ -251,12 +251,13 @@ def _build_trainer(
     )
 
 
-def _build_measuring_trainer(settings: Settings, device: torch.device) -> L.Trainer:
+def _build_measuring_trainer(settings: Settings, run: RunFolder, device: torch.device) -> L.Trainer:
     return L.Trainer(
         accelerator=settings.accelerator,
         devices=1 if device.index is None else [device.index],
         precision=settings.precision,
         plugins=own_environment(),
+        default_root_dir=run.path,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
