@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 from vehicle_lightning.config import DataSettings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.batches import Batch, BatchDataset, EvaluationBatches, TrainingBatches
-from vehicle_lightning.data.cache import DecodedImages, decode_images
+from vehicle_lightning.data.cache import DecodedImages, PixelSource, decode_images
 from vehicle_lightning.data.grouping import Groups, group_images
 from vehicle_lightning.data.location import locate_data
 from vehicle_lightning.data.splits import cross_validation_fold, hold_out
@@ -26,21 +26,25 @@ Side = Literal["train", "val"]
 
 @dataclass(frozen=True)
 class _Images:
-    """The images as they were read, before any split.
+    """The images as they were read, before any split: no more than what a training needs of them.
 
     Attributes:
         table: names and labels of the N images that could be read.
-        decoded: what the first read of all listed images found.
-        kept: int64 of shape (N,), where in `decoded` each of them lies.
-        digests: str of shape (N,), hashes of their files.
+        pixels: gives the pixels of rows of all listed images.
+        kept: int64 of shape (N,), which of those each of the N is.
+        channel_mean: float64 of shape (N, 3), mean of each image's red, green, blue in [0, 1].
+        channel_mean_square: float64 of shape (N, 3), mean of their squares.
         groups: which of them show the same photograph.
+        fingerprint: hash of all names, labels, image contents and groups.
     """
 
     table: Table
-    decoded: DecodedImages
+    pixels: PixelSource
     kept: NDArray[np.int64]
-    digests: NDArray[np.str_]
+    channel_mean: NDArray[np.float64]
+    channel_mean_square: NDArray[np.float64]
     groups: Groups
+    fingerprint: str
 
 
 class VehicleDataModule(L.LightningDataModule):
@@ -90,10 +94,10 @@ class VehicleDataModule(L.LightningDataModule):
         self.near_copies = images.groups.near
         pairs = np.stack([images.groups.of_image, self.table.labels], axis=1)
         self.contradictions = _repeated(np.unique(pairs, axis=0)[:, 0])
-        self.fingerprint = self._hash(images)
-        self.mean, self.std = _mean_and_std(images.decoded, images.kept[self.rows["train"]])
+        self.fingerprint = images.fingerprint
+        self.mean, self.std = _mean_and_std(images, self.rows["train"])
         self.train_sample = self._sample(self.rows["train"])
-        self._dataset = BatchDataset(images.decoded.pixels, images.kept, self.table.labels)
+        self._dataset = BatchDataset(images.pixels, images.kept, self.table.labels)
         self._ready = True
 
     def split_anew(self, settings: DataSettings, *, seed: int) -> "VehicleDataModule":
@@ -168,7 +172,15 @@ class VehicleDataModule(L.LightningDataModule):
         kept = np.setdiff1d(np.arange(len(listed)), list(decoded.unreadable))
         digests = np.array([decoded.digests[row] for row in kept], dtype=str)
         groups = group_images(table.paths, digests, cache_dir)
-        return _Images(table, decoded, kept, digests, groups)
+        return _Images(
+            table,
+            decoded.pixels,
+            kept,
+            decoded.channel_mean[kept],
+            decoded.channel_mean_square[kept],
+            groups,
+            _fingerprint(table, digests, groups),
+        )
 
     def _readable(self, table: Table, decoded: DecodedImages) -> Table:
         faults = decoded.unreadable
@@ -194,19 +206,6 @@ class VehicleDataModule(L.LightningDataModule):
                 labels, groups, settings.val_fraction, settings.split_seed
             )
         return {"train": training, "val": validating}
-
-    def _hash(self, images: _Images) -> str:
-        content = hashlib.blake2b(digest_size=12)
-        for name, label, digest, group in zip(
-            self.table.names,
-            self.table.labels,
-            images.digests,
-            images.groups.of_image,
-            strict=True,
-        ):
-            row = f"{name}\0{self.table.class_names[label]}\0{digest}\0{group}\0"
-            content.update(row.encode())
-        return content.hexdigest()
 
     def _sample(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         size = max(1, round(self._train_eval_fraction * len(rows)))
@@ -239,10 +238,20 @@ def _repeated(numbers: NDArray[np.int64]) -> int:
     return int((np.unique(numbers, return_counts=True)[1] > 1).sum())
 
 
+def _fingerprint(table: Table, digests: NDArray[np.str_], groups: Groups) -> str:
+    content = hashlib.blake2b(digest_size=12)
+    for name, label, digest, group in zip(
+        table.names, table.labels, digests, groups.of_image, strict=True
+    ):
+        row = f"{name}\0{table.class_names[label]}\0{digest}\0{group}\0"
+        content.update(row.encode())
+    return content.hexdigest()
+
+
 def _mean_and_std(
-    decoded: DecodedImages, rows: NDArray[np.int64]
+    images: _Images, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    mean = decoded.channel_mean[rows].mean(axis=0)
-    variance = decoded.channel_mean_square[rows].mean(axis=0) - mean**2
+    mean = images.channel_mean[rows].mean(axis=0)
+    variance = images.channel_mean_square[rows].mean(axis=0) - mean**2
     darkest = 1 / 255  # images of one flat colour would otherwise divide by zero
     return mean, np.sqrt(variance.clip(darkest**2))
