@@ -13,7 +13,14 @@ from torch.utils.data import DataLoader, Sampler
 
 from vehicle_lightning.config import DataSettings
 from vehicle_lightning.console import notice
-from vehicle_lightning.data.batches import Batch, BatchDataset, EvaluationBatches, TrainingBatches
+from vehicle_lightning.data.batches import (
+    Batch,
+    BatchDataset,
+    EvaluationBatches,
+    ResidentDataset,
+    TrainingBatches,
+    fits_on,
+)
 from vehicle_lightning.data.cache import DecodedImages, PixelSource, decode_images
 from vehicle_lightning.data.grouping import Groups, group_images
 from vehicle_lightning.data.location import locate_data
@@ -75,6 +82,7 @@ class VehicleDataModule(L.LightningDataModule):
         self._seed = seed
         self._train_eval_fraction = train_eval_fraction
         self._images: _Images | None = None
+        self._resident: dict[torch.device, ResidentDataset] = {}
         self._ready = False
 
     def setup(self, stage: str | None = None) -> None:
@@ -111,6 +119,7 @@ class VehicleDataModule(L.LightningDataModule):
             settings, seed=seed, train_eval_fraction=self._train_eval_fraction
         )
         other._images = self._images
+        other._resident = self._resident
         other.setup()
         return other
 
@@ -215,18 +224,30 @@ class VehicleDataModule(L.LightningDataModule):
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _is_for_cuda(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def _on_device(self) -> ResidentDataset | None:
+        """Return all images on the GPU, where they are few enough; None elsewhere."""
+        device, settings = self._device(), self.settings
+        if self._dataset.features is not None or settings.cache == "none" or settings.num_workers:
+            return None  # a worker process has no part in the GPU
+        size = len(self.table) * settings.image_size**2 * 3
+        if device not in self._resident and fits_on(device, size):
+            notice(f"All images lie in the memory of {device} ({size / 1e6:.0f} MB).")
+            self._resident[device] = ResidentDataset(self._dataset, device)
+        return self._resident.get(device)
 
     def _loader(self, batches: Sampler[NDArray[np.int64]]) -> DataLoader[Batch]:
         workers = self.settings.num_workers
+        on_device = self._on_device()
         return DataLoader(
-            self._dataset,
+            self._dataset if on_device is None else on_device,
             sampler=batches,
             batch_size=None,  # the sampler gives whole batches
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=self._is_for_cuda(),
+            pin_memory=on_device is None and self._device().type == "cuda",
             # Its own generator: the global one belongs to dropout and augmentation alone, and when
             # an iterator is made differs between a fresh and a resumed run.
             generator=torch.Generator().manual_seed(self._seed),

@@ -266,7 +266,7 @@ def _build_measuring_trainer(settings: Settings, run: RunFolder, device: torch.d
 
 
 def _devices(settings: Settings) -> dict[str, Any]:
-    return settings.model_dump(include=set(DeviceSettings.model_fields))
+    return settings.model_dump(include=set(DeviceSettings.model_fields) - {"compile"})
 
 
 def _patience(settings: Settings) -> list[L.Callback]:
