@@ -47,9 +47,9 @@ def odd(drawn: Path) -> Path:
 
 
 class Together:
-    """Two processes of one training, as torchrun starts them."""
+    """Two processes of one training, as torchrun starts them, or only the first one."""
 
-    def __init__(self, place: Path, csv: Path, *flags: str) -> None:
+    def __init__(self, place: Path, csv: Path, *flags: str, ranks: int = 2) -> None:
         arguments = [
             *(*QUICK, "--batch-size", "8", *DEVICES, "--val-fraction", "0.11", "--name", "run"),
             *("--data-dir", str(csv.parent), "--csv", csv.name, "--log-dir", str(place)),
@@ -62,7 +62,7 @@ class Together:
             port = str(free.getsockname()[1])
         self.processes: list[ForkServerProcess] = [
             processes.Process(target=be_process, args=(rank, port, arguments, place))
-            for rank in range(2)
+            for rank in range(ranks)
         ]
         for process in self.processes:
             process.start()
@@ -88,7 +88,8 @@ class Together:
         return codes
 
     def said(self, rank: int) -> str:
-        return (self._place / f"{rank}.txt").read_text()
+        file = self._place / f"{rank}.txt"
+        return file.read_text() if file.is_file() else ""
 
     def drawn_numbers(self, rank: int) -> list[list[float]]:
         """What each training step of one process drew for its first image."""
@@ -211,6 +212,19 @@ if os.environ.get("LOCAL_RANK") == "1":
     sys.argv[sys.argv.index("--data-dir") + 1] = "nowhere"
 run_command(main)
 """
+
+
+def test_waiting_for_another_machine_is_said_and_can_be_ended(odd: Path, tmp_path: Path) -> None:
+    lone = Together(tmp_path, odd, "--num-nodes", "2", "--devices", "1", ranks=1)
+    until = time.monotonic() + LONG
+    while "Waiting for 2 processes on 2 machines" not in lone.said(0):
+        assert lone.processes[0].is_alive()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(1)  # it waits by now
+    lone.processes[0].terminate()
+    lone.processes[0].join(10)
+    assert lone.end() == [-signal.SIGTERM]
 
 
 def test_folds_and_a_wrong_number_of_processes_are_refused(

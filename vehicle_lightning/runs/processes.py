@@ -7,7 +7,10 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
@@ -18,6 +21,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.interruption import SIGNALS
 
 GRACE = 5.0  # seconds the other processes have to say what happened to them
 
@@ -52,6 +56,24 @@ def announce_meeting(trainer: L.Trainer) -> str | None:
         f"{sentence} Start this command on the others too, with NODE_RANK=1 (2, ...), MASTER_ADDR "
         f"and MASTER_PORT set, or start all by torchrun or srun."
     )
+
+
+@contextmanager
+def ended_by_signals(trainer: L.Trainer) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a process that waits for other machines.
+
+    No handler written in Python would run meanwhile. Once the training has begun,
+    `StopBetweenSteps` answers them; before that there is nothing to lose.
+    """
+    if trainer.num_nodes == 1 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {name: signal.signal(name, signal.SIG_DFL) for name in SIGNALS}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
 
 
 def lost_process(error: Exception, trainer: L.Trainer, run: RunFolder) -> RunError | None:

@@ -30,6 +30,7 @@ from vehicle_lightning.runs.history import History
 from vehicle_lightning.runs.interruption import StopBetweenSteps, TrainingInterruptedError
 from vehicle_lightning.runs.processes import (
     announce_meeting,
+    ended_by_signals,
     lost_process,
     own_environment,
     say_why_all_end,
@@ -110,12 +111,13 @@ def _train(
         lines.say(meeting)
     interrupted = False
     try:
-        trainer.fit(
-            model,
-            datamodule=data,
-            ckpt_path=run.last_checkpoint if finished_epochs else None,
-            weights_only=True,
-        )
+        with ended_by_signals(trainer):
+            trainer.fit(
+                model,
+                datamodule=data,
+                ckpt_path=run.last_checkpoint if finished_epochs else None,
+                weights_only=True,
+            )
     except (TrainingInterruptedError, SystemExit):  # the latter is Lightning's, before any step
         interrupted = True
     except Exception as error:
