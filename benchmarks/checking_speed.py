@@ -70,8 +70,19 @@ def make(data: Path, count: int, side: int) -> None:
 
 
 def draw(number: int, data: Path, side: int) -> None:
-    """Write one picture of random shapes on a random ground."""
+    """Write one picture of random shapes, with grain.
+
+    The grain makes a file as large as that of a photograph: 11 kB at 224 pixels.
+    """
     rng = np.random.default_rng(number)
+    picture = picture_of_shapes(rng, side)
+    grain = rng.normal(0, GRAIN, (side, side, 1))
+    grainy = (np.asarray(picture) + grain).clip(0, 255).astype(np.uint8)
+    Image.fromarray(grainy).save(data / "images" / f"{number}.jpg", quality=85)
+
+
+def picture_of_shapes(rng: np.random.Generator, side: int) -> Image.Image:
+    """Draw random shapes on a random ground."""
     ground = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
     picture = Image.fromarray(ground).resize((side, side), Image.Resampling.BICUBIC)
     brush = ImageDraw.Draw(picture)
@@ -79,10 +90,7 @@ def draw(number: int, data: Path, side: int) -> None:
         (x0, x1), (y0, y1) = np.sort(rng.integers(0, side, (2, 2)), axis=1).tolist()
         shape = brush.rectangle if rng.random() < 0.5 else brush.ellipse
         shape((x0, y0, x1, y1), fill=tuple(rng.integers(0, 256, 3).tolist()))
-    # Grain, so that a file is as large as that of a photograph: 11 kB at 224 pixels.
-    grain = rng.normal(0, GRAIN, (side, side, 1))
-    grainy = (np.asarray(picture) + grain).clip(0, 255).astype(np.uint8)
-    Image.fromarray(grainy).save(data / "images" / f"{number}.jpg", quality=85)
+    return picture
 
 
 def timed_decoding(data: Path) -> float:

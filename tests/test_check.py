@@ -1,10 +1,12 @@
 """The check through its command line: planted faults are found, sound data pass."""
 
+import base64
 import io
 import json
 import os
 import shutil
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +172,7 @@ def test_mirrored_copies_where_asked(data: Path) -> None:
 
 def test_many_files_are_examined_in_processes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_threads = findings(data)
-    monkeypatch.setattr("vehicle_lightning.checking.files.MANY", 1)
+    monkeypatch.setattr("vehicle_lightning.checking.facts.MANY", 1)
     assert findings(data) == in_threads
 
 
@@ -331,6 +333,51 @@ def test_names_cannot_break_the_page(data: Path) -> None:
     page = (data.parent / "report" / "index.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+class Page(HTMLParser):
+    """All tags of a page with their attributes, and which are left open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_else(data: Path) -> None:
+    first = name_of(data, 1)
+    hostile = "'onerror='alert(1) <b>&.jpg"
+    shutil.copy(data / "images" / first, data / "images" / hostile)
+    add_row(data, f"{hostile},0")
+    findings(data)
+    text = (data.parent / "report" / "index.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "base"})
+    assert "url(" not in text
+    assert "@import" not in text
+    for tag, attributes in page.tags:
+        assert not any(key.startswith("on") for key in attributes)
+        source = attributes.get("src" if tag == "img" else "href") or "#"
+        assert source.startswith(("#", "data:image/jpeg;base64,"))
+    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert hostile in {attributes["alt"] for attributes in pictures}
+    for attributes in pictures:
+        content = base64.b64decode(str(attributes["src"]).split(",")[1], validate=True)
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    anchors = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    assert anchors == {f"#{a['id']}" for tag, a in page.tags if tag == "section"}
 
 
 @pytest.mark.parametrize(

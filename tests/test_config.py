@@ -67,6 +67,7 @@ OTHER_VALUES: dict[str, Any] = {
     "strategy": "ddp",
     "num_nodes": 2,
     "precision": "bf16-mixed",
+    "compile": True,
     "name": "trial",
     "log_dir": Path("runs"),
 }

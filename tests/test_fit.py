@@ -3,8 +3,6 @@
 import json
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from tests.conftest import QUICK, DataFolder, Fit
+from tests.conftest import DataFolder, Fit
 from vehicle_lightning.config import Settings, read_settings
 from vehicle_lightning.data.synthetic import draw_vehicles
 from vehicle_lightning.fit import fit, main
@@ -325,29 +323,6 @@ def test_the_report_in_the_terminal(fit_quickly: Fit, capsys: pytest.CaptureFixt
     epochs = [line for line in output.err.splitlines() if line.startswith("epoch")]
     assert len(epochs) == 3
     assert re.match(r"epoch 1/3 +train loss \d\.\d{3}, accuracy +\d+\.\d %", epochs[0])
-
-
-def test_two_devices_train_as_one(fit_quickly: Fit) -> None:
-    """The same global batches: the same losses, each image measured once, one run folder."""
-    flags = ["--dropout", "0", "--batch-size"]
-    one = fit_quickly(*flags, "16")
-    log_dir = one.path.parents[2] / "two"
-    places = ["--data-dir", str(read_settings(one.config).data_dir), "--log-dir", str(log_dir)]
-    arguments = [*QUICK, *flags, "8", "--devices", "2", "--strategy", "ddp", *places]
-    done = subprocess.run(
-        [sys.executable, "-m", "vehicle_lightning.fit", *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (path,) = log_dir.glob("*/*")
-    two = RunFolder(path)
-    metrics = [pd.read_csv(run.metrics).drop(columns="seconds") for run in (one, two)]
-    pd.testing.assert_frame_equal(*metrics, rtol=1e-5)
-    assert len(pd.read_csv(two.predictions)) == len(pd.read_csv(one.predictions))
-    assert [s.step for s in events(two).Scalars("val/loss")] == [1, 2]
-    assert done.stderr.count("epoch 2/2") == 1
-    assert "Warning" not in done.stderr
 
 
 def test_the_real_photographs(

@@ -13,7 +13,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import QUICK, DataFolder, Fit, quick_fit
-from tests.test_resume import assert_equal_runs, interrupt_in_epoch, quick
+from tests.test_resume import Killed, assert_equal_runs, interrupt_in_epoch, quick
 from vehicle_lightning.compare import compare
 from vehicle_lightning.entry import INTERRUPTED
 from vehicle_lightning.errors import DataError, RunError, SettingsError
@@ -216,6 +216,24 @@ def test_more_epochs_go_on_with_every_training(drawn: Path, tmp_path: Path) -> N
     whole = quick_fit(drawn, tmp_path / "other")("--folds", "2")
     for name in ("seed0-fold0", "seed0-fold1"):
         assert_equal_runs(grown.part(name), whole.part(name))
+
+
+def test_killed_while_going_on_it_still_trains_every_epoch(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that was finished before is not once more epochs are asked for."""
+    assert main([*quick(drawn, tmp_path), "--folds", "2", "--epochs", "1"]) == 0
+    grown = RunFolder(tmp_path / "run" / "0")
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VehicleClassifier, "training_step", killed)
+        with pytest.raises(Killed):
+            main(["--resume", str(grown.path), "--epochs", "2"])
+    assert main(["--resume", str(grown.path)]) == 0
+    assert json.loads(grown.summary.read_text())["trained_epochs"] == 4
 
 
 def test_a_diverged_training_shows_in_the_pool(

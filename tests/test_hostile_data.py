@@ -3,11 +3,14 @@
 import contextlib
 import csv
 import io
+import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -18,6 +21,7 @@ from PIL import Image
 from tests.conftest import QUICK, quick_fit
 from vehicle_lightning.check import main as check
 from vehicle_lightning.data.synthetic import draw_vehicles
+from vehicle_lightning.entry import run_command
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.fit import main as fit
 
@@ -43,7 +47,9 @@ def rows(data: Path) -> list[list[str]]:
         return list(csv.reader(stream))[1:]
 
 
-def write(data: Path, rows: list[list[str]], *, encoding: str = "utf-8", **style: str) -> None:
+def write(
+    data: Path, rows: list[list[str]], *, encoding: str = "utf-8", **style: str | int
+) -> None:
     stream = io.StringIO(newline="")
     csv.writer(stream, **style).writerows([HEADER, *rows])  # type: ignore[arg-type]
     (data / "train.csv").write_bytes(stream.getvalue().encode(encoding))
@@ -58,7 +64,7 @@ def rename(data: Path, row: int, new: str) -> None:
     write(data, listed)
 
 
-def rewritten(**style: str) -> Spoil:
+def rewritten(**style: str | int) -> Spoil:
     return lambda data: write(data, rows(data), **style)
 
 
@@ -121,6 +127,8 @@ WORKS: dict[str, Spoil] = {
     "semicolons": rewritten(delimiter=";"),
     "tabs": rewritten(delimiter="\t"),
     "LF": rewritten(lineterminator="\n"),
+    "CRLF": rewritten(lineterminator="\r\n"),
+    "every cell quoted": rewritten(quoting=csv.QUOTE_ALL),
     "extra columns": with_extra_columns,
     "a read-only folder": read_only,
     "a link within the folder": linked_within,
@@ -172,6 +180,17 @@ def link_to(target: str) -> Spoil:
     return spoil
 
 
+def a_pipe(data: Path) -> None:
+    path = data / "images" / rows(data)[0][0]
+    path.unlink()
+    os.mkfifo(path)
+
+
+def unquoted_commas(data: Path) -> None:
+    lines = [f"a, {name},{label}" for name, label in rows(data)]
+    (data / "train.csv").write_text("\n".join([",".join(HEADER), *lines]), encoding="utf-8")
+
+
 def a_link_to_itself(data: Path) -> None:
     first = data / "images" / rows(data)[0][0]
     first.unlink()
@@ -187,6 +206,11 @@ def named(name: str) -> Spoil:
     return spoil
 
 
+def in_latin_1(data: Path) -> None:
+    rename(data, 0, "grün.jpg")
+    write(data, rows(data), encoding="latin-1")
+
+
 def no_rows(data: Path) -> None:
     write(data, [])
 
@@ -196,6 +220,9 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "an empty file": (broken(b""), "cannot be read"),
     "a text file": (broken(b"hello"), "cannot identify image file"),
     "a folder": (a_folder, "not a file"),
+    "a pipe": (a_pipe, "not a file"),
+    "unquoted commas": (unquoted_commas, "quote cells that contain commas"),
+    "Latin-1": (in_latin_1, "save it as UTF-8"),
     "a decompression bomb": (a_bomb, "decompression bomb"),
     "a link to a file outside": (link_to("file"), "links out of"),
     "a link to a folder outside": (link_to("folder"), "links out of"),
@@ -273,3 +300,108 @@ def test_two_processes_build_one_cache(data: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache").glob("*-pixels.npy"))) == 1
     assert not list((tmp_path / "cache").glob(".*"))
     assert {path.name for path in (tmp_path / "logs" / "same").iterdir()} == {"0", "1"}
+
+
+def test_a_hundred_thousand_missing_files_are_told_at_once(data: Path, tmp_path: Path) -> None:
+    count = 100_000
+    write(data, [[f"{number}.jpg", str(number % 2)] for number in range(count)])
+    with pytest.raises(InputError, match=rf"{count} of {count} images .* and 99990 more"):
+        fit([*QUICK, "--data-dir", str(data), "--log-dir", str(tmp_path / "logs")])
+    report = tmp_path / "report"
+    assert check(["--data-dir", str(data), "--strict", "--report", str(report)]) == 1
+    found = json.loads((report / "findings.json").read_text(encoding="utf-8"))["findings"]
+    assert found[0]["kind"] == "unusable-file"
+    assert found[0]["count"] == len(found[0]["groups"]) == count
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes, as where a disk is full or a quota is used up."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def complaint(command: Callable[[list[str]], int], *arguments: str) -> str:
+    """The one sentence with which a command ends that cannot write."""
+    with (
+        patch.object(sys, "argv", ["command", *arguments]),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()) as told,
+        pytest.raises(SystemExit) as ended,
+    ):
+        run_command(command)
+    assert ended.value.code == 2
+    (sentence,) = [line for line in told.getvalue().splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in told.getvalue()
+    return sentence
+
+
+def test_a_cache_that_the_disk_cannot_hold(data: Path, tmp_path: Path) -> None:
+    cache, logs = tmp_path / "cache", tmp_path / "logs"
+    places = ["--data-dir", str(data), "--cache-dir", str(cache)]
+    with largest_file(8000):
+        assert "choose another --cache-dir" in complaint(
+            fit, *QUICK, *places, "--log-dir", str(logs)
+        )
+    assert not logs.exists()
+    assert not list(cache.glob("*.np*"))
+    with largest_file(100):
+        assert "choose another --cache-dir" in complaint(check, *places)
+    assert not list(cache.glob("*.np*"))
+
+
+def test_a_checkpoint_that_the_disk_cannot_hold(data: Path, tmp_path: Path) -> None:
+    flags = ["--data-dir", str(data), "--log-dir", str(tmp_path), "--name", "run"]
+    large = ["--channels", "64", "128"]  # larger than every other file of the run
+    with largest_file(200_000):
+        assert "checkpoints" in complaint(fit, *QUICK, *flags, *large)
+    assert not list((tmp_path / "run" / "0" / "checkpoints").iterdir())
+
+
+def test_a_report_that_the_disk_cannot_hold(data: Path, tmp_path: Path) -> None:
+    named("none.jpg")(data)
+    places = ["--data-dir", str(data)]
+    assert check(places) == 0  # what is remembered of the pictures is written
+    report, clean = tmp_path / "report", tmp_path / "clean.csv"
+    with largest_file(100):
+        assert "findings.json" in complaint(check, *places, "--report", str(report))
+        assert "clean.csv" in complaint(check, *places, "--write-clean", str(clean))
+    assert not list(report.iterdir())
+    assert not clean.exists()
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of a few kilobytes, where the tests may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = shutil.which("mount")
+    command = [str(mount), "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(place)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a disk of its own takes the right to mount one")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_is_named(data: Path, full_disk: Path) -> None:
+    named("none.jpg")(data)
+    (full_disk / "filler").write_bytes(bytes(4096))
+    places = ["--data-dir", str(data)]
+    assert "No space left on device" in complaint(
+        fit, *QUICK, *places, "--cache-dir", str(full_disk), "--skip-unreadable"
+    )
+    report = full_disk / "report"
+    assert complaint(check, *places, "--report", str(report)).startswith(
+        f"error: No space left on the disk while writing {report}"
+    )
+    assert {path.name for path in full_disk.iterdir()} <= {"filler", "report"} | {
+        path.name for path in full_disk.glob("*.lock")
+    }
+    assert {path.name for path in report.iterdir()} <= {"findings.json"}
+    for whole in report.iterdir():
+        assert json.loads(whole.read_text(encoding="utf-8"))["images"] == COUNT

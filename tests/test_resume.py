@@ -19,12 +19,17 @@ import torch
 from tests.conftest import QUICK, DataFolder, Fit
 from tests.test_fit import events
 from vehicle_lightning.errors import RunError
+from vehicle_lightning.files import HALF_WRITTEN
 from vehicle_lightning.fit import main
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.runs.checkpoints import load_classifier
+from vehicle_lightning.runs.checkpoints import WholeCheckpointIO, load_classifier
 from vehicle_lightning.runs.folder import RunFolder
 
 ALL_SWITCHES = ("--dropout", "0.5", "--batchnorm", "--augment", "--schedule", "onecycle")
+
+
+class Killed(BaseException):
+    """Leaves everything as SIGKILL would, as nothing catches it."""
 
 
 def last_state(run: RunFolder) -> dict[str, Any]:
@@ -109,6 +114,46 @@ def test_killed_and_resumed_is_uninterrupted_bit_for_bit(
     process.wait()
     assert main(["--resume", str(run.path)]) == 0
     assert_equal_runs(uninterrupted, run)
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_killed_between_two_checkpoints_and_resumed_is_uninterrupted_bit_for_bit(
+    fit_quickly: Fit, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    """The best one is an epoch ahead of the last one, which is half-written."""
+    flags = (*ALL_SWITCHES, "--epochs", "4")
+    uninterrupted = fit_quickly(*flags)
+    run = RunFolder(tmp_path / "other" / "run" / "0")
+    save = WholeCheckpointIO.save_checkpoint
+
+    def killed(self: Any, checkpoint: dict[str, Any], path: str, **options: Any) -> None:
+        if checkpoint["epoch"] == epoch and Path(path) == run.last_checkpoint.absolute():
+            raise Killed
+        save(self, checkpoint, path, **options)
+
+    half = run.checkpoints / f".last.0123{HALF_WRITTEN}.ckpt"
+    with monkeypatch.context() as patch:
+        patch.setattr(WholeCheckpointIO, "save_checkpoint", killed)
+        with pytest.raises(Killed):
+            main(quick(drawn, tmp_path / "other", *flags))
+    half.write_bytes(b"half")
+    assert run.last_checkpoint.exists() == (epoch > 0)
+    assert main(["--resume", str(run.path)]) == 0
+    assert_equal_runs(uninterrupted, run)
+    assert not half.exists()
+
+
+def test_killed_before_its_settings_are_written_it_is_no_run(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr("vehicle_lightning.runs.training.write_environment", killed)
+    with pytest.raises(Killed):
+        main(quick(drawn, tmp_path))
+    with pytest.raises(RunError, match="is no run folder"):
+        RunFolder.open(tmp_path / "run" / "0")
 
 
 def test_more_epochs_continue_a_finished_run(fit_quickly: Fit) -> None:

@@ -1,4 +1,4 @@
-"""The C allocator told to keep freed memory: fewer page faults, faster training on a CPU."""
+"""The C allocator told to keep freed memory: fewer page faults, faster work on a CPU."""
 
 import ctypes
 import sys
@@ -8,11 +8,11 @@ NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let freed blocks serve the next training step instead of going back to the system.
+    """Let freed blocks serve the next step instead of going back to the system.
 
-    A step frees and asks for the same large tensors again; returning them costs one page fault
-    for each 4 KiB. To be called before the first large allocation. Returns whether it took effect:
-    it does with glibc, and elsewhere nothing changes.
+    A step of training, or the next picture, frees and asks for the same large blocks again;
+    returning them costs one page fault for each 4 KiB. To be called before the first large
+    allocation. Returns whether it took effect: it does with glibc, and elsewhere nothing changes.
     """
     if sys.platform != "linux":
         return False

@@ -207,7 +207,7 @@ class OptimizerSettings(SettingsGroup):
 
 
 class DeviceSettings(SettingsGroup):
-    """Where the training runs; the values are those of Lightning's Trainer."""
+    """Where and how the training runs; but for `compile`, as Lightning's Trainer has them."""
 
     accelerator: Accelerator = Field("auto", description="Kind of device.")
     devices: str = Field(
@@ -221,6 +221,9 @@ class DeviceSettings(SettingsGroup):
     num_nodes: int = Field(1, ge=1, description="Number of machines.")
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = Field(
         "32-true", description="Floating-point precision."
+    )
+    compile: bool = Field(
+        False, description="Compile the layers (torch.compile), for long trainings on a GPU."
     )
 
 

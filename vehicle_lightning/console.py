@@ -12,8 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 Item = TypeVar("Item")
 
-# Of the processes that drive several devices, the first one speaks for all.
-speaks = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+# Of the processes that drive several devices, the first one speaks for all. Which one that is
+# stands in the environment, as torchrun, Lightning and srun set it.
+NUMBERS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+speaks = all(os.environ.get(number, "0") == "0" for number in NUMBERS)
 console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not speaks)
 
 

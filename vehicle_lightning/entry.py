@@ -43,5 +43,7 @@ def run_command(command: Callable[[Sequence[str]], int]) -> None:
 
 
 def _complain(sentence: str) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
+    process = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))  # of several that train
+    who = "error" if process == "0" else f"error on process {process}"
+    print(f"{who}: {sentence}", file=sys.stderr)
     return USAGE_ERROR

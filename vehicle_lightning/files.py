@@ -1,9 +1,11 @@
 """Files that are there whole or not at all."""
 
-import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+HALF_WRITTEN = "-partial"  # in the name of a file that is not whole yet
 
 
 @contextmanager
@@ -15,7 +17,9 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: writing failed; its file name is that of `path`.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # Not by the number of the process: on several machines several may have the same.
+    token = secrets.token_hex(4)
+    temporary = path.with_name(f".{path.stem}.{token}{HALF_WRITTEN}{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
@@ -33,3 +37,16 @@ def write_text(path: Path, text: str) -> None:
     """
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def remove_half_written(folder: Path, stem: str = "") -> None:
+    """Remove what killed processes left behind in a folder.
+
+    Only to be called where no other process writes there.
+
+    Args:
+        folder: where to look.
+        stem: how the names of the files begin.
+    """
+    for path in folder.glob(f".{stem}*{HALF_WRITTEN}*"):
+        path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from vehicle_lightning.allocator import keep_freed_memory
 from vehicle_lightning.errors import DataError
 
 Item = TypeVar("Item")
@@ -68,9 +69,12 @@ def in_processes(
 
 
 def _start_process() -> None:
+    import numpy  # noqa: F401  # only what is loaded can be limited
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")  # each process would say the same
     threadpool_limits(1, "blas")
+    keep_freed_memory()
 
 
 def _in_order(

@@ -4,7 +4,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vehicle_lightning.data.batches import BatchDataset, EvaluationBatches, TrainingBatches
+from vehicle_lightning.data.batches import (
+    BatchDataset,
+    EvaluationBatches,
+    ResidentDataset,
+    TrainingBatches,
+    fits_on,
+)
 
 
 @given(rows=st.integers(2, 300), batch_size=st.integers(1, 64), world_size=st.integers(1, 4))
@@ -29,7 +35,6 @@ def test_training_batches_cover_the_rows_once_in_equal_shares(
 def test_evaluation_batches_give_each_row_exactly_once(
     rows: int, batch_size: int, world_size: int
 ) -> None:
-    rows = max(rows, world_size)
     shares = [
         list(EvaluationBatches(np.arange(rows), batch_size, rank, world_size))
         for rank in range(world_size)
@@ -68,3 +73,23 @@ def test_a_batch_is_transposed_not_reshaped() -> None:
     assert (batch.images[:, 1:] == 0).all()
     assert batch.labels.tolist() == [7, 9]
     assert batch.rows.tolist() == [0, 1]
+
+
+def test_pixels_on_the_device_give_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vehicle_lightning.data.batches.AT_ONCE", 4)
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    kept = np.array([11, 0, 2, 3, 4, 5, 6, 7, 8, 9])
+    mapped = BatchDataset(pixels, kept, np.arange(10) % 3)
+    resident = ResidentDataset(mapped, torch.device("cpu"))
+    for rows in TrainingBatches(np.arange(10), 3, seed=0):
+        for one, other in zip(mapped[rows], resident[rows], strict=True):
+            assert torch.equal(one, other)
+            assert one.dtype == other.dtype
+            assert one.stride() == other.stride()
+
+
+def test_pixels_may_take_half_of_what_a_gpu_has_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 4000))
+    assert fits_on(torch.device("cuda", 0), 500)
+    assert not fits_on(torch.device("cuda", 0), 501)
+    assert not fits_on(torch.device("cpu"), 1)

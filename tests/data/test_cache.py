@@ -10,6 +10,7 @@ from vehicle_lightning.data import cache
 from vehicle_lightning.data.cache import decode_images
 from vehicle_lightning.data.images import read_image
 from vehicle_lightning.errors import DataError
+from vehicle_lightning.files import HALF_WRITTEN
 
 
 @pytest.fixture
@@ -94,7 +95,16 @@ def test_pixels_go_to_worker_processes_without_their_content(
     assert (pickle.loads(packed)[rows] == pixels[rows]).all()
 
 
-def test_several_at_once_share_one_cache(tmp_path: Path, paths: list[Path]) -> None:
+def test_several_at_once_share_one_cache_and_decode_once(
+    tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def reading(path: Path, size: int) -> np.ndarray:
+        read.append(path)
+        return read_image(path, size)
+
+    monkeypatch.setattr(cache, "read_or_fault", reading)
     results: list[np.ndarray] = []
     threads = [
         threading.Thread(
@@ -109,6 +119,7 @@ def test_several_at_once_share_one_cache(tmp_path: Path, paths: list[Path]) -> N
     for thread in threads:
         thread.join()
     assert len(results) == 4
+    assert sorted(read) == sorted(paths)
     assert all((result == results[0]).all() for result in results)
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
 
@@ -127,6 +138,22 @@ def test_an_interrupted_write_leaves_no_cache(
             decode_images(paths, 16, tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*.np*"))
     assert decode_images(paths, 16, tmp_path / "cache").unreadable == {}
+
+
+def test_what_a_killed_write_left_is_removed_but_not_that_of_others(
+    tmp_path: Path, paths: list[Path]
+) -> None:
+    decode_images(paths, 16, tmp_path / "cache")
+    (pixel_file,) = (tmp_path / "cache").glob("*-pixels.npy")
+    left = [
+        tmp_path / "cache" / f".{stem}.0123{HALF_WRITTEN}.npy"
+        for stem in (pixel_file.stem, "another-pixels")
+    ]
+    for path in left:
+        path.write_bytes(b"half")
+    pixel_file.unlink()
+    decode_images(paths, 16, tmp_path / "cache")
+    assert [path.exists() for path in left] == [False, True]
 
 
 @pytest.mark.parametrize("suffix", ["pixels.npy", "index.npz"])

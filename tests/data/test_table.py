@@ -25,7 +25,7 @@ def test_names_labels_and_paths(tmp_path: Path) -> None:
     assert table.names == ("b.jpg", "a.jpg")
     assert table.class_names == ("0", "1")
     assert table.labels.tolist() == [1, 0]
-    assert table.paths == [tmp_path / "images" / "b.jpg", tmp_path / "images" / "a.jpg"]
+    assert list(table.paths) == [tmp_path / "images" / "b.jpg", tmp_path / "images" / "a.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -255,3 +255,12 @@ def test_small_images_are_trained_on_and_large_ones_measured() -> None:
     sides = [loader(Batches(1)), loader(Batches(1))]
     trainer(max_epochs=2).fit(model, loader(Batches(1)), sides)
     assert sizes == [8, SIZE, SIZE, SIZE, SIZE, SIZE]
+
+
+def test_an_empty_batch_counts_for_nothing() -> None:
+    """It comes where several devices share fewer images than they are."""
+    module = build(batchnorm=True, flip_averaging=True).eval()
+    module.validation_step(Batches(1)[0], 0)
+    before = module._val_loss.compute(), module._val_metrics.compute()
+    module.validation_step(Batches(1, size=0)[0], 1)
+    assert (module._val_loss.compute(), module._val_metrics.compute()) == before

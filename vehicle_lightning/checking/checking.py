@@ -1,5 +1,6 @@
 """One check from a CSV and a folder to a report."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,19 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vehicle_lightning.checking.copies import check_copies, check_mirrored, check_straddling
-from vehicle_lightning.checking.files import (
-    FileFacts,
-    check_files,
-    check_unlisted,
-    examine_files,
-)
+from vehicle_lightning.checking.facts import Facts, examine_files
+from vehicle_lightning.checking.files import check_files, check_unlisted
 from vehicle_lightning.checking.findings import Finding, Report, in_order
 from vehicle_lightning.checking.label_errors import check_labels
-from vehicle_lightning.checking.leaks import check_leaks
 from vehicle_lightning.checking.rows import Rows, check_rows
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.duplicates import Prints, near_duplicates
-from vehicle_lightning.data.grouping import group_images, thumbnails_of
+from vehicle_lightning.data.prints import Prints
 from vehicle_lightning.data.table import read_names
 from vehicle_lightning.runs.folder import RunFolder
 
@@ -68,25 +63,28 @@ def check_data_set(
     image_dir = data_dir / settings.image_dir
     test_names = [] if test_csv is None else _test_names(test_csv, settings.image_column)
     names = [*rows.names, *test_names]
-    facts, prints = examine_files(image_dir, names)
-    usable = np.array([not fact.fault for fact in facts], dtype=bool)
+    with ThreadPoolExecutor(1) as beside:
+        without_pictures = beside.submit(_prepare, image_dir, names)
+        facts, prints = examine_files(image_dir, names)
+        unlisted = without_pictures.result()
+    from vehicle_lightning.checking.leaks import check_leaks
+
+    usable: NDArray[np.bool_] = facts["fault"] == ""
     groups = _groups(image_dir, names, facts, usable, prints, cache_dir)
 
     count = len(rows.names)
     sound = np.flatnonzero(usable[:count])
-    sound_names = [rows.names[row] for row in sound]
-    sound_labels = [rows.labels[row] for row in sound]
+    sound_names = [rows.names[row] for row in sound.tolist()]
+    sound_labels = [rows.labels[row] for row in sound.tolist()]
     findings = [
         *rows.findings,
         *check_files(names, facts),
-        *check_unlisted(image_dir, names),
-        *check_copies(
-            sound_names, sound_labels, [facts[row].digest for row in sound], groups[sound]
-        ),
-        *(_mirrored(image_dir, sound_names, sound_labels, prints) if mirrored else []),
+        *unlisted,
+        *check_copies(sound_names, sound_labels, facts["digest"][sound], groups[sound]),
+        *(_mirrored(image_dir, rows, sound, prints) if mirrored else []),
         *check_straddling(rows.names, names[count:], groups),
         *([] if run is None else check_labels(rows.names, rows.labels, run)),
-        *check_leaks(sound_names, sound_labels, [facts[row] for row in sound], groups[sound]),
+        *check_leaks(sound_names, sound_labels, facts[sound], groups[sound]),
     ]
     report = Report(str(data_dir / settings.csv), count, rows.classes, in_order(findings))
     return Checked(report, rows, usable[:count], groups[:count])
@@ -96,28 +94,46 @@ def _test_names(csv: Path, column: str) -> list[str]:
     return [name for name in read_names(csv, column) if name]
 
 
+def _prepare(image_dir: Path, names: list[str]) -> list[Finding]:
+    """Do, while the files are read, what needs no pictures: list the folder, import the rest."""
+    import vehicle_lightning.checking.leaks
+    import vehicle_lightning.data.grouping  # noqa: F401
+
+    return check_unlisted(image_dir, names)
+
+
 def _mirrored(
-    image_dir: Path, names: list[str], labels: list[str], prints: Prints
+    image_dir: Path, rows: Rows, sound: NDArray[np.int64], prints: Prints
 ) -> list[Finding]:
     """Find mirrored copies among the training images, whose prints come first."""
-    read = thumbnails_of([image_dir / name for name in names])
-    pairs = near_duplicates(prints[np.arange(len(names))], read, mirrored=True)
-    return check_mirrored(names, labels, pairs)
+    from vehicle_lightning.data.duplicates import near_duplicates
+    from vehicle_lightning.data.grouping import thumbnails_of
+
+    read = thumbnails_of(lambda row: image_dir / rows.names[row])
+    pairs = near_duplicates(prints, read, among=sound, mirrored=True)
+    return check_mirrored(rows.names, rows.labels, pairs)
 
 
 def _groups(
     image_dir: Path,
     names: list[str],
-    facts: list[FileFacts],
+    facts: Facts,
     usable: NDArray[np.bool_],
     prints: Prints,
     cache_dir: Path,
 ) -> NDArray[np.int64]:
     """Group what can be used; each of the others is alone."""
+    from vehicle_lightning.data.grouping import group_images
+
     sound = np.flatnonzero(usable)
     groups = np.arange(len(names)) + len(names)
     if len(sound):
-        paths = [image_dir / names[row] for row in sound]
-        digests = np.array([facts[row].digest for row in sound])
-        groups[sound] = group_images(paths, digests, cache_dir, prints).of_image
+        prints_of_sound = prints if usable.all() else prints[sound]
+        found = group_images(
+            lambda row: image_dir / names[sound[row]],
+            facts["digest"][sound],
+            cache_dir,
+            prints_of_sound,
+        )
+        groups[sound] = found.of_image
     return groups

@@ -13,7 +13,7 @@ from vehicle_lightning.checking.findings import Finding
 def check_copies(
     names: Sequence[str],
     labels: Sequence[str],
-    digests: Sequence[str],
+    digests: NDArray[np.bytes_],
     groups: NDArray[np.int64],
 ) -> list[Finding]:
     """Find exact and near copies, and copies with contradicting labels.
@@ -21,7 +21,7 @@ def check_copies(
     Args:
         names: N file names.
         labels: the label of each.
-        digests: hash of the content of each.
+        digests: bytes of shape (N,), hash of the content of each.
         groups: int64 of shape (N,); pictures of one group show the same.
     """
     table = pd.DataFrame({"name": names, "label": labels, "digest": digests, "group": groups})

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
-from vehicle_lightning.checking.files import FileFacts
+from vehicle_lightning.checking.facts import Facts
 from vehicle_lightning.checking.findings import Finding
 
 MOST_IMAGES = 4000  # a sample of so many tells a leak
@@ -31,7 +31,7 @@ FOLDS = 5
 def check_leaks(
     names: Sequence[str],
     labels: Sequence[str],
-    facts: Sequence[FileFacts],
+    facts: Facts,
     groups: NDArray[np.int64],
     *,
     seed: int = 0,
@@ -41,7 +41,7 @@ def check_leaks(
     Args:
         names: N file names, in the order of the CSV.
         labels: the label of each.
-        facts: what is known of each file.
+        facts: records of type `FACTS` of shape (N,), what is known of each file.
         groups: int64 of shape (N,); pictures of one group show the same, and are not used to tell
             one another's label.
         seed: of the folds, the sample and the permutations.
@@ -56,11 +56,11 @@ def check_leaks(
     splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     folds = list(splitter.split(rows, codes, groups[rows]))
     findings = []
-    properties = _properties(names, facts)
+    properties = _properties([names[row] for row in rows.tolist()], rows, facts[rows])
     for title, values in properties.items():
         if len(np.unique(values)) < 2:
             continue
-        auc, p_value = _predictability(values[rows].reshape(-1, 1), codes, folds, rng)
+        auc, p_value = _predictability(values.reshape(-1, 1), codes, folds, rng)
         p_value = min(1.0, p_value * len(properties))
         if auc >= LEAST_AUC and p_value < SIGNIFICANCE:
             findings.append(
@@ -78,19 +78,22 @@ def check_leaks(
     return findings
 
 
-def _properties(names: Sequence[str], facts: Sequence[FileFacts]) -> dict[str, NDArray[np.float64]]:
+def _properties(
+    names: Sequence[str], order: NDArray[np.int64], facts: Facts
+) -> dict[str, NDArray[np.float64]]:
+    width, height, size = (facts[column] for column in ("width", "height", "bytes"))
     columns = {
         "number in the file name": [_number(name) for name in names],
-        "length of the file name": [float(len(name)) for name in names],
+        "length of the file name": [len(name) for name in names],
         "kind of the file name": [_kind(name) for name in names],
-        "order of the rows": [float(row) for row in range(len(names))],
-        "file size": [float(fact.bytes) for fact in facts],
-        "width of the image": [float(fact.width) for fact in facts],
-        "height of the image": [float(fact.height) for fact in facts],
-        "shape of the image": [fact.width / max(fact.height, 1) for fact in facts],
-        "file date": [fact.modified for fact in facts],
-        "compression of the file": [fact.quantization for fact in facts],
-        "bytes a pixel": [fact.bytes / max(fact.width * fact.height, 1) for fact in facts],
+        "order of the rows": order,
+        "file size": size,
+        "width of the image": width,
+        "height of the image": height,
+        "shape of the image": width / np.maximum(height, 1),
+        "file date": facts["modified"],
+        "compression of the file": facts["quantization"],
+        "bytes a pixel": size / np.maximum(width * height, 1),
     }
     return {title: np.array(values, dtype=np.float64) for title, values in columns.items()}
 

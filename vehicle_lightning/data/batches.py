@@ -13,6 +13,9 @@ from vehicle_lightning.data.cache import PixelSource
 
 Rows = NDArray[np.int64]
 
+LARGEST_SHARE = 0.5  # of a GPU's free memory that the pixels of all images may take
+AT_ONCE = 1024  # images copied to the device together
+
 
 class Batch(NamedTuple):
     """One batch.
@@ -42,7 +45,8 @@ class BatchDataset(Dataset[Batch]):
         """
         self._pixels = pixels
         self._pixel_rows = pixel_rows
-        self._labels = labels
+        self.labels = labels
+        """Class indices, int64 of shape (N,)."""
         self.features: Tensor | None = None
         """What to give in the place of pixels: float of shape (N, F)."""
 
@@ -57,7 +61,43 @@ class BatchDataset(Dataset[Batch]):
         else:
             # A permuted view, not a reshape: (B, H, W, C) in memory is (B, C, H, W) channels-last.
             images = torch.from_numpy(self.pixels(rows)).permute(0, 3, 1, 2)
-        return Batch(images, torch.from_numpy(self._labels[rows]), torch.from_numpy(rows))
+        return Batch(images, torch.from_numpy(self.labels[rows]), torch.from_numpy(rows))
+
+
+class ResidentDataset(Dataset[Batch]):
+    """Gives the same batches out of pixels that lie on the device as a whole.
+
+    Of each batch only the row numbers cross to the device.
+    """
+
+    def __init__(self, dataset: BatchDataset, device: torch.device) -> None:
+        """Copy pixels and labels of all rows to the device, some at a time."""
+        rows = len(dataset.labels)
+        sample = dataset.pixels(np.zeros(1, dtype=np.int64))
+        self._pixels = torch.empty((rows, *sample.shape[1:]), dtype=torch.uint8, device=device)
+        for start in range(0, rows, AT_ONCE):
+            some = np.arange(start, min(start + AT_ONCE, rows))
+            self._pixels[start : start + AT_ONCE] = torch.from_numpy(dataset.pixels(some))
+        self._labels = torch.from_numpy(dataset.labels).to(device)
+
+    def __getitem__(self, rows: Rows) -> Batch:
+        """Return the batch of these rows, on the device."""
+        here = torch.from_numpy(rows)
+        if self._pixels.is_cuda:
+            here = here.pin_memory()  # otherwise the copy would wait for the device
+        there = here.to(self._pixels.device, non_blocking=True)
+        return Batch(self._pixels[there].permute(0, 3, 1, 2), self._labels[there], there)
+
+
+def fits_on(device: torch.device, needed: int) -> bool:
+    """Whether a GPU has room for so many bytes: they may take half of what is free.
+
+    The other half is for weights, their gradients, and what lies between the layers.
+    """
+    if device.type != "cuda":
+        return False  # elsewhere the mapped file is as near
+    free, _ = torch.cuda.mem_get_info(device)
+    return needed <= LARGEST_SHARE * free
 
 
 class TrainingBatches(Sampler[Rows]):

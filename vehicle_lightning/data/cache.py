@@ -21,9 +21,10 @@ from platformdirs import user_cache_path
 from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.images import read_image, read_or_fault
 from vehicle_lightning.errors import DataError
-from vehicle_lightning.files import written_whole
+from vehicle_lightning.files import remove_half_written, written_whole
 from vehicle_lightning.parallel import in_threads
 
+AT_ONCE = 64  # files
 CACHE_VERSION = 1  # raise it when read_image or the layout of the files changes
 
 Pixels = NDArray[np.uint8]
@@ -93,8 +94,9 @@ def decode_images(
             cache_dir.mkdir(parents=True, exist_ok=True)
             with FileLock(cache_dir / f"{key}.lock"):
                 if not is_there():
-                    files = [paths[row] for row in readable]
-                    _decode(files, image_size, pixel_file if keep_pixels else None, index_file)
+                    remove_half_written(cache_dir, key)
+                    kept = pixel_file if keep_pixels else None
+                    _decode(paths, readable, image_size, kept, index_file)
         except OSError as error:
             megabytes = len(readable) * image_size**2 * 3 / 1e6 if keep_pixels else 1
             raise DataError(
@@ -151,7 +153,7 @@ class DecodingPixels:
     """Pixels decoded from the image files at every use."""
 
     def __init__(self, paths: Sequence[Path], image_size: int) -> None:
-        self._paths = list(paths)
+        self._paths = paths
         self._size = image_size
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Pixels:
@@ -175,7 +177,12 @@ def _digest(paths: Sequence[Path]) -> tuple[tuple[str | None, ...], dict[int, st
         except ValueError as error:  # a name that no file can have
             return None, str(error)
 
-    results = list(progress_over(in_threads(digest, paths), len(paths), "Checking images"))
+    # Several at once: to hand one file to a thread takes longer than to find that it is missing.
+    batches = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
+    parts = in_threads(lambda batch: [digest(path) for path in batch], batches)
+    results = [
+        result for part in progress_over(parts, len(batches), "Checking images") for result in part
+    ]
     faults = {row: fault for row, (_, fault) in enumerate(results) if fault}
     return tuple(digest for digest, _ in results), faults
 
@@ -202,20 +209,26 @@ def _pixels_are_whole(file: Path, shape: tuple[int, ...]) -> bool:
     return bool(pixels.shape == shape and pixels.dtype == np.uint8)
 
 
-def _decode(paths: Sequence[Path], size: int, pixel_file: Path | None, index_file: Path) -> None:
+def _decode(
+    paths: Sequence[Path],
+    rows: Sequence[int],
+    size: int,
+    pixel_file: Path | None,
+    index_file: Path,
+) -> None:
     """Decode in parallel; write the index last, so that it stands only beside whole pixels."""
-    mean = np.zeros((len(paths), 3))
-    mean_square = np.zeros((len(paths), 3))
-    faults = [""] * len(paths)
+    mean = np.zeros((len(rows), 3))
+    mean_square = np.zeros((len(rows), 3))
+    faults = [""] * len(rows)
 
     def decoded() -> Iterator[Pixels]:
-        results = in_threads(lambda path: _try_to_read(path, size), paths)
-        for row, result in enumerate(progress_over(results, len(paths), "Reading images")):
+        results = in_threads(lambda row: _try_to_read(paths[row], size), rows)
+        for position, result in enumerate(progress_over(results, len(rows), "Reading images")):
             if isinstance(result, str):
-                faults[row] = result
+                faults[position] = result
                 yield np.zeros((size, size, 3), dtype=np.uint8)
             else:
-                pixels, mean[row], mean_square[row] = result
+                pixels, mean[position], mean_square[position] = result
                 yield pixels
 
     if pixel_file is None:
@@ -227,7 +240,7 @@ def _decode(paths: Sequence[Path], size: int, pixel_file: Path | None, index_fil
             header = {
                 "descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)),
                 "fortran_order": False,
-                "shape": (len(paths), size, size, 3),
+                "shape": (len(rows), size, size, 3),
             }
             np.lib.format.write_array_header_1_0(stream, header)
             for pixels in decoded():

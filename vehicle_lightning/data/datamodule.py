@@ -13,8 +13,15 @@ from torch.utils.data import DataLoader, Sampler
 
 from vehicle_lightning.config import DataSettings
 from vehicle_lightning.console import notice
-from vehicle_lightning.data.batches import Batch, BatchDataset, EvaluationBatches, TrainingBatches
-from vehicle_lightning.data.cache import DecodedImages, decode_images
+from vehicle_lightning.data.batches import (
+    Batch,
+    BatchDataset,
+    EvaluationBatches,
+    ResidentDataset,
+    TrainingBatches,
+    fits_on,
+)
+from vehicle_lightning.data.cache import DecodedImages, PixelSource, decode_images
 from vehicle_lightning.data.grouping import Groups, group_images
 from vehicle_lightning.data.location import locate_data
 from vehicle_lightning.data.splits import cross_validation_fold, hold_out
@@ -26,21 +33,25 @@ Side = Literal["train", "val"]
 
 @dataclass(frozen=True)
 class _Images:
-    """The images as they were read, before any split.
+    """The images as they were read, before any split: no more than what a training needs of them.
 
     Attributes:
         table: names and labels of the N images that could be read.
-        decoded: what the first read of all listed images found.
-        kept: int64 of shape (N,), where in `decoded` each of them lies.
-        digests: str of shape (N,), hashes of their files.
+        pixels: gives the pixels of rows of all listed images.
+        kept: int64 of shape (N,), which of those each of the N is.
+        channel_mean: float64 of shape (N, 3), mean of each image's red, green, blue in [0, 1].
+        channel_mean_square: float64 of shape (N, 3), mean of their squares.
         groups: which of them show the same photograph.
+        fingerprint: hash of all names, labels, image contents and groups.
     """
 
     table: Table
-    decoded: DecodedImages
+    pixels: PixelSource
     kept: NDArray[np.int64]
-    digests: NDArray[np.str_]
+    channel_mean: NDArray[np.float64]
+    channel_mean_square: NDArray[np.float64]
     groups: Groups
+    fingerprint: str
 
 
 class VehicleDataModule(L.LightningDataModule):
@@ -71,6 +82,7 @@ class VehicleDataModule(L.LightningDataModule):
         self._seed = seed
         self._train_eval_fraction = train_eval_fraction
         self._images: _Images | None = None
+        self._resident: dict[torch.device, ResidentDataset] = {}
         self._ready = False
 
     def setup(self, stage: str | None = None) -> None:
@@ -90,10 +102,10 @@ class VehicleDataModule(L.LightningDataModule):
         self.near_copies = images.groups.near
         pairs = np.stack([images.groups.of_image, self.table.labels], axis=1)
         self.contradictions = _repeated(np.unique(pairs, axis=0)[:, 0])
-        self.fingerprint = self._hash(images)
-        self.mean, self.std = _mean_and_std(images.decoded, images.kept[self.rows["train"]])
+        self.fingerprint = images.fingerprint
+        self.mean, self.std = _mean_and_std(images, self.rows["train"])
         self.train_sample = self._sample(self.rows["train"])
-        self._dataset = BatchDataset(images.decoded.pixels, images.kept, self.table.labels)
+        self._dataset = BatchDataset(images.pixels, images.kept, self.table.labels)
         self._ready = True
 
     def split_anew(self, settings: DataSettings, *, seed: int) -> "VehicleDataModule":
@@ -107,6 +119,7 @@ class VehicleDataModule(L.LightningDataModule):
             settings, seed=seed, train_eval_fraction=self._train_eval_fraction
         )
         other._images = self._images
+        other._resident = self._resident
         other.setup()
         return other
 
@@ -167,8 +180,16 @@ class VehicleDataModule(L.LightningDataModule):
         table = self._readable(listed, decoded)
         kept = np.setdiff1d(np.arange(len(listed)), list(decoded.unreadable))
         digests = np.array([decoded.digests[row] for row in kept], dtype=str)
-        groups = group_images(table.paths, digests, cache_dir)
-        return _Images(table, decoded, kept, digests, groups)
+        groups = group_images(table.paths.__getitem__, digests.astype(bytes), cache_dir)
+        return _Images(
+            table,
+            decoded.pixels,
+            kept,
+            decoded.channel_mean[kept],
+            decoded.channel_mean_square[kept],
+            groups,
+            _fingerprint(table, digests, groups),
+        )
 
     def _readable(self, table: Table, decoded: DecodedImages) -> Table:
         faults = decoded.unreadable
@@ -195,19 +216,6 @@ class VehicleDataModule(L.LightningDataModule):
             )
         return {"train": training, "val": validating}
 
-    def _hash(self, images: _Images) -> str:
-        content = hashlib.blake2b(digest_size=12)
-        for name, label, digest, group in zip(
-            self.table.names,
-            self.table.labels,
-            images.digests,
-            images.groups.of_image,
-            strict=True,
-        ):
-            row = f"{name}\0{self.table.class_names[label]}\0{digest}\0{group}\0"
-            content.update(row.encode())
-        return content.hexdigest()
-
     def _sample(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         size = max(1, round(self._train_eval_fraction * len(rows)))
         chosen = np.random.default_rng(self.settings.split_seed).choice(rows, size, replace=False)
@@ -216,18 +224,30 @@ class VehicleDataModule(L.LightningDataModule):
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _is_for_cuda(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def _on_device(self) -> ResidentDataset | None:
+        """Return all images on the GPU, where they are few enough; None elsewhere."""
+        device, settings = self._device(), self.settings
+        if self._dataset.features is not None or settings.cache == "none" or settings.num_workers:
+            return None  # a worker process has no part in the GPU
+        size = len(self.table) * settings.image_size**2 * 3
+        if device not in self._resident and fits_on(device, size):
+            notice(f"All images lie in the memory of {device} ({size / 1e6:.0f} MB).")
+            self._resident[device] = ResidentDataset(self._dataset, device)
+        return self._resident.get(device)
 
     def _loader(self, batches: Sampler[NDArray[np.int64]]) -> DataLoader[Batch]:
         workers = self.settings.num_workers
+        on_device = self._on_device()
         return DataLoader(
-            self._dataset,
+            self._dataset if on_device is None else on_device,
             sampler=batches,
             batch_size=None,  # the sampler gives whole batches
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=self._is_for_cuda(),
+            pin_memory=on_device is None and self._device().type == "cuda",
             # Its own generator: the global one belongs to dropout and augmentation alone, and when
             # an iterator is made differs between a fresh and a resumed run.
             generator=torch.Generator().manual_seed(self._seed),
@@ -239,10 +259,20 @@ def _repeated(numbers: NDArray[np.int64]) -> int:
     return int((np.unique(numbers, return_counts=True)[1] > 1).sum())
 
 
+def _fingerprint(table: Table, digests: NDArray[np.str_], groups: Groups) -> str:
+    content = hashlib.blake2b(digest_size=12)
+    for name, label, digest, group in zip(
+        table.names, table.labels, digests, groups.of_image, strict=True
+    ):
+        row = f"{name}\0{table.class_names[label]}\0{digest}\0{group}\0"
+        content.update(row.encode())
+    return content.hexdigest()
+
+
 def _mean_and_std(
-    decoded: DecodedImages, rows: NDArray[np.int64]
+    images: _Images, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    mean = decoded.channel_mean[rows].mean(axis=0)
-    variance = decoded.channel_mean_square[rows].mean(axis=0) - mean**2
+    mean = images.channel_mean[rows].mean(axis=0)
+    variance = images.channel_mean_square[rows].mean(axis=0) - mean**2
     darkest = 1 / 255  # images of one flat colour would otherwise divide by zero
     return mean, np.sqrt(variance.clip(darkest**2))

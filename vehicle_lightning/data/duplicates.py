@@ -7,97 +7,44 @@ as a whole. Then the two thumbnails are laid over one another, at the scale and 
 agree best, and must agree there in their details.
 
 Sources:
-    Zauner (2010), Implementation and benchmarking of perceptual image hash functions (the hash by
-    the discrete cosine transform; here a bit is the sign of a frequency).
     Norouzi, Punjani, Fleet (2012), Fast search in Hamming space with multi-index hashing.
     Lewis (1995), Fast normalized cross-correlation.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
-from scipy.fft import dct, irfft2, rfft2
+from scipy.fft import irfft2, rfft2
 from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from vehicle_lightning.data.prints import HASHES, WORDS, Hashes, Prints, Thumbnails
 from vehicle_lightning.parallel import in_threads
 
-THUMBNAIL = 56  # pixels a side; a quarter of 224, at which a JPEG decodes straight to it
-HASHED = 32  # pixels a side of what is hashed
-FREQUENCIES = 16  # the lowest along each axis make the hash
-LOWEST = 8  # of these along each axis make its first word
-CROPS = ((0.95, 2), (0.9, 3))  # side of the crops that are hashed too, and places along each axis
-HASHES = 1 + sum(places**2 for _, places in CROPS)
-WORDS = FREQUENCIES**2 // 64
 MOST_PAIRED = 8  # pictures of one hash that are paired with all others of a like one
 FARTHEST_WORD = 8  # bits of 64 by which the first words of candidates may differ
 FARTHEST = 64  # bits of 256 by which the hashes of candidates may differ
-AT_ONCE = 1 << 17  # pairs of hashes, few enough to stay near the processor
+PART_BITS = 7
+PARTS = range(1, 64, PART_BITS)  # where the parts of a word begin; the lowest bit is always 0
+EQUAL_PARTS = 3  # of near words
+AT_ONCE = 1 << 15  # words or pairs of hashes, few enough to stay near the processor
 SCALES = (1.0, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85)  # of the smaller picture in the larger one
 COARSE = 2.5  # pixels; what is blurred so says where the sky is, not which photograph it is
 LEAST_AGREEMENT = 0.65  # normalised cross-correlation of what remains
-FLAT = 2.0  # grey levels of standard deviation below which no details remain to compare
 
-Hashes = NDArray[np.uint64]
 Pairs = NDArray[np.int64]
-Thumbnails = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Prints:
-    """What is kept of N pictures to find those that show the same: 481 bytes a picture.
-
-    Attributes:
-        hashes: uint64 of shape (N, 14, 4), of each picture and of thirteen crops of it.
-        mirrored: uint64 of shape (N, 4), of its mirror image.
-        detailed: bool of shape (N,); the others are alike without showing the same.
-    """
-
-    hashes: Hashes
-    mirrored: Hashes
-    detailed: NDArray[np.bool_]
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> "Prints":
-        """Return those of some pictures."""
-        return Prints(self.hashes[rows], self.mirrored[rows], self.detailed[rows])
-
-    @classmethod
-    def of(cls, thumbnails: Thumbnails) -> "Prints":
-        """Hash thumbnails: uint8 of shape (N, 56, 56), grey.
-
-        Of 32 x 32 grey levels the 16 x 16 lowest frequencies but the mean, each one bit: positive
-        or not. The 8 x 8 lowest of them come first.
-        """
-        pictures = thumbnails.astype(np.float32)
-        frequencies = _frequencies(pictures)
-        mirror = (-1.0) ** np.arange(FREQUENCIES, dtype=np.float32)
-        return cls(
-            _bits(frequencies),
-            _bits(frequencies[:, 0] * mirror),
-            _finest(frequencies[:, 0]) >= FLAT,
-        )
-
-    @classmethod
-    def joined(cls, parts: "Sequence[Prints]") -> "Prints":
-        """Return those of all parts, one after the other."""
-        parts = [cls.of(np.empty((0, THUMBNAIL, THUMBNAIL), dtype=np.uint8)), *parts]
-        return cls(
-            np.concatenate([part.hashes for part in parts]),
-            np.concatenate([part.mirrored for part in parts]),
-            np.concatenate([part.detailed for part in parts]),
-        )
 
 
 def near_duplicates(
     prints: Prints,
     thumbnails_of: Callable[[NDArray[np.int64]], Thumbnails],
     *,
+    among: NDArray[np.int64] | None = None,
     mirrored: bool = False,
 ) -> Pairs:
     """Find the pairs of pictures that show the same photograph, or the same scene a moment later.
@@ -109,6 +56,7 @@ def near_duplicates(
         prints: of N pictures.
         thumbnails_of: returns uint8 of shape (B, 56, 56), grey, for picture numbers int64 of shape
             (B,); asked for candidates only, from several threads.
+        among: int64 of shape (M,), the numbers of the pictures to compare; by default all.
         mirrored: find the pictures that show the mirror image of another instead.
 
     Returns:
@@ -116,12 +64,13 @@ def near_duplicates(
         takes to connect all pictures that show the same.
     """
     rows = np.flatnonzero(prints.detailed)
-    hashes = prints.hashes[rows]
-    sought = prints.mirrored[rows] if mirrored else hashes[:, 0]
-    pairs = candidate_pairs(sought[:, 0], hashes[..., 0])
-    candidates = rows[pairs[_distance(sought, hashes, pairs) <= FARTHEST]]
+    if among is not None:
+        rows = np.intersect1d(rows, among)
+    sought = prints.mirrored if mirrored else prints.hashes[:, 0]
+    candidates = rows[candidate_pairs(sought[rows, 0], prints.hashes[rows, :, 0])]
+    candidates = candidates[_distance(sought, prints.hashes, candidates) <= FARTHEST]
 
-    groups = DisjointSet(rows.tolist())
+    groups = DisjointSet(np.unique(candidates).tolist())
 
     def agree(pair: list[int]) -> bool:
         # Of many pictures of one scene it is enough to know that each is like one other.
@@ -149,54 +98,6 @@ def grouped(count: int, *pairs: Pairs) -> NDArray[np.int64]:
     return groups
 
 
-def _frequencies(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Lowest frequencies of each picture and its crops: (N, 14, 16, 16)."""
-    count, found = len(pictures), []
-    for share, places in ((1.0, 1), *CROPS):
-        lines = _frequencies_of_line(share, places)
-        both = (lines @ pictures @ lines.T).reshape(count, places, FREQUENCIES, places, FREQUENCIES)
-        found.append(both.swapaxes(2, 3).reshape(count, places**2, FREQUENCIES, FREQUENCIES))
-    return np.concatenate(found, axis=1)
-
-
-@cache
-def _frequencies_of_line(share: float, places: int) -> NDArray[np.float32]:
-    """Map a line of pixels to the lowest frequencies of stretches of it: (places * 16, 56).
-
-    A stretch is brought to 32 cells, by area, and transformed.
-    """
-    side = round(share * THUMBNAIL)
-    edges = np.linspace(0, side, HASHED + 1)
-    pixels = np.arange(side)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    of_stretch = dct(overlap.clip(0) * HASHED / side, axis=0)[:FREQUENCIES]
-    found = np.zeros((places, FREQUENCIES, THUMBNAIL), dtype=np.float32)
-    for place, start in enumerate(np.linspace(0, THUMBNAIL - side, places).round().astype(int)):
-        found[place, :, start : start + side] = of_stretch
-    return found.reshape(-1, THUMBNAIL)
-
-
-def _bits(frequencies: NDArray[np.float32]) -> Hashes:
-    """Hash lowest frequencies: uint64 of shape (..., 4) for (..., 16, 16)."""
-    bits = frequencies > 0
-    bits[..., 0, 0] = False  # the mean brightness tells nothing
-    parts = (
-        bits[..., rows, columns].reshape(*bits.shape[:-2], 64)
-        for rows, columns in itertools.product((slice(LOWEST), slice(LOWEST, None)), repeat=2)
-    )
-    return np.packbits(np.concatenate(list(parts), axis=-1), axis=-1).view(np.uint64)
-
-
-def _finest(frequencies: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Standard deviation of the details that the hash sees, in grey levels: (N,) for (N, 16, 16).
-
-    It comes from all but the lowest frequencies, by Parseval's theorem.
-    """
-    energy = np.square(frequencies / HASHED**2) / 4
-    energy[:, :LOWEST, :LOWEST] = 0
-    return np.asarray(np.sqrt(energy.sum(axis=(1, 2))), dtype=np.float32)
-
-
 def _distance(sought: Hashes, hashes: Hashes, pairs: Pairs) -> NDArray[np.int64]:
     """Fewest bits, for each pair, between the sought hash of one and any hash of the other."""
     nearest = np.full(len(pairs), 64 * WORDS)
@@ -210,8 +111,13 @@ def _distance(sought: Hashes, hashes: Hashes, pairs: Pairs) -> NDArray[np.int64]
 def candidate_pairs(sought: Hashes, words: Hashes) -> Pairs:
     """Find the pairs of which the sought word of one differs in at most 8 bits from any of another.
 
-    Of the eight bytes of two such words two are nearly always equal (always up to 6 bits), so it
-    is enough to compare, for each choice of two bytes, the words that share them.
+    Of the nine parts of two words that differ in up to 6 bits three are always equal (in 7 or 8
+    bits nearly always), so it is enough to compare, for each choice of three parts, the words that
+    share them. By chance only one word in two million shares 21 bits with another: nearly all time
+    goes into the look-ups, whose number grows with that of the pictures and not with its square.
+
+    Where very many have one sought word, each of them is paired with the next one, and all other
+    pictures with the first few.
 
     Args:
         sought: uint64 of shape (N,).
@@ -220,64 +126,58 @@ def candidate_pairs(sought: Hashes, words: Hashes) -> Pairs:
     Returns:
         int64 of shape (P, 2), each pair once, the smaller number first, in ascending order.
     """
-    values, entry = np.unique(np.column_stack([sought, words]), return_inverse=True)
-    entry = entry.reshape(len(sought), words.shape[1] + 1)
-    wanted = np.flatnonzero(np.bincount(entry[:, 0]))
-    octets = values.astype(">u8").view(np.uint8).reshape(-1, 8)
-    near = [np.stack([wanted, wanted], axis=1)]
+    order = np.argsort(sought, kind="stable")
+    equal = sought[order[1:]] == sought[order[:-1]]
+    place = np.arange(len(order))
+    rank = place - np.maximum.accumulate(np.where(np.append(False, equal)[: len(place)], 0, place))
+    few = order[rank < MOST_PAIRED]
 
-    def look_up(octet_pair: tuple[int, int]) -> Pairs:
-        high, low = octet_pair
-        key = octets[:, high].astype(np.uint16) << np.uint16(8) | octets[:, low]
-        return _near_with_the_same_key(values, key, wanted)
+    def look_up(parts: tuple[int, ...]) -> Pairs:
+        return _near_with_equal_parts(parts, sought, few, words)
 
-    near += in_threads(look_up, itertools.combinations(range(8), 2))
-    return _between_owners(_distinct(np.concatenate(near)), entry)
+    near = in_threads(look_up, itertools.combinations(PARTS, EQUAL_PARTS))
+    pairs = [np.stack([order[:-1][equal], order[1:][equal]], axis=1), *near]
+    return _distinct(np.sort(np.concatenate(pairs), axis=1))
 
 
-def _near_with_the_same_key(
-    values: Hashes, key: NDArray[np.uint16], wanted: NDArray[np.int64]
+def _near_with_equal_parts(
+    parts: tuple[int, ...], sought: Hashes, few: NDArray[np.int64], words: Hashes
 ) -> Pairs:
-    """Pairs of a wanted position and any position with the same key and nearly the same value."""
-    order = np.argsort(key, kind="stable")
-    in_order = values[order]
-    starts = np.concatenate([[0], np.cumsum(np.bincount(key, minlength=1 << 16))])
-    first, count = starts[key[wanted]], np.diff(starts)[key[wanted]]
-    ends = np.cumsum(count)
+    """Pairs of one of a few pictures and another, a word of which is near to the sought one."""
+    keys = _key(sought[few], parts)
+    order = np.argsort(keys)
+    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    counts = np.diff(starts, append=len(few))
+    run = np.zeros(1 << PART_BITS * EQUAL_PARTS, dtype=np.int32)  # by key; 0 where there is none
+    run[keys[order[starts]]] = np.arange(len(starts)) + 1
+    in_order, values = few[order], sought[few[order]]
     near = [np.empty((0, 2), dtype=np.int64)]
-    rounds = np.searchsorted(ends, np.arange(AT_ONCE, count.sum(), AT_ONCE), side="right")
-    for part in np.split(np.arange(len(wanted)), rounds):
-        own_count, own_ends = count[part], ends[part] - (ends[part] - count[part])[:1].sum()
-        position = np.repeat(first[part] - own_ends + own_count, own_count)
+    at_once = AT_ONCE // words.shape[1]
+    for first in range(0, len(words), at_once):
+        part = words[first : first + at_once].ravel()
+        found = run.take(_key(part, parts), mode="wrap")  # faster, as nothing is checked
+        hit = np.flatnonzero(found != 0)
+        of_hit = found[hit] - 1
+        count = counts[of_hit]
+        position = np.repeat(starts[of_hit] - np.cumsum(count) + count, count)
         position += np.arange(len(position))
-        differing = np.repeat(values[wanted[part]], own_count) ^ in_order[position]
-        close = np.flatnonzero(np.bitwise_count(differing) <= FARTHEST_WORD)
-        of_wanted = wanted[part[np.searchsorted(own_ends, close, side="right")]]
-        near.append(np.stack([of_wanted, order[position[close]]], axis=1))
+        entry = np.repeat(hit, count)
+        close = np.bitwise_count(values[position] ^ part[entry]) <= FARTHEST_WORD
+        one, other = in_order[position[close]], first + entry[close] // words.shape[1]
+        near.append(np.stack([one, other], axis=1)[one != other])
     return np.concatenate(near)
 
 
-def _between_owners(near: Pairs, entry: NDArray[np.int64]) -> Pairs:
-    """Turn pairs of words into pairs of the pictures that have them.
-
-    Where very many share one value, each is paired with the first few and with the next one.
-    """
-    owners = np.repeat(np.arange(len(entry)), entry.shape[1])
-    values, pictures = _distinct(np.stack([entry.ravel(), owners], axis=1)).T
-    starts = np.searchsorted(values, np.arange(entry.max(initial=-1) + 2))
-    count = np.diff(starts)
-    next_one = values[1:] == values[:-1]
-    pairs = [np.stack([pictures[:-1][next_one], pictures[1:][next_one]], axis=1)]
-
-    one, other = near.T
-    alone = (count[one] == 1) & (count[other] == 1)  # as nearly all are
-    pairs.append(pictures[starts[near[alone]]])
-    for a, b in near[~alone & ((one != other) | (count[one] > 2))]:
-        few = pictures[starts[a] : starts[a + 1]][:MOST_PAIRED]
-        crossed = np.meshgrid(few, pictures[starts[b] : starts[b + 1]])
-        pairs.append(np.stack([side.ravel() for side in crossed], axis=1))
-    found = _distinct(np.sort(np.concatenate(pairs), axis=1))
-    return found[found[:, 0] < found[:, 1]]
+def _key(words: Hashes, parts: tuple[int, ...]) -> NDArray[np.int64]:
+    """Some parts of each word, side by side."""
+    key = np.zeros(len(words), dtype=np.uint64)
+    bits = np.empty_like(key)
+    for part in parts:
+        np.right_shift(words, np.uint64(part), out=bits)
+        bits &= np.uint64((1 << PART_BITS) - 1)
+        key <<= np.uint64(PART_BITS)
+        key |= bits
+    return key.view(np.int64)
 
 
 def _distinct(pairs: Pairs) -> Pairs:

@@ -1,7 +1,7 @@
 """Grouping: which images must stay on one side of the split, as they show the same photograph."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.duplicates import THUMBNAIL, Pairs, Prints, grouped, near_duplicates
+from vehicle_lightning.data.duplicates import Pairs, grouped, near_duplicates
 from vehicle_lightning.data.images import read_grey
+from vehicle_lightning.data.prints import THUMBNAIL, Prints
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import written_whole
 from vehicle_lightning.parallel import in_threads
 
 AT_ONCE = 64  # images
-GROUPING_VERSION = 2  # raise it whenever the same images would be grouped in another way
+GROUPING_VERSION = 3  # raise it whenever the same images would be grouped in another way
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,16 @@ class Groups:
 
 
 def group_images(
-    paths: Sequence[Path],
-    digests: NDArray[np.str_],
+    path_of: Callable[[int], Path],
+    digests: NDArray[np.bytes_],
     cache_dir: Path,
     prints: Prints | None = None,
 ) -> Groups:
     """Find exact and near copies among readable images, or find them found already.
 
     Args:
-        paths: N image files.
-        digests: str of shape (N,), hashes of their contents.
+        path_of: returns the file of each of N images, counted from 0.
+        digests: bytes of shape (N,), hashes of their contents.
         cache_dir: folder to remember the near copies in.
         prints: of the N pictures, where they have been read already.
 
@@ -57,8 +58,9 @@ def group_images(
     file = cache_dir / f"{_key(distinct)}-copies.npy"
     near = _remembered(file)
     if near is None:
-        own_paths = [paths[row] for row in first]
-        near = _search(own_paths, None if prints is None else prints[first])
+        read = thumbnails_of(path_of)
+        known = _read_prints(read, first, len(digests)) if prints is None else prints
+        near = which[near_duplicates(known, read, among=first)]
         _remember(file, near)
     exact = np.stack([np.arange(len(digests)), first[which]], axis=1)
     groups = grouped(len(digests), exact, first[near])
@@ -75,24 +77,30 @@ def thumbnail(path: Path) -> NDArray[np.uint8]:
         return read_grey(image, THUMBNAIL)
 
 
-def thumbnails_of(paths: Sequence[Path]) -> Callable[[NDArray[np.int64]], NDArray[np.uint8]]:
+def thumbnails_of(
+    path_of: Callable[[int], Path],
+) -> Callable[[NDArray[np.int64]], NDArray[np.uint8]]:
     """Return what reads the thumbnails of some of the files."""
-    return lambda rows: np.stack([thumbnail(paths[row]) for row in rows])
+    return lambda rows: np.stack([thumbnail(path_of(row)) for row in rows.tolist()])
 
 
-def _search(paths: Sequence[Path], prints: Prints | None) -> Pairs:
-    """Pairs of positions in `paths` that show the same."""
-    read = thumbnails_of(paths)
-    if prints is None:
-        batches = np.split(np.arange(len(paths)), range(AT_ONCE, len(paths), AT_ONCE))
-        parts = in_threads(lambda rows: Prints.of(read(rows)), batches)
-        prints = Prints.joined(list(progress_over(parts, len(batches), "Looking for near copies")))
-    return near_duplicates(prints, read)
+def _read_prints(
+    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]], rows: NDArray[np.int64], count: int
+) -> Prints:
+    """Prints of `count` pictures, blank but for these rows."""
+    prints = Prints.blank(count)
+    batches = np.split(rows, range(AT_ONCE, len(rows), AT_ONCE))
+    parts = in_threads(lambda batch: Prints.of(read(batch)), batches)
+    progress = progress_over(parts, len(batches), "Looking for near copies")
+    for batch, part in zip(batches, progress, strict=True):
+        prints[batch] = part
+    return prints
 
 
-def _key(digests: NDArray[np.str_]) -> str:
-    content = f"{GROUPING_VERSION} {PIL.__version__} " + " ".join(digests)
-    return hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
+def _key(digests: NDArray[np.bytes_]) -> str:
+    key = hashlib.blake2b(f"{GROUPING_VERSION} {PIL.__version__} ".encode(), digest_size=12)
+    key.update(digests.tobytes())
+    return key.hexdigest()
 
 
 def _remembered(file: Path) -> Pairs | None:

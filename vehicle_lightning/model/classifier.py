@@ -115,6 +115,12 @@ class VehicleClassifier(L.LightningModule):
         """The pretrained part of the network, if any."""
         return next((layer for layer in self.network if isinstance(layer, Backbone)), None)
 
+    def on_fit_start(self) -> None:
+        """Compile the layers, each by itself, where that is asked for."""
+        if self.settings.compile:
+            for layer in self.network:
+                layer.compile()
+
     def on_train_epoch_start(self) -> None:
         """Seed dropout and augmentation by the epoch, so that a resumed run repeats them.
 
@@ -155,6 +161,8 @@ class VehicleClassifier(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Measure one batch of a side; Lightning has put the network in eval mode."""
+        if len(batch.labels) == 0:
+            return  # of an odd number of images one device has fewer batches with something in them
         logits = self.measured_logits(batch.images)
         is_val = dataloader_idx == VAL_LOADER
         loss = self._val_loss if is_val else self._train_loss
@@ -223,14 +231,16 @@ def _build_optimizer(
 ) -> torch.optim.Optimizer:
     weights = _with_rates(network, backbone, settings)
     rate, decay = settings.learning_rate, settings.weight_decay
+    # One kernel for all weights; elsewhere PyTorch chooses.
+    fused = True if next(network.parameters()).is_cuda else None
     match settings.optimizer:
         case "adam":
-            return torch.optim.Adam(weights, lr=rate, weight_decay=decay)
+            return torch.optim.Adam(weights, lr=rate, weight_decay=decay, fused=fused)
         case "adamw":
-            return torch.optim.AdamW(weights, lr=rate, weight_decay=decay)
+            return torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=fused)
         case "sgd":
             return torch.optim.SGD(
-                weights, lr=rate, momentum=0.9, nesterov=True, weight_decay=decay
+                weights, lr=rate, momentum=0.9, nesterov=True, weight_decay=decay, fused=fused
             )
 
 

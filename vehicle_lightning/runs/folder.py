@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vehicle_lightning.errors import RunError
+from vehicle_lightning.files import remove_half_written
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class RunFolder:
         except Timeout:
             raise RunError(f"{self.path} is in use by another process; let it finish.") from None
         try:
+            for folder in (self.path, self.checkpoints):
+                remove_half_written(folder)
             yield
         finally:
             with suppress(OSError):  # Windows keeps an open file

@@ -25,6 +25,7 @@ from vehicle_lightning.runs.pooling import (
     spread_of_curves,
 )
 from vehicle_lightning.runs.predictions import read_predictions
+from vehicle_lightning.runs.processes import started_together
 from vehicle_lightning.runs.progress import EpochLines
 from vehicle_lightning.runs.summary import Status, Summary
 from vehicle_lightning.runs.supervision import Supervision, Supervisor
@@ -73,8 +74,8 @@ def train_repeatedly(
         _check_same_data(resume, data.fingerprint)
     run = resume or new or RunFolder.create(settings.log_dir, settings.run_name)
     with run.claimed():
-        write_text(run.config, settings.to_yaml())
         write_environment(run.environment, data)
+        write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
         if supervisor is None:
             notice(_first_line(run, data, all_members))
         results, status = _train_all(run, all_members, data, supervisor)
@@ -83,13 +84,14 @@ def train_repeatedly(
 
 
 def _on_one_device(settings: Settings) -> Settings:
-    if settings.devices == "auto" and settings.num_nodes == 1:
-        return settings.model_copy(update={"devices": "1"})
-    if settings.uses_one_device:
-        return settings
+    if settings.num_nodes == 1 and started_together() == 1:
+        if settings.devices == "auto":
+            return settings.model_copy(update={"devices": "1"})
+        if settings.uses_one_device:
+            return settings
     raise SettingsError(
-        "The trainings of --folds or --seeds follow one another on one device; leave out --devices "
-        "and --num-nodes, or train each fold on its own by --fold."
+        "The trainings of --folds or --seeds follow one another in one process on one device; "
+        "leave out --devices, --num-nodes and torchrun, or train each fold on its own by --fold."
     )
 
 

@@ -18,8 +18,8 @@ def check_continuable(run: RunFolder, settings: Settings, fingerprint: str) -> i
         RunError: the checkpoint is missing or damaged, or the run had other settings or other data.
     """
     if not run.last_checkpoint.is_file():
-        # It may have been killed between the row of its first epoch and the checkpoint of it.
-        if run.metrics.exists() and len(run.metrics.read_text().splitlines()) > 2:
+        # The figures of the first epoch are written before its checkpoint.
+        if run.summary.exists() or _epochs_told(run) > 1:
             raise RunError(f"{run.last_checkpoint} is gone; start a new run instead.")
         return 0
     last = load_classifier(run.last_checkpoint)
@@ -39,3 +39,8 @@ def check_continuable(run: RunFolder, settings: Settings, fingerprint: str) -> i
             f"{last.epochs} or more."
         )
     return last.epochs
+
+
+def _epochs_told(run: RunFolder) -> int:
+    """How many epochs have their row in the metrics."""
+    return len(run.metrics.read_text().splitlines()) - 1 if run.metrics.exists() else 0

@@ -28,6 +28,14 @@ from vehicle_lightning.runs.first_batch import FirstBatch
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.history import History
 from vehicle_lightning.runs.interruption import StopBetweenSteps, TrainingInterruptedError
+from vehicle_lightning.runs.processes import (
+    announce_meeting,
+    ended_by_signals,
+    lost_process,
+    own_environment,
+    say_why_all_end,
+    started_together,
+)
 from vehicle_lightning.runs.progress import EpochLines
 from vehicle_lightning.runs.report import write_report
 from vehicle_lightning.runs.resuming import check_continuable
@@ -92,26 +100,34 @@ def _train(
     logger = NoEvents() if run.is_part else RunLogger(run, settings)
     trainer = _build_trainer(settings, run, data, history, logger, lines, supervision)
     if trainer.is_global_zero:
-        write_text(run.config, settings.to_yaml())
+        run.summary.unlink(missing_ok=True)  # from here on it is not finished
         write_environment(run.environment, data)
+        write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
         logger.start()
         lines.say(_first_line(run, data, finished_epochs))
     if are_enough(settings):
         lines.say("Looking at all images once: the backbone is held and no image changes.")
-        measuring = _build_measuring_trainer(settings, trainer.strategy.root_device)
+        measuring = _build_measuring_trainer(settings, run, trainer.strategy.root_device)
         start = load_classifier(run.last_checkpoint).model if finished_epochs else model
         data.use_features(find_features(start, data, measuring))
 
+    if meeting := announce_meeting(trainer):
+        lines.say(meeting)
     status: Status = "finished"
     try:
-        trainer.fit(
-            model,
-            datamodule=data,
-            ckpt_path=run.last_checkpoint if finished_epochs else None,
-            weights_only=True,
-        )
+        with ended_by_signals(trainer):
+            trainer.fit(
+                model,
+                datamodule=data,
+                ckpt_path=run.last_checkpoint if finished_epochs else None,
+                weights_only=True,
+            )
     except (TrainingInterruptedError, SystemExit):  # the latter is Lightning's, before any step
         status = "interrupted"
+    except Exception as error:
+        if lost := lost_process(error, trainer, run):
+            raise lost from error
+        raise
     if status == "finished" and supervision and supervision.is_pruned:
         status = "pruned"
     if not trainer.is_global_zero:
@@ -119,7 +135,7 @@ def _train(
     if history.frame.empty:
         return run, None
     lines.say("Measuring the best weights on all images.")
-    measuring = _build_measuring_trainer(settings, trainer.strategy.root_device)
+    measuring = _build_measuring_trainer(settings, run, trainer.strategy.root_device)
     try:
         summary = write_report(run, settings, data, history.frame, logger, measuring, status=status)
     except (KeyboardInterrupt, SystemExit):
@@ -145,6 +161,7 @@ def silence() -> None:
     """Mute what Lightning says of itself; it cannot be acted on here."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    say_why_all_end()
     for message in (
         ".*does not have many workers.*",  # a batch is one look-up in a mapped file
         ".*Checkpoint directory .* exists and is not empty.*",  # as it is on --resume
@@ -163,12 +180,22 @@ def check_devices(settings: Settings) -> bool:
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # the real trainer will say it again
-            trainer = L.Trainer(**_devices(settings), logger=False, enable_checkpointing=False)
+            trainer = L.Trainer(
+                **_devices(settings),
+                plugins=own_environment(),
+                logger=False,
+                enable_checkpointing=False,
+            )
         if trainer.strategy.root_device.type == "cpu":
             if settings.precision == "16-mixed":
                 raise ValueError("a CPU has no 16-mixed, take bf16-mixed")
             if trainer.num_devices > (os.cpu_count() or 1):
                 raise ValueError(f"this machine has {os.cpu_count()} cores")
+        if started_together() != trainer.world_size and started_together() > 1:
+            raise ValueError(
+                f"{started_together()} processes were started, and --devices times --num-nodes is "
+                f"{trainer.world_size}"
+            )
         if trainer.world_size > 1 and settings.frozen_epochs:
             raise ValueError("--frozen-epochs needs one device")
     except Exception as error:  # each accelerator refuses in its own way
@@ -222,7 +249,8 @@ def _build_trainer(
             *_patience(settings),
             *best_and_last(run),
         ],
-        plugins=[WholeCheckpointIO()],
+        plugins=[WholeCheckpointIO(), *own_environment()],
+        default_root_dir=run.path,  # under SLURM, Lightning starts from what it finds there
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         sync_batchnorm=torch.cuda.is_available(),  # takes effect with several GPUs
@@ -231,11 +259,13 @@ def _build_trainer(
     )
 
 
-def _build_measuring_trainer(settings: Settings, device: torch.device) -> L.Trainer:
+def _build_measuring_trainer(settings: Settings, run: RunFolder, device: torch.device) -> L.Trainer:
     return L.Trainer(
         accelerator=settings.accelerator,
         devices=1 if device.index is None else [device.index],
         precision=settings.precision,
+        plugins=own_environment(),
+        default_root_dir=run.path,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -244,7 +274,7 @@ def _build_measuring_trainer(settings: Settings, device: torch.device) -> L.Trai
 
 
 def _devices(settings: Settings) -> dict[str, Any]:
-    return settings.model_dump(include=set(DeviceSettings.model_fields))
+    return settings.model_dump(include=set(DeviceSettings.model_fields) - {"compile"})
 
 
 def _patience(settings: Settings) -> list[L.Callback]:
