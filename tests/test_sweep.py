@@ -10,6 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from vehicle_lightning.entry import INTERRUPTED
 from vehicle_lightning.errors import DataError, InputError, SearchError
 from vehicle_lightning.fit import main as fit_main
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.searching import leases
 from vehicle_lightning.searching.arguments import parse_sweep, seconds
 from vehicle_lightning.searching.study import Study, find_database
 from vehicle_lightning.sweep import main
@@ -366,55 +369,64 @@ def test_no_times(text: str) -> None:
         seconds(text)
 
 
-# A worker that finds out within seconds that one on another machine is gone.
-IMPATIENT = """
-from vehicle_lightning.entry import run_command
-from vehicle_lightning.searching import leases
-leases.RENEWED_EVERY, leases.RUNS_OUT_AFTER = 0.5, 4.0
-from vehicle_lightning.sweep import main
-run_command(main)
-"""
-
-
 def start(flags: list[str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", IMPATIENT, *flags],
-        stdout=subprocess.PIPE,
+        [sys.executable, "-m", "vehicle_lightning.sweep", *flags],
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
     )
 
 
-def kill_in_training(worker: "subprocess.Popen[str]", study: Path) -> RunFolder:
-    """Kill a worker while a training of its own has an epoch behind it, and return that run."""
+def runs_of(process: int, study: Path) -> list[RunFolder]:
+    """Return the runs that a process has begun; its number stands in the names of their events."""
+    return [RunFolder(path.parent) for path in study.glob(f"*/events.out.tfevents.*.{process}.*")]
+
+
+def wait_for_training(worker: "subprocess.Popen[str]", study: Path) -> RunFolder:
+    """Return a run of the worker, as soon as one has an epoch behind it and is not at its end."""
     while worker.poll() is None:
-        for run in map(RunFolder, study.glob("[0-9]*")):
-            events = [path.name for path in run.path.glob("events.out.tfevents.*")]
-            is_own = any(f".{worker.pid}." in name for name in events)
-            if is_own and run.last_checkpoint.is_file() and not run.summary.is_file():
-                worker.send_signal(signal.SIGKILL)
-                worker.wait()
+        for run in runs_of(worker.pid, study):
+            if run.last_checkpoint.is_file() and not run.summary.is_file():
                 return run
         time.sleep(0.01)
     raise AssertionError(worker.communicate())
 
 
-def test_two_workers_one_killed(place: Place) -> None:
-    flags = place.flags("--trials", "3", "--epochs", "6")
-    killed, other = start(flags), start(flags)
-    left = kill_in_training(killed, place.study)
-    out, err = other.communicate(timeout=120)
-    assert other.returncode == 0, err
-    assert "3 of 3 trials finished" in out
-    trials = place.trials()
-    assert [trial.number for trial in trials] == [0, 1, 2]
-    assert all(trial.state.is_finished() for trial in trials)
-    assert f"going on in {left.path}" in err
-    assert list(pd.read_csv(left.metrics)["epoch"]) == list(range(1, 7))
+@contextmanager
+def killed_beside(
+    worker: "subprocess.Popen[str]", of: Path, own: Path
+) -> Iterator[Future[RunFolder]]:
+    """Kill a worker in the middle of a training, once this process has begun one of its own."""
+
+    def kill() -> RunFolder:
+        while not runs_of(os.getpid(), own):
+            assert worker.poll() is None
+            time.sleep(0.01)
+        run = wait_for_training(worker, of)
+        worker.kill()
+        worker.communicate()
+        return run
+
+    with ThreadPoolExecutor(1) as pool:
+        wait_for_training(worker, of)
+        yield pool.submit(kill)
+
+
+def test_two_workers_one_killed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = place.flags("--trials", "4", "--epochs", "8")
+    with killed_beside(start(flags), place.study, place.study) as killed:
+        assert main(flags) == 0
+    left = killed.result()
+    printed = capsys.readouterr()
+    assert "4 of 4 trials finished" in printed.out
+    assert f"going on in {left.path}" in printed.err
+    assert [trial.number for trial in place.trials()] == [0, 1, 2, 3]
+    assert all(trial.state.is_finished() for trial in place.trials())
+    assert [place.status(number) for number in range(4)] == ["finished"] * 4
+    assert list(pd.read_csv(left.metrics)["epoch"]) == list(range(1, 9))
     assert "resumed" in json.loads(left.environment.read_text())
-    assert [place.status(number) for number in range(3)] == ["finished"] * 3
-    killed.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -473,22 +485,27 @@ def postgresql() -> Iterator[str]:
 
 
 def test_two_machines_share_a_postgresql_and_one_dies(
-    postgresql: str, drawn: Path, tmp_path: Path
+    postgresql: str,
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(leases, "RUNS_OUT_AFTER", leases.RENEWED_EVERY + 2)
+    there, here = tmp_path / "there", tmp_path / "here"
     places = []
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        places.append(Place(tmp_path / name, drawn))
-    flags = ["--trials", "3", "--epochs", "6", "--storage", postgresql]
-    killed, other = (start(place.flags(*flags)) for place in places)
-    left = kill_in_training(killed, places[0].study)
-    out, err = other.communicate(timeout=120)
-    assert other.returncode == 0, err
-    assert "3 of 3 trials finished" in out
+    for folder in (there, here):  # two disks
+        folder.mkdir()
+        places.append(Place(folder, drawn))
+    flags = ["--trials", "4", "--epochs", "8", "--storage", postgresql]
+    studies = [place.study for place in places]
+    with killed_beside(start(places[0].flags(*flags)), *studies) as killed:
+        assert main(places[1].flags(*flags)) == 0
+    number = int(killed.result().path.name)
+    printed = capsys.readouterr()
+    assert "4 of 4 trials finished" in printed.out
+    assert f"Trial {number} was left by another worker; as its run is not here" in printed.err
     trials = trials_in(postgresql.replace("postgresql:", "postgresql+psycopg:"))
-    assert [trial.number for trial in trials] == [0, 1, 2]
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
     assert all(trial.state.is_finished() for trial in trials)
-    number = int(left.path.name)
-    assert f"Trial {number} was left by another worker; as its run is not here, it starts" in err
     assert places[1].status(number) == "finished"
-    killed.communicate()
