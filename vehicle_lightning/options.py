@@ -1,4 +1,4 @@
-"""The command lines of all commands but fit: flags and paths in any order."""
+"""The command lines of all commands but fit and sweep: flags and paths in any order."""
 
 from collections.abc import Sequence
 from typing import TypeVar
