@@ -55,9 +55,7 @@ def main() -> int:
         said = [worker.communicate()[1] for worker in workers]
         codes = [worker.returncode for worker in workers]
         ended = Counter(int(n) for text in said for n in re.findall(r"^Trial (\d+): ", text, re.M))
-        trials = optuna.load_study(
-            study_name="small", storage=f"sqlite:///{study / 'study.db'}"
-        ).get_trials()
+        trials = begun_trials(study)
         runs = [RunFolder(study / str(trial.number)) for trial in trials]
         finished = [trial for trial in trials if trial.state.name in ("COMPLETE", "PRUNED")]
         repeated = [number for number, times in ended.items() if times > 1]
@@ -77,6 +75,13 @@ def main() -> int:
         and others_ended_well
     )
     return 0 if is_well else 1
+
+
+def begun_trials(study: Path) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials of the study, less any withdrawn untrained as it was one too many."""
+    database = f"sqlite:///{study / 'study.db'}"
+    trials = optuna.load_study(study_name=study.name, storage=database).get_trials()
+    return [trial for trial in trials if trial.state != optuna.trial.TrialState.FAIL]
 
 
 def start(folder: Path, trials: int) -> subprocess.Popen[str]:
