@@ -31,7 +31,7 @@ from vehicle_lightning.prediction.output import (
     write_predictions,
     write_submission,
 )
-from vehicle_lightning.runs.folder import name_of_run
+from vehicle_lightning.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     import torch
@@ -164,12 +164,17 @@ def predict(options: PredictOptions) -> PredictResult:
         )
         files.append(options.submission)
     if options.explain and len(tally.faults) < len(images):
-        files.append(_explain(options.output, images, tally, checkpoints))
+        names = [RunFolder(m).label if m.is_dir() else m.name for m in models]
+        files.append(_explain(options.output, images, tally, checkpoints, " and ".join(names)))
     return PredictResult(tally, seconds, tuple(files))
 
 
 def _explain(
-    output: Path, images: Sequence[ImageFile], tally: Tally, checkpoints: Sequence[Path]
+    output: Path,
+    images: Sequence[ImageFile],
+    tally: Tally,
+    checkpoints: Sequence[Path],
+    title: str,
 ) -> Path:
     """Draw the evidence in the images that the networks are least sure of, and return the file."""
     from vehicle_lightning.explaining.explaining import explain_subjects
@@ -187,8 +192,7 @@ def _explain(
         for image, one in unsure
     ]
     sheet = output.with_name(f"{output.stem}_explained.png")
-    networks = " and ".join(dict.fromkeys(map(name_of_run, checkpoints)))
-    return explain_subjects(subjects, sheet, title=networks).sheet
+    return explain_subjects(subjects, sheet, title=title).sheet
 
 
 def _check_explainable(image_sizes: Sequence[int]) -> None:
