@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import DataFolder, Fit
-from tests.test_fit import events
+from tests.test_fit import latest_events
 from vehicle_lightning.calibrate import main
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.runs.folder import RunFolder
@@ -31,7 +31,7 @@ def test_a_run_over_folds_is_calibrated(run: RunFolder, capsys: pytest.CaptureFi
     assert content["point"]["recall"] >= 0.9
     assert f"threshold   {content['point']['threshold']:.3f} of 1" in output
     assert run.picture("calibration").stat().st_size > 10_000
-    assert "precision and recall of 1" in str(events(run).Tags()["tensors"])
+    assert "precision and recall of 1" in str(latest_events(run).Tags()["tensors"])
 
     before = content["temperature"]
     assert main([str(run.path), "--cost", "9", "--positive", "0"]) == 0

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.conftest import QUICK, SIZE, DataFolder, Fit
-from tests.test_fit import events
+from tests.test_fit import latest_events
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import DataError, InputError, RunError, SettingsError
 from vehicle_lightning.explain import MOST, SHOWN, explain, main
@@ -155,7 +155,7 @@ def test_the_command_draws_the_worst_mistakes(
     assert [s.name for s in worst_mistakes(run, 3)] == mistakes["file"].head(3).tolist()
     with Image.open(sheet) as picture:
         assert picture.width > 500
-    shown = events(run).Images("explanations")
+    shown = latest_events(run).Images("explanations")
     assert len(shown) == 1
     added = {path for path in run.path.rglob("*") if path.is_file()} - set(before)
     assert {path.suffix for path in added} == {".png", ".explanations"}
@@ -189,7 +189,7 @@ def test_of_a_run_over_folds_and_seeds_each_network_explains_its_own(
         assert row["label"] == subject.label != row["prediction"]
     assert main([str(run.path)]) == 0
     assert run.picture("explanations").is_file()
-    assert events(run).Images("explanations")
+    assert latest_events(run).Images("explanations")
 
     part = RunFolder(run.path / "seed0-fold0")
     assert main([str(part.path)]) == 0

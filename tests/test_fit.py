@@ -29,6 +29,16 @@ def events(run: RunFolder) -> EventAccumulator:
     return accumulator
 
 
+def latest_events(run: RunFolder) -> EventAccumulator:
+    """Those of the file that was written last.
+
+    Of two files that one process begins within a second, as only tests do, TensorBoard may read the
+    second one first, and then passes over the other.
+    """
+    latest = max(run.path.glob("events*"), key=lambda file: file.stat().st_mtime_ns)
+    return EventAccumulator(str(latest)).Reload()
+
+
 def hyper_parameters(run: RunFolder) -> dict[str, object]:
     metadata = events(run).SummaryMetadata("_hparams_/session_start_info")
     content = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content)
