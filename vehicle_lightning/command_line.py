@@ -104,7 +104,7 @@ def parse_fit(arguments: Sequence[str]) -> FitCommand:
         SettingsError: a value is out of range, or the settings file is wrong.
         RunError: the run to continue is no run folder.
     """
-    options = _read_ahead(arguments)
+    options = read_ahead(arguments, "config", "resume")
     resume = RunFolder.open(options.resume) if options.resume else None
     if resume and options.config:
         raise SettingsError("--resume takes the settings of the run; leave out --config.")
@@ -123,11 +123,23 @@ def parse_fit(arguments: Sequence[str]) -> FitCommand:
     return FitCommand(settings, resume, parsed.command.print_config)
 
 
-def _read_ahead(arguments: Sequence[str]) -> argparse.Namespace:
-    """Find the options that decide what the defaults of all other flags are."""
+def read_ahead(arguments: Sequence[str], *paths: str) -> argparse.Namespace:
+    """Find the options that decide what the defaults of all other flags are.
+
+    Args:
+        arguments: the command line.
+        paths: names of the options, each of which takes a path; None where it is not given.
+
+    Returns:
+        Them, and `help`: whether the help is asked for.
+
+    Raises:
+        SettingsError: an option lacks its path.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--resume", type=Path)
+    parser.add_argument("-h", "--help", action="store_true")
+    for name in paths:
+        parser.add_argument(f"--{name}", type=Path)
     try:
         return parser.parse_known_args(arguments)[0]
     except argparse.ArgumentError as error:

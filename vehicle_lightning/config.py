@@ -333,10 +333,15 @@ class Settings(
         """Whether these settings ask for several trainings: over folds, seeds, or both."""
         return self.seeds > 1 or (self.folds is not None and self.fold is None)
 
-    @property
-    def uses_one_device(self) -> bool:
-        """Whether one device is asked for, by number or by index."""
-        return self.num_nodes == 1 and re.fullmatch(r"1|\d+,", self.devices) is not None
+    def on_one_device(self) -> "Settings | None":
+        """Return the settings with one device where the choice was left open.
+
+        None where they ask for several, by number or by index.
+        """
+        if self.num_nodes == 1 and self.devices == "auto":
+            return self.model_copy(update={"devices": "1"})
+        is_one = self.num_nodes == 1 and re.fullmatch(r"1|\d+,", self.devices)
+        return self if is_one else None
 
     @property
     def run_name(self) -> str:

@@ -2,8 +2,10 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock
 
 HALF_WRITTEN = "-partial"  # in the name of a file that is not whole yet
 
@@ -37,6 +39,13 @@ def write_text(path: Path, text: str) -> None:
     """
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def release_and_remove(lock: FileLock) -> None:
+    """Let go of a lock that this process holds, and leave no file behind."""
+    with suppress(OSError):  # Windows keeps an open file
+        Path(lock.lock_file).unlink()
+    lock.release()
 
 
 def remove_half_written(folder: Path, stem: str = "") -> None:

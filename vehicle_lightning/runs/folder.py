@@ -1,14 +1,14 @@
 """The run folder: one place for everything a run writes."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from vehicle_lightning.errors import RunError
-from vehicle_lightning.files import remove_half_written
+from vehicle_lightning.files import release_and_remove, remove_half_written
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ class RunFolder:
         Raises:
             RunError: another process does.
         """
-        file = self.path / ".lock"
-        lock = FileLock(file)
+        lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -76,9 +75,7 @@ class RunFolder:
                 remove_half_written(folder)
             yield
         finally:
-            with suppress(OSError):  # Windows keeps an open file
-                file.unlink()
-            lock.release()
+            release_and_remove(lock)
 
     @property
     def label(self) -> str:

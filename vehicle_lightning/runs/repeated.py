@@ -84,11 +84,8 @@ def train_repeatedly(
 
 
 def _on_one_device(settings: Settings) -> Settings:
-    if settings.num_nodes == 1 and started_together() == 1:
-        if settings.devices == "auto":
-            return settings.model_copy(update={"devices": "1"})
-        if settings.uses_one_device:
-            return settings
+    if started_together() == 1 and (one_device := settings.on_one_device()):
+        return one_device
     raise SettingsError(
         "The trainings of --folds or --seeds follow one another in one process on one device; "
         "leave out --devices, --num-nodes and torchrun, or train each fold on its own by --fold."

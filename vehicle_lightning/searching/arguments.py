@@ -1,6 +1,5 @@
 """From the command line of `sweep` to settings and a space; imports nothing slow."""
 
-import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Annotated
 import tyro
 from pydantic import Field, field_validator
 
-from vehicle_lightning.command_line import SettingsGroups
+from vehicle_lightning.command_line import SettingsGroups, read_ahead
 from vehicle_lightning.config import Settings, SettingsGroup, read_settings
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.searching.space import Space, read_space
@@ -99,11 +98,11 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
     Raises:
         SettingsError: a value is out of range, or the space or the settings file is wrong.
     """
-    files = _read_ahead(arguments)
+    files = read_ahead(arguments, "space", "config")
     if files.help:
         space, defaults = None, Settings()
     else:
-        space = read_space(files.space)
+        space = read_space(files.space or DEFAULT_SPACE)
         defaults = _defaults(files.config, space)
     parsed = tyro.cli(
         SweepArguments,
@@ -142,18 +141,6 @@ def seconds(time: str) -> float:
     return float(match[1]) * SECONDS[match[2]]
 
 
-def _read_ahead(arguments: Sequence[str]) -> argparse.Namespace:
-    """Find the options that decide what the defaults of all other flags are."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--space", type=Path, default=DEFAULT_SPACE)
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("-h", "--help", action="store_true")
-    try:
-        return parser.parse_known_args(arguments)[0]
-    except argparse.ArgumentError as error:
-        raise SettingsError(f"{error.argument_name}: {error.message}.") from error
-
-
 def _defaults(config: Path | None, space: Space) -> Settings:
     """Return the settings before any flag: the file's, and those the space fixes on top."""
     below = {} if config is None else read_settings(config).model_dump()
@@ -176,10 +163,8 @@ def _check_fixed(space: Space, arguments: Sequence[str]) -> None:
 
 
 def _on_one_device(base: Settings) -> Settings:
-    if base.devices == "auto" and base.num_nodes == 1:
-        return base.model_copy(update={"devices": "1"})
-    if base.uses_one_device:
-        return base
+    if one_device := base.on_one_device():
+        return one_device
     raise SettingsError(
         "A trial trains on one device; leave out --devices and --num-nodes, and start one worker "
         "for each device, as in --devices 0, and --devices 1, (an index ends in a comma)."

@@ -17,12 +17,13 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Engine, column, table, update
 from sqlalchemy.exc import SQLAlchemyError
+
+from vehicle_lightning.files import release_and_remove
 
 RENEWED_EVERY = 10.0  # seconds
 RUNS_OUT_AFTER = 60.0  # seconds without a renewal
@@ -58,13 +59,8 @@ class Worker:
         self._own_lock.acquire()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._remove(self._own_lock)
+    def __exit__(self, *_: object) -> None:
+        release_and_remove(self._own_lock)
         with suppress(OSError):  # others may be at work
             self._locks.rmdir()
 
@@ -103,12 +99,6 @@ class Worker:
             return False
         return now - since > RUNS_OUT_AFTER
 
-    @staticmethod
-    def _remove(lock: FileLock) -> None:
-        with suppress(OSError):  # Windows keeps an open file
-            Path(lock.lock_file).unlink()
-        lock.release()
-
 
 class Lease:
     """The right to train one trial; renewed by a thread while it is entered as a context.
@@ -131,12 +121,7 @@ class Lease:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
 
@@ -160,9 +145,7 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._ended.wait(RENEWED_EVERY) and not self.is_lost:
-            with suppress(
-                SQLAlchemyError
-            ):  # a moment's failure is no loss; the next time will tell
+            with suppress(SQLAlchemyError):  # of a moment; the next time will tell
                 self.renew()
 
 
@@ -192,7 +175,7 @@ def _is_let_go(lock_file: Path) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return False
-    Worker._remove(lock)
+    release_and_remove(lock)
     return True
 
 
