@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from vehicle_lightning.data.duplicates import (
     near_duplicates,
 )
 from vehicle_lightning.data.grouping import group_images
-from vehicle_lightning.data.prints import THUMBNAIL, Prints
+from vehicle_lightning.data.prints import THUMBNAIL, Prints, StoredPrints
 from vehicle_lightning.data.synthetic import draw_vehicles
 
 Change = Callable[[Image.Image], Image.Image]
@@ -48,7 +49,10 @@ def thumbnails(pictures: list[Image.Image]) -> NDArray[np.uint8]:
 
 def found(pictures: list[Image.Image], *, mirrored: bool = False) -> set[tuple[int, int]]:
     shown = thumbnails(pictures)
-    pairs = near_duplicates(Prints.of(shown), lambda rows: shown[rows], mirrored=mirrored)
+    with TemporaryDirectory() as folder:
+        prints = StoredPrints(Path(folder))
+        prints.append(Prints.of(shown))
+        pairs = near_duplicates(prints, lambda rows: shown[rows], mirrored=mirrored)
     return {(int(a), int(b)) for a, b in pairs}
 
 
@@ -145,7 +149,7 @@ def test_candidates_are_those_of_looking_at_every_pair(
     distance = {
         (a, b): closest(sought, words, a, b) for a in range(count) for b in range(a + 1, count)
     }
-    pairs = {(int(a), int(b)) for a, b in candidate_pairs(sought, words)}
+    pairs = {(int(a), int(b)) for a, b in candidate_pairs(sought, words.__getitem__)}
     equal = {(a, b) for a, b in distance if sought[a] == sought[b]}  # they are one another's copies
     assert {pair for pair, bits in distance.items() if bits <= 6} <= pairs
     assert all(distance[pair] <= FARTHEST_WORD or pair in equal for pair in pairs)

@@ -11,10 +11,9 @@ from vehicle_lightning.checking.copies import check_copies, check_mirrored, chec
 from vehicle_lightning.checking.facts import Facts, examine_files
 from vehicle_lightning.checking.files import check_files, check_unlisted
 from vehicle_lightning.checking.findings import Finding, Report, in_order
-from vehicle_lightning.checking.label_errors import check_labels
 from vehicle_lightning.checking.rows import Rows, check_rows
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.prints import Prints
+from vehicle_lightning.data.prints import StoredPrints
 from vehicle_lightning.data.table import read_names
 from vehicle_lightning.runs.folder import RunFolder
 
@@ -65,7 +64,7 @@ def check_data_set(
     names = [*rows.names, *test_names]
     with ThreadPoolExecutor(1) as beside:
         without_pictures = beside.submit(_prepare, image_dir, names)
-        facts, prints = examine_files(image_dir, names)
+        facts, prints = examine_files(image_dir, names, cache_dir)
         unlisted = without_pictures.result()
     from vehicle_lightning.checking.leaks import check_leaks
 
@@ -81,9 +80,9 @@ def check_data_set(
         *check_files(names, facts),
         *unlisted,
         *check_copies(sound_names, sound_labels, facts["digest"][sound], groups[sound]),
-        *(_mirrored(image_dir, rows, sound, prints) if mirrored else []),
+        *(_mirrored(image_dir, sound_names, sound_labels, prints) if mirrored else []),
         *check_straddling(rows.names, names[count:], groups),
-        *([] if run is None else check_labels(rows.names, rows.labels, run)),
+        *([] if run is None else _contradicted(rows, groups[:count], run)),
         *check_leaks(sound_names, sound_labels, facts[sound], groups[sound]),
     ]
     report = Report(str(data_dir / settings.csv), count, rows.classes, in_order(findings))
@@ -102,16 +101,22 @@ def _prepare(image_dir: Path, names: list[str]) -> list[Finding]:
     return check_unlisted(image_dir, names)
 
 
+def _contradicted(rows: Rows, groups: NDArray[np.int64], run: RunFolder) -> list[Finding]:
+    from vehicle_lightning.checking.label_errors import check_labels
+
+    return check_labels(rows.names, rows.labels, groups, run)
+
+
 def _mirrored(
-    image_dir: Path, rows: Rows, sound: NDArray[np.int64], prints: Prints
+    image_dir: Path, names: list[str], labels: list[str], prints: StoredPrints
 ) -> list[Finding]:
     """Find mirrored copies among the training images, whose prints come first."""
     from vehicle_lightning.data.duplicates import near_duplicates
     from vehicle_lightning.data.grouping import thumbnails_of
 
-    read = thumbnails_of(lambda row: image_dir / rows.names[row])
-    pairs = near_duplicates(prints, read, among=sound, mirrored=True)
-    return check_mirrored(rows.names, rows.labels, pairs)
+    read = thumbnails_of(lambda row: image_dir / names[row])
+    pairs = near_duplicates(prints, read, among=np.arange(len(names)), mirrored=True)
+    return check_mirrored(names, labels, pairs)
 
 
 def _groups(
@@ -119,7 +124,7 @@ def _groups(
     names: list[str],
     facts: Facts,
     usable: NDArray[np.bool_],
-    prints: Prints,
+    prints: StoredPrints,
     cache_dir: Path,
 ) -> NDArray[np.int64]:
     """Group what can be used; each of the others is alone."""
@@ -128,12 +133,8 @@ def _groups(
     sound = np.flatnonzero(usable)
     groups = np.arange(len(names)) + len(names)
     if len(sound):
-        prints_of_sound = prints if usable.all() else prints[sound]
         found = group_images(
-            lambda row: image_dir / names[sound[row]],
-            facts["digest"][sound],
-            cache_dir,
-            prints_of_sound,
+            lambda row: image_dir / names[sound[row]], facts["digest"][sound], cache_dir, prints
         )
         groups[sound] = found.of_image
     return groups

@@ -1,6 +1,7 @@
 """Facts: what each image file holds, all files read and decoded once."""
 
 import io
+import os
 import stat
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.cache import content_digest
 from vehicle_lightning.data.images import orientation, read_grey
 from vehicle_lightning.data.location import stays_inside
-from vehicle_lightning.data.prints import THUMBNAIL, Prints
+from vehicle_lightning.data.prints import THUMBNAIL, Prints, StoredPrints
 from vehicle_lightning.parallel import in_processes, in_threads
 
 AT_ONCE = 128  # files
@@ -46,55 +47,59 @@ FACTS = np.dtype(
 )
 
 
-def examine_files(image_dir: Path, names: Sequence[str]) -> tuple[Facts, Prints]:
+def examine_files(
+    image_dir: Path, names: Sequence[str], store_dir: Path
+) -> tuple[Facts, StoredPrints]:
     """Read and decode every file once, in parallel.
 
     Args:
         image_dir: folder that the names are relative to; what leads out of it is not opened.
         names: N file names.
+        store_dir: folder with room for the prints.
 
     Returns:
-        Records of type `FACTS` of shape (N,), and the prints of the N pictures, blank for those of
-        files with a fault.
+        Records of type `FACTS` of shape (N,), and the prints of the files without a fault.
+
+    Raises:
+        DataError: the folder for the prints cannot be written to, or the disk is full.
     """
     starts = range(0, len(names), AT_ONCE)
     batches = (names[start : start + AT_ONCE] for start in starts)
     in_parallel = in_processes if len(names) >= MANY else in_threads
     examined = in_parallel(partial(_examine_batch, image_dir), batches)
-    facts, prints = np.zeros(len(names), dtype=FACTS), Prints.blank(len(names))
+    facts, prints = np.zeros(len(names), dtype=FACTS), StoredPrints(store_dir)
     with warnings.catch_warnings(action="ignore"):  # of odd files, which Pillow reads all the same
         progress = progress_over(examined, len(starts), "Examining images")
-        for start, (batch_facts, sound, batch_prints) in zip(starts, progress, strict=True):
+        for start, (batch_facts, batch_prints) in zip(starts, progress, strict=True):
             facts[start : start + len(batch_facts)] = batch_facts
-            prints[start + sound] = batch_prints
+            prints.append(batch_prints)
     return facts, prints
 
 
-def _examine_batch(
-    image_dir: Path, names: Sequence[str]
-) -> tuple[Facts, NDArray[np.int64], Prints]:
-    """Return the facts, which files are sound, and the prints of these."""
-    is_inside = stays_inside(image_dir)
-    facts, thumbnails = zip(*(_examine(image_dir / n, is_inside) for n in names), strict=True)
-    sound = np.array([row for row, shown in enumerate(thumbnails) if shown is not None], dtype=int)
-    found = np.array([thumbnails[row] for row in sound], dtype=np.uint8)
-    prints = Prints.of(found.reshape(-1, THUMBNAIL, THUMBNAIL))
-    return np.array(list(facts), dtype=FACTS), sound, prints
+def _examine_batch(image_dir: Path, names: Sequence[str]) -> tuple[Facts, Prints]:
+    """Return the facts, and the prints of the sound files."""
+    is_inside, folder = stays_inside(image_dir), str(image_dir)
+    found = (_examine(os.path.join(folder, name), is_inside) for name in names)
+    facts, thumbnails = zip(*found, strict=True)
+    shown = np.array([picture for picture in thumbnails if picture is not None], dtype=np.uint8)
+    prints = Prints.of(shown.reshape(-1, THUMBNAIL, THUMBNAIL))
+    return np.array(list(facts), dtype=FACTS), prints
 
 
 def _examine(
-    path: Path, is_inside: Callable[[Path], bool]
+    path: str, is_inside: Callable[[str], bool]
 ) -> tuple[tuple[Any, ...], NDArray[np.uint8] | None]:
     """Return one record of facts, and the thumbnail if there is no fault."""
     try:
         if not is_inside(path):
             return _faulty("a link out of the image folder"), None
-        facts = path.stat()
+        facts = os.stat(path)
         if stat.S_ISDIR(facts.st_mode):
             return _faulty("a folder"), None
         if not stat.S_ISREG(facts.st_mode):
             return _faulty("not a file"), None  # a pipe would be waited for
-        content, modified = path.read_bytes(), facts.st_mtime
+        with open(path, "rb", buffering=0) as stream:
+            content, modified = stream.read(), facts.st_mtime
     except FileNotFoundError:
         return _faulty("missing"), None
     except (OSError, ValueError) as error:

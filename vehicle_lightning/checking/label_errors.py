@@ -4,6 +4,11 @@ Confident learning: an image is suspect where the network gives another class at
 probability that it gives that class on average to the images labelled so. Classes that the network
 is never sure of are so not blamed for it.
 
+The labels of copies count too. Where the copies of one photograph have different labels, some are
+wrong for certain, and those are suspect that are the less probable ones. How probable a label is
+follows from Bayes' rule: the network's probabilities, times those of all labels that the copies
+have, if as many labels are wrong as confident learning counted.
+
 Source:
     Northcutt, Jiang, Chuang (2021), Confident learning: estimating uncertainty in dataset labels.
 """
@@ -13,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from vehicle_lightning.checking.findings import Finding
 from vehicle_lightning.errors import RunError
@@ -20,44 +26,68 @@ from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.predictions import read_predictions
 
 
-def check_labels(names: Sequence[str], labels: Sequence[str], run: RunFolder) -> list[Finding]:
+def check_labels(
+    names: Sequence[str], labels: Sequence[str], groups: NDArray[np.int64], run: RunFolder
+) -> list[Finding]:
     """Find images whose label the networks of a run contradict, the most suspect first.
 
     Args:
         names: N file names.
         labels: the label of each.
+        groups: int64 of shape (N,); pictures of one group show the same.
         run: a run on these images; one over all folds has predicted every image.
 
     Raises:
         RunError: the run has no predictions, or predicted other images or labels.
     """
     found, probabilities = _predictions(run, dict(zip(names, labels, strict=True)))
-    class_names = [str(name) for name in probabilities.columns]
-    codes = np.array([class_names.index(label) for label in found["label"]])
+    class_names = np.array([str(name) for name in probabilities.columns])
+    codes = pd.Categorical(found["label"], categories=class_names).codes.astype(np.int64)
     shares = probabilities.to_numpy(dtype=np.float64)
-    suspects = suspect_labels(codes, shares)
-    details = [
-        f"{class_names[codes[row]]}, but {class_names[shares[row].argmax()]} "
-        f"with {shares[row].max():.0%}"
-        for row in suspects
-    ]
+    group = found["file"].map(dict(zip(names, groups.tolist(), strict=True))).to_numpy()
+    suspects = suspect_labels(codes, shares, group)
+
+    def detail(row: int) -> str:
+        others = np.where(np.arange(len(class_names)) == codes[row], -1.0, shares[row])
+        text = f"{class_names[codes[row]]}, but {class_names[others.argmax()]} with "
+        text += f"{others.max():.0%}"
+        copies = codes[group == group[row]]
+        differing = int((copies != codes[row]).sum())
+        return text + (f"; {differing} of {len(copies)} copies differ" if differing else "")
+
     return Finding.of_files(
         "label-error",
         "warning",
         f"{len(suspects)} of {len(found)} labels are contradicted by {run.label}, whose networks "
         f"had not seen these images.",
         "Look at them, the first ones first, and correct those that are wrong.",
-        list(zip(found["file"].iloc[suspects], details, strict=True)),
+        [(found["file"].iloc[row], detail(row)) for row in suspects.tolist()],
     )
 
 
-def suspect_labels(codes: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
+def suspect_labels(
+    codes: NDArray[np.int64], shares: NDArray[np.float64], groups: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Return the rows whose label is likely wrong, the least probable label first.
 
     Args:
         codes: int64 of shape (N,), the label of each image.
         shares: float64 of shape (N, C), out-of-sample probabilities.
+        groups: int64 of shape (N,); pictures of one group show the same.
     """
+    rows = np.arange(len(codes))
+    is_contradicted = _contradicted(codes, shares)
+    probable = _with_copies(codes, shares, groups, error_rate=is_contradicted.mean())
+    mixed = pd.Series(codes).groupby(groups).transform("nunique").to_numpy() > 1
+    is_suspect = is_contradicted | (mixed & (probable.argmax(axis=1) != codes))
+    suspects = np.flatnonzero(is_suspect)
+    of_label = probable[rows, codes][suspects]
+    order: NDArray[np.int64] = suspects[np.argsort(of_label, kind="stable")]
+    return order
+
+
+def _contradicted(codes: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether the network is as sure of another class as it usually is of that class."""
     of_label = shares[np.arange(len(codes)), codes]
     # A class that no image is labelled as suspects none.
     usual = [
@@ -65,10 +95,27 @@ def suspect_labels(codes: NDArray[np.int64], shares: NDArray[np.float64]) -> NDA
         for code in range(shares.shape[1])
     ]
     confident = np.where(shares >= np.array(usual), shares, -1.0)
-    predicted = confident.argmax(axis=1)
-    suspects = np.flatnonzero((confident.max(axis=1) >= 0) & (predicted != codes))
-    order: NDArray[np.int64] = suspects[np.argsort(of_label[suspects], kind="stable")]
-    return order
+    sure = confident.max(axis=1) >= 0
+    return np.asarray(sure & (confident.argmax(axis=1) != codes))
+
+
+def _with_copies(
+    codes: NDArray[np.int64],
+    shares: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    *,
+    error_rate: float,
+) -> NDArray[np.float64]:
+    """Return how probable each class is by network and labels: float64 of shape (N, C)."""
+    count, classes = shares.shape
+    wrong = np.clip(error_rate, 1 / count, 1 - 1 / classes) / (classes - 1)
+    labels = pd.DataFrame(np.eye(classes)[codes]).groupby(groups).transform("sum").to_numpy()
+    seen = pd.DataFrame(shares).groupby(groups).transform("mean").to_numpy()
+    others = labels.sum(axis=1, keepdims=True) - labels
+    log_probable = np.log(seen.clip(1e-12))
+    log_probable += labels * np.log(1 - wrong * (classes - 1)) + others * np.log(wrong)
+    probable: NDArray[np.float64] = softmax(log_probable, axis=1)
+    return probable
 
 
 def _predictions(run: RunFolder, labels: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from vehicle_lightning.checking.facts import Facts
@@ -42,19 +42,18 @@ def check_leaks(
         names: N file names, in the order of the CSV.
         labels: the label of each.
         facts: records of type `FACTS` of shape (N,), what is known of each file.
-        groups: int64 of shape (N,); pictures of one group show the same, and are not used to tell
-            one another's label.
+        groups: int64 of shape (N,); pictures of one group show the same. Only the first is taken,
+            so that none tells the label of another.
         seed: of the folds, the sample and the permutations.
     """
     rng = np.random.default_rng(seed)
-    classes, codes = np.unique(np.array(labels, dtype=str), return_inverse=True)
-    counts = np.bincount(codes)
-    if len(classes) < 2 or counts.min() < 2 * FOLDS:
+    distinct = np.unique(groups, return_index=True)[1]
+    rows = np.sort(rng.permutation(distinct)[:MOST_IMAGES])
+    classes, codes = np.unique([labels[row] for row in rows.tolist()], return_inverse=True)
+    if len(classes) < 2 or np.bincount(codes).min() < 2 * FOLDS:
         return []
-    rows = np.sort(rng.permutation(len(names))[:MOST_IMAGES])
-    codes = codes[rows]
-    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    folds = list(splitter.split(rows, codes, groups[rows]))
+    splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    folds = list(splitter.split(rows, codes))
     findings = []
     properties = _properties([names[row] for row in rows.tolist()], rows, facts[rows])
     for title, values in properties.items():

@@ -23,7 +23,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vehicle_lightning.data.prints import HASHES, WORDS, Hashes, Prints, Thumbnails
+from vehicle_lightning.data.prints import WORDS, Hashes, StoredPrints, Thumbnails
 from vehicle_lightning.parallel import in_threads
 
 MOST_PAIRED = 8  # pictures of one hash that are paired with all others of a like one
@@ -32,7 +32,7 @@ FARTHEST = 64  # bits of 256 by which the hashes of candidates may differ
 PART_BITS = 7
 PARTS = range(1, 64, PART_BITS)  # where the parts of a word begin; the lowest bit is always 0
 EQUAL_PARTS = 3  # of near words
-AT_ONCE = 1 << 15  # words or pairs of hashes, few enough to stay near the processor
+AT_ONCE = 8192  # pictures or pairs, few enough for their hashes to stay near the processor
 SCALES = (1.0, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85)  # of the smaller picture in the larger one
 COARSE = 2.5  # pixels; what is blurred so says where the sky is, not which photograph it is
 LEAST_AGREEMENT = 0.65  # normalised cross-correlation of what remains
@@ -41,7 +41,7 @@ Pairs = NDArray[np.int64]
 
 
 def near_duplicates(
-    prints: Prints,
+    prints: StoredPrints,
     thumbnails_of: Callable[[NDArray[np.int64]], Thumbnails],
     *,
     among: NDArray[np.int64] | None = None,
@@ -66,9 +66,9 @@ def near_duplicates(
     rows = np.flatnonzero(prints.detailed)
     if among is not None:
         rows = np.intersect1d(rows, among)
-    sought = prints.mirrored if mirrored else prints.hashes[:, 0]
-    candidates = rows[candidate_pairs(sought[rows, 0], prints.hashes[rows, :, 0])]
-    candidates = candidates[_distance(sought, prints.hashes, candidates) <= FARTHEST]
+    sought = prints.sought_words(rows, mirrored=mirrored)
+    candidates = rows[candidate_pairs(sought, lambda some: prints.words[rows[some]])]
+    candidates = candidates[_distance(prints, candidates, mirrored=mirrored) <= FARTHEST]
 
     groups = DisjointSet(np.unique(candidates).tolist())
 
@@ -98,17 +98,22 @@ def grouped(count: int, *pairs: Pairs) -> NDArray[np.int64]:
     return groups
 
 
-def _distance(sought: Hashes, hashes: Hashes, pairs: Pairs) -> NDArray[np.int64]:
+def _distance(prints: StoredPrints, pairs: Pairs, *, mirrored: bool) -> NDArray[np.int64]:
     """Fewest bits, for each pair, between the sought hash of one and any hash of the other."""
-    nearest = np.full(len(pairs), 64 * WORDS)
-    for part in np.array_split(np.arange(len(pairs)), len(pairs) * HASHES // AT_ONCE + 1):
-        for one, other in (pairs[part].T, pairs[part, ::-1].T):
-            bits = np.bitwise_count(sought[one, None] ^ hashes[other]).sum(axis=-1)
-            nearest[part] = np.minimum(nearest[part], bits.min(axis=-1, initial=64 * WORDS))
-    return nearest
+    nearest = [np.empty(0, dtype=np.int64)]
+    for part in np.array_split(pairs, len(pairs) // AT_ONCE + 1):
+        rows, places = np.unique(part, return_inverse=True)
+        sought, hashes = prints.sought(rows, mirrored=mirrored), prints.hashes[rows]
+        one, other = places.reshape(-1, 2).T
+        bits = [
+            np.bitwise_count(sought[a, None] ^ hashes[b]).sum(axis=-1)
+            for a, b in ((one, other), (other, one))
+        ]
+        nearest.append(np.minimum(*bits).min(axis=-1, initial=64 * WORDS).astype(np.int64))
+    return np.concatenate(nearest)
 
 
-def candidate_pairs(sought: Hashes, words: Hashes) -> Pairs:
+def candidate_pairs(sought: Hashes, words_of: Callable[[NDArray[np.int64]], Hashes]) -> Pairs:
     """Find the pairs of which the sought word of one differs in at most 8 bits from any of another.
 
     Of the nine parts of two words that differ in up to 6 bits three are always equal (in 7 or 8
@@ -121,7 +126,8 @@ def candidate_pairs(sought: Hashes, words: Hashes) -> Pairs:
 
     Args:
         sought: uint64 of shape (N,).
-        words: uint64 of shape (N, K).
+        words_of: returns uint64 of shape (B, K) for ascending picture numbers int64 of shape (B,);
+            asked for consecutive ones, from several threads.
 
     Returns:
         int64 of shape (P, 2), each pair once, the smaller number first, in ascending order.
@@ -133,7 +139,7 @@ def candidate_pairs(sought: Hashes, words: Hashes) -> Pairs:
     few = order[rank < MOST_PAIRED]
 
     def look_up(parts: tuple[int, ...]) -> Pairs:
-        return _near_with_equal_parts(parts, sought, few, words)
+        return _near_with_equal_parts(parts, sought, few, words_of)
 
     near = in_threads(look_up, itertools.combinations(PARTS, EQUAL_PARTS))
     pairs = [np.stack([order[:-1][equal], order[1:][equal]], axis=1), *near]
@@ -141,41 +147,48 @@ def candidate_pairs(sought: Hashes, words: Hashes) -> Pairs:
 
 
 def _near_with_equal_parts(
-    parts: tuple[int, ...], sought: Hashes, few: NDArray[np.int64], words: Hashes
+    parts: tuple[int, ...],
+    sought: Hashes,
+    few: NDArray[np.int64],
+    words_of: Callable[[NDArray[np.int64]], Hashes],
 ) -> Pairs:
     """Pairs of one of a few pictures and another, a word of which is near to the sought one."""
     keys = _key(sought[few], parts)
     order = np.argsort(keys)
-    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
-    counts = np.diff(starts, append=len(few))
-    run = np.zeros(1 << PART_BITS * EQUAL_PARTS, dtype=np.int32)  # by key; 0 where there is none
-    run[keys[order[starts]]] = np.arange(len(starts)) + 1
-    in_order, values = few[order], sought[few[order]]
+    keys, in_order, values = keys[order], few[order], sought[few[order]]
+    is_first = np.diff(keys, prepend=-1) > 0
+    is_last = np.append(is_first[1:], True)
+    place_of = np.empty(1 << PART_BITS * EQUAL_PARTS, dtype=np.int32)  # the first one, by key
+    place_of[keys[is_first]] = np.flatnonzero(is_first)
+    is_key = np.zeros(len(place_of), dtype=bool)
+    is_key[keys] = True
+    is_key_bits = np.packbits(is_key, bitorder="little")  # so small that it stays near
     near = [np.empty((0, 2), dtype=np.int64)]
-    at_once = AT_ONCE // words.shape[1]
-    for first in range(0, len(words), at_once):
-        part = words[first : first + at_once].ravel()
-        found = run.take(_key(part, parts), mode="wrap")  # faster, as nothing is checked
-        hit = np.flatnonzero(found != 0)
-        of_hit = found[hit] - 1
-        count = counts[of_hit]
-        position = np.repeat(starts[of_hit] - np.cumsum(count) + count, count)
-        position += np.arange(len(position))
-        entry = np.repeat(hit, count)
-        close = np.bitwise_count(values[position] ^ part[entry]) <= FARTHEST_WORD
-        one, other = in_order[position[close]], first + entry[close] // words.shape[1]
-        near.append(np.stack([one, other], axis=1)[one != other])
+    for first in range(0, len(sought), AT_ONCE):
+        words = words_of(np.arange(first, min(first + AT_ONCE, len(sought))))
+        part = words.ravel()
+        keys = _key(part, parts)
+        byte = is_key_bits.take(keys >> 3, mode="wrap")  # faster, as nothing is checked
+        hit = np.flatnonzero(byte >> (keys & 7).astype(np.uint8) & 1)
+        place = place_of[keys[hit]]
+        while len(hit):
+            close = np.bitwise_count(values[place] ^ part[hit]) <= FARTHEST_WORD
+            one, other = in_order[place[close]], first + hit[close] // words.shape[1]
+            differs = one != other
+            near.append(np.stack([one[differs], other[differs]], axis=1))
+            more = ~is_last[place]
+            hit, place = hit[more], place[more] + 1
     return np.concatenate(near)
 
 
 def _key(words: Hashes, parts: tuple[int, ...]) -> NDArray[np.int64]:
-    """Some parts of each word, side by side."""
+    """Some parts of each word, in ascending order, side by side."""
     key = np.zeros(len(words), dtype=np.uint64)
     bits = np.empty_like(key)
-    for part in parts:
-        np.right_shift(words, np.uint64(part), out=bits)
-        bits &= np.uint64((1 << PART_BITS) - 1)
-        key <<= np.uint64(PART_BITS)
+    for place, part in enumerate(parts):
+        low = PART_BITS * place
+        np.right_shift(words, np.uint64(part - low), out=bits)
+        bits &= np.uint64(((1 << PART_BITS) - 1) << low)
         key |= bits
     return key.view(np.int64)
 

@@ -13,7 +13,7 @@ from PIL import Image
 from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.duplicates import Pairs, grouped, near_duplicates
 from vehicle_lightning.data.images import read_grey
-from vehicle_lightning.data.prints import THUMBNAIL, Prints
+from vehicle_lightning.data.prints import THUMBNAIL, Prints, StoredPrints
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import written_whole
 from vehicle_lightning.parallel import in_threads
@@ -41,7 +41,7 @@ def group_images(
     path_of: Callable[[int], Path],
     digests: NDArray[np.bytes_],
     cache_dir: Path,
-    prints: Prints | None = None,
+    prints: StoredPrints | None = None,
 ) -> Groups:
     """Find exact and near copies among readable images, or find them found already.
 
@@ -49,7 +49,7 @@ def group_images(
         path_of: returns the file of each of N images, counted from 0.
         digests: bytes of shape (N,), hashes of their contents.
         cache_dir: folder to remember the near copies in.
-        prints: of the N pictures, where they have been read already.
+        prints: of the N pictures, where they have been taken already.
 
     Raises:
         DataError: the cache folder cannot be written to, or the disk is full.
@@ -58,9 +58,7 @@ def group_images(
     file = cache_dir / f"{_key(distinct)}-copies.npy"
     near = _remembered(file)
     if near is None:
-        read = thumbnails_of(path_of)
-        known = _read_prints(read, first, len(digests)) if prints is None else prints
-        near = which[near_duplicates(known, read, among=first)]
+        near = which[_near_copies(path_of, np.sort(first), cache_dir, prints)]
         _remember(file, near)
     exact = np.stack([np.arange(len(digests)), first[which]], axis=1)
     groups = grouped(len(digests), exact, first[near])
@@ -84,16 +82,27 @@ def thumbnails_of(
     return lambda rows: np.stack([thumbnail(path_of(row)) for row in rows.tolist()])
 
 
+def _near_copies(
+    path_of: Callable[[int], Path],
+    rows: NDArray[np.int64],
+    cache_dir: Path,
+    prints: StoredPrints | None,
+) -> Pairs:
+    """Find near copies among some images, whose prints may have been read with all others."""
+    if prints is not None:
+        return near_duplicates(prints, thumbnails_of(path_of), among=rows)
+    read = thumbnails_of(lambda position: path_of(int(rows[position])))
+    return rows[near_duplicates(_read_prints(read, len(rows), cache_dir), read)]
+
+
 def _read_prints(
-    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]], rows: NDArray[np.int64], count: int
-) -> Prints:
-    """Prints of `count` pictures, blank but for these rows."""
-    prints = Prints.blank(count)
-    batches = np.split(rows, range(AT_ONCE, len(rows), AT_ONCE))
+    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]], count: int, folder: Path
+) -> StoredPrints:
+    prints = StoredPrints(folder)
+    batches = np.split(np.arange(count), range(AT_ONCE, count, AT_ONCE))
     parts = in_threads(lambda batch: Prints.of(read(batch)), batches)
-    progress = progress_over(parts, len(batches), "Looking for near copies")
-    for batch, part in zip(batches, progress, strict=True):
-        prints[batch] = part
+    for part in progress_over(parts, len(batches), "Looking for near copies"):
+        prints.append(part)
     return prints
 
 

@@ -49,7 +49,9 @@ def read_grey(image: Image.Image, size: int) -> NDArray[np.uint8]:
     image.draft("L", (size, size))
     upright = _upright(image)
     grey = upright if upright.mode == "L" else _as_rgb(upright).convert("L")
-    return np.asarray(_square(grey, size))
+    square = _square(grey, size)
+    # NumPy's own way takes half as long again, which tells where thousands are examined a second.
+    return np.frombuffer(square.tobytes(), dtype=np.uint8).reshape(size, size)
 
 
 def orientation(image: Image.Image) -> int:

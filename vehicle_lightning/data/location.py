@@ -1,5 +1,6 @@
 """Where the data lies and whether its CSV is sound, told before anything slow is imported."""
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -66,17 +67,17 @@ def _tell_of_drawn(folder: Path) -> None:
     notice(f"Data: drawn vehicles, not photographs, from {folder} (see --data-dir).")
 
 
-def stays_inside(folder: Path) -> Callable[[Path], bool]:
+def stays_inside(folder: Path) -> Callable[[str | Path], bool]:
     """Return what tells whether a path, all links followed, is one of a file in the folder."""
     root = folder.resolve()
-    parents: dict[Path, bool] = {}  # following links takes longer than all else that a path costs
+    parents: dict[str, bool] = {}  # following links takes longer than all else that a path costs
 
-    def is_inside(path: Path) -> bool:
-        parent = path.parent
+    def is_inside(path: str | Path) -> bool:
+        parent = os.path.dirname(path)
         try:
             if parent not in parents:
-                parents[parent] = parent.resolve().is_relative_to(root)
-            is_sound = not path.is_symlink() or path.resolve().is_relative_to(root)
+                parents[parent] = Path(parent).resolve().is_relative_to(root)
+            is_sound = not os.path.islink(path) or Path(path).resolve().is_relative_to(root)
         except RuntimeError:  # links in a circle
             return False
         return parents[parent] and is_sound

@@ -7,9 +7,12 @@ Source:
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vehicle_lightning.data.stored import StoredRows
 
 THUMBNAIL = 56  # pixels a side; a quarter of 224, at which a JPEG decodes straight to it
 HASHED = 32  # pixels a side of what is hashed
@@ -22,13 +25,15 @@ WORDS = FREQUENCIES**2 // 64
 BIT_ORDER = np.argsort(np.indices((FREQUENCIES, FREQUENCIES)).max(axis=0).ravel(), kind="stable")
 FLAT = 2.0  # grey levels of standard deviation below which no details remain to compare
 
+AT_ONCE = 4096  # pictures whose hashes are read at once
+
 Hashes = NDArray[np.uint64]
 Thumbnails = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Prints:
-    """What is kept of N pictures to find those that show the same: 481 bytes a picture.
+    """What tells which of N pictures show the same.
 
     Attributes:
         hashes: uint64 of shape (N, 14, 4), of each picture and of thirteen crops of it.
@@ -39,15 +44,6 @@ class Prints:
     hashes: Hashes
     mirrored: Hashes
     detailed: NDArray[np.bool_]
-
-    @classmethod
-    def blank(cls, count: int) -> "Prints":
-        """Return those of `count` pictures without details, to be filled in."""
-        return cls(
-            np.zeros((count, HASHES, WORDS), dtype=np.uint64),
-            np.zeros((count, WORDS), dtype=np.uint64),
-            np.zeros(count, dtype=bool),
-        )
 
     @classmethod
     def of(cls, thumbnails: Thumbnails) -> "Prints":
@@ -64,15 +60,50 @@ class Prints:
             _finest(frequencies[:, 0]) >= FLAT,
         )
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> "Prints":
-        """Return those of some pictures."""
-        return Prints(self.hashes[rows], self.mirrored[rows], self.detailed[rows])
 
-    def __setitem__(self, rows: NDArray[np.int64], others: "Prints") -> None:
-        """Fill in those of some pictures."""
-        self.hashes[rows] = others.hashes
-        self.mirrored[rows] = others.mirrored
-        self.detailed[rows] = others.detailed
+class StoredPrints:
+    """The prints of any number of pictures, in files: 592 bytes a picture there, 1 in memory.
+
+    Args:
+        folder: where the files are, without names in it.
+
+    Attributes:
+        words: uint64 of shape (N, 14), the first words of the hashes, by which they are looked up.
+        hashes: uint64 of shape (N, 14, 4).
+        mirrored: uint64 of shape (N, 4).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.words = StoredRows((HASHES,), np.uint64, folder)
+        self.hashes = StoredRows((HASHES, WORDS), np.uint64, folder)
+        self.mirrored = StoredRows((WORDS,), np.uint64, folder)
+        self._detailed: list[NDArray[np.bool_]] = []
+
+    def append(self, prints: Prints) -> None:
+        """Add the prints of further pictures.
+
+        Raises:
+            DataError: the folder cannot be written to, or the disk is full.
+        """
+        self.words.append(prints.hashes[..., 0])
+        self.hashes.append(prints.hashes)
+        self.mirrored.append(prints.mirrored)
+        self._detailed.append(prints.detailed)
+
+    @property
+    def detailed(self) -> NDArray[np.bool_]:
+        """Bool of shape (N,); the others are alike without showing the same."""
+        return np.concatenate([np.empty(0, dtype=bool), *self._detailed])
+
+    def sought(self, rows: NDArray[np.int64], *, mirrored: bool) -> Hashes:
+        """Read the hash of each picture, or of its mirror image: (B, 4) for ascending numbers."""
+        return self.mirrored[rows] if mirrored else self.hashes[rows][:, 0]
+
+    def sought_words(self, rows: NDArray[np.int64], *, mirrored: bool) -> Hashes:
+        """Read the first word of each of these hashes: (B,) for ascending numbers."""
+        stored = self.mirrored if mirrored else self.words
+        parts = np.array_split(rows, len(rows) // AT_ONCE + 1)
+        return np.concatenate([stored[part][:, 0] for part in parts])
 
 
 def _frequencies(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
