@@ -2,16 +2,20 @@
 
 import contextlib
 import csv
+import importlib
 import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -287,6 +291,136 @@ def test_a_file_that_changes_between_two_runs_is_read_anew(data: Path, tmp_path:
     assert losses[0][name] != losses[1].get(name)
 
 
+def gone(data: Path) -> None:
+    (data / "images" / rows(data)[0][0]).unlink()
+
+
+def later(after: str) -> Callable[[Path, pytest.MonkeyPatch, Spoil], None]:
+    """Spoil the data when a function has done its work, so that what follows finds it changed."""
+    module, name = after.rsplit(".", 1)
+
+    def plant(data: Path, monkeypatch: pytest.MonkeyPatch, spoil: Spoil) -> None:
+        real = getattr(importlib.import_module(module), name)
+
+        def then_spoil(*arguments: object, **options: object) -> object:
+            result = real(*arguments, **options)
+            spoil(data)
+            return result
+
+        monkeypatch.setattr(after, then_spoil)
+
+    return plant
+
+
+CHANGED: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "while copies are looked for": ("data.datamodule.decode_images", (), "give the command again"),
+    "while it trains": ("data.datamodule.group_images", ("--cache", "none"), "with --resume"),
+    "while worker processes read": (
+        "data.datamodule.group_images",
+        ("--cache", "none", "--num-workers", "1"),
+        "with --resume",
+    ),
+}
+
+
+@pytest.mark.parametrize("spoil", [gone, broken(b"hello")], ids=["gone", "broken"])
+@pytest.mark.parametrize(("after", "flags", "remedy"), CHANGED.values(), ids=CHANGED)
+def test_a_file_that_changes_under_a_run_is_named(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Spoil,
+    after: str,
+    flags: tuple[str, ...],
+    remedy: str,
+) -> None:
+    name = rows(data)[0][0]
+    later(f"vehicle_lightning.{after}")(data, monkeypatch, spoil)
+    places = ["--data-dir", str(data), "--log-dir", str(tmp_path / "logs")]
+    places += ["--cache-dir", str(tmp_path / "cache")]
+    told = complaint(fit, *QUICK, *places, *flags)
+    assert told.startswith(f"error: {data / 'images' / name} could be read when")
+    assert remedy in told
+
+
+@pytest.mark.parametrize("spoil", [gone, broken(b"hello")], ids=["gone", "broken"])
+def test_a_file_that_changes_under_a_check_is_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Spoil
+) -> None:
+    listed = rows(data)
+    with Image.open(data / "images" / listed[0][0]) as picture:
+        picture.save(data / "images" / "near.jpg", quality=40)
+    write(data, [*listed, ["near.jpg", listed[0][1]]])
+    later("vehicle_lightning.checking.checking.examine_files")(data, monkeypatch, spoil)
+    told = complaint(check, "--data-dir", str(data), "--cache-dir", str(tmp_path / "cache"))
+    assert told.startswith(f"error: {data / 'images' / listed[0][0]} could be read when")
+
+
+@pytest.mark.parametrize("spoil", [gone, broken(b"hello")], ids=["gone", "broken"])
+def test_a_file_that_changes_between_check_and_fit_is_named(
+    data: Path, tmp_path: Path, spoil: Spoil
+) -> None:
+    places = ["--data-dir", str(data), "--cache-dir", str(tmp_path / "cache")]
+    assert check([*places, "--strict"]) == 0
+    spoil(data)
+    told = complaint(fit, *QUICK, *places, "--log-dir", str(tmp_path / "logs"))
+    assert f"1 of {COUNT} images" in told
+    assert rows(data)[0][0] in told
+    assert check([*places, "--strict"]) == 1
+
+
+def halved(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def of_another_version(file: Path) -> None:
+    with file.open("wb") as stream:
+        if file.suffix == ".npz":
+            np.savez(stream, means=np.zeros(3))
+        else:
+            np.save(stream, np.full((3, 2), 10**6))
+
+
+def not_numpy(file: Path) -> None:
+    file.write_bytes(pickle.dumps(["what", "is", "this"]))
+
+
+DAMAGES: list[Callable[[Path], None]] = [
+    halved,
+    emptied,
+    of_another_version,
+    not_numpy,
+    Path.unlink,
+]
+
+
+@pytest.mark.parametrize("suffix", ["pixels.npy", "index.npz", "copies.npy"])
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_cache_is_made_anew(
+    data: Path, tmp_path: Path, suffix: str, damage: Callable[[Path], None]
+) -> None:
+    cache = tmp_path / "cache"
+    flags = ["--epochs", "1", "--val-fraction", "0.4", "--cache-dir", str(cache)]
+    run = quick_fit(data, tmp_path / "logs")
+    before = run(*flags).predictions.read_text(encoding="utf-8")
+    (file,) = cache.glob(f"*-{suffix}")
+    whole = file.read_bytes()
+    damage(file)
+    assert run(*flags).predictions.read_text(encoding="utf-8") == before
+    assert np.array_equal(*map(loaded, (whole, file.read_bytes())))
+    damage(file)
+    assert check(["--data-dir", str(data), "--cache-dir", str(cache), "--strict"]) == 0
+
+
+def loaded(content: bytes) -> Any:
+    found = np.load(io.BytesIO(content))
+    return found["mean"] if isinstance(found, np.lib.npyio.NpzFile) else found
+
+
 def test_two_processes_build_one_cache(data: Path, tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "vehicle_lightning.fit", *QUICK, "--epochs", "1"),
@@ -402,6 +536,27 @@ def test_a_full_disk_is_named(data: Path, full_disk: Path) -> None:
     assert {path.name for path in full_disk.iterdir()} <= {"filler", "report"} | {
         path.name for path in full_disk.glob("*.lock")
     }
-    assert {path.name for path in report.iterdir()} <= {"findings.json"}
-    for whole in report.iterdir():
-        assert json.loads(whole.read_text(encoding="utf-8"))["images"] == COUNT
+    assert not list(report.iterdir())
+
+
+@pytest.fixture
+def read_only_data(data: Path) -> Iterator[Path]:
+    """The data on a disk that cannot be written to, where the tests may mount one."""
+    mount = shutil.which("mount")
+    place = str(data)
+    if mount is None or subprocess.run([mount, "--bind", place, place], check=False).returncode:
+        pytest.skip("a disk of its own takes the right to mount one")
+    subprocess.run([mount, "-o", "remount,bind,ro", place], check=True)
+    yield data
+    subprocess.run(["umount", place], check=True)
+
+
+def test_data_on_a_read_only_disk(read_only_data: Path, tmp_path: Path) -> None:
+    places = ["--data-dir", str(read_only_data)]
+    assert check([*places, "--strict"]) == 0
+    run = quick_fit(read_only_data, tmp_path / "logs")("--epochs", "1", "--val-fraction", "0.4")
+    assert len(pd.read_csv(run.predictions)) == 10
+    for flag in ("--report", "--write-clean", "--cache-dir"):
+        told = complaint(check, *places, flag, str(read_only_data / "new"))
+        assert "Read-only file system" in told
+        assert str(read_only_data / "new") in told

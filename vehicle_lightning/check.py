@@ -10,7 +10,7 @@ from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.data.location import check_places, locate_data
 from vehicle_lightning.entry import run_command
 from vehicle_lightning.errors import DataError
-from vehicle_lightning.files import write_text
+from vehicle_lightning.files import written_whole
 from vehicle_lightning.options import parse_options
 from vehicle_lightning.runs.folder import RunFolder
 
@@ -85,8 +85,12 @@ def _write_report(report: "Report", folder: Path, image_dir: Path) -> None:
 
     page = to_page(report, image_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "findings.json", report.to_json())
-    write_text(folder / "index.html", page)
+    with (
+        written_whole(folder / "findings.json") as findings,
+        written_whole(folder / "index.html") as shown,  # both or neither
+    ):
+        findings.write_text(report.to_json(), encoding="utf-8", newline="\n")
+        shown.write_text(page, encoding="utf-8", newline="\n")
     print(f"saved   {folder / 'index.html'} and findings.json")
 
 

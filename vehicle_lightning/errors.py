@@ -16,6 +16,17 @@ class DataError(InputError):
     """The CSV, the image folder, or a place to write to is wrong."""
 
 
+class ImageChangedError(DataError):
+    """An image that could be read when the command began cannot be read any more.
+
+    DataLoader hands over an error of a worker process with the traceback around its message, of
+    which only the message is kept.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].rstrip())
+
+
 class RunError(InputError):
     """A run folder or a checkpoint is missing, unreadable, or of another kind."""
 

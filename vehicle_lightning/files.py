@@ -28,7 +28,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there, or on a disk that nothing can be written to
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -43,7 +43,7 @@ def test_the_second_time_nothing_is_decoded(
     tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = decode_images(paths, 16, tmp_path / "cache")
-    monkeypatch.setattr(cache, "read_image", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(cache, "read_or_fault", lambda *_: pytest.fail("decoded again"))
     again = decode_images(paths, 16, tmp_path / "cache")
     everything = np.arange(10)
     assert (first.pixels[everything] == again.pixels[everything]).all()

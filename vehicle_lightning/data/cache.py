@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.images import read_image, read_or_fault
+from vehicle_lightning.data.images import read_again, read_or_fault
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import remove_half_written, written_whole
 from vehicle_lightning.parallel import in_threads
@@ -157,8 +157,12 @@ class DecodingPixels:
         self._size = image_size
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Pixels:
-        """Return uint8 of shape (B, H, W, 3)."""
-        return np.stack([read_image(self._paths[row], self._size) for row in rows])
+        """Return uint8 of shape (B, H, W, 3).
+
+        Raises:
+            ImageChangedError: an image cannot be read any more.
+        """
+        return np.stack([read_again(self._paths[row], self._size) for row in rows])
 
 
 def content_digest(content: bytes) -> str:

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image
 
 from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.duplicates import Pairs, grouped, near_duplicates
-from vehicle_lightning.data.images import read_grey
+from vehicle_lightning.data.images import read_again
 from vehicle_lightning.data.prints import THUMBNAIL, Prints, StoredPrints
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import written_whole
@@ -53,10 +52,11 @@ def group_images(
 
     Raises:
         DataError: the cache folder cannot be written to, or the disk is full.
+        ImageChangedError: a file cannot be read any more.
     """
     distinct, first, which = np.unique(digests, return_index=True, return_inverse=True)
     file = cache_dir / f"{_key(distinct)}-copies.npy"
-    near = _remembered(file)
+    near = _remembered(file, len(distinct))
     if near is None:
         near = which[_near_copies(path_of, np.sort(first), cache_dir, prints)]
         _remember(file, near)
@@ -65,21 +65,13 @@ def group_images(
     return Groups(groups, len(digests) - len(distinct), len(distinct) - int(groups.max()) - 1)
 
 
-def thumbnail(path: Path) -> NDArray[np.uint8]:
-    """Return what is compared of a picture: grey, uint8 of shape (56, 56).
-
-    Raises:
-        Exception: the file cannot be decoded; Pillow raises many kinds for a broken file.
-    """
-    with Image.open(path) as image:
-        return read_grey(image, THUMBNAIL)
-
-
 def thumbnails_of(
     path_of: Callable[[int], Path],
 ) -> Callable[[NDArray[np.int64]], NDArray[np.uint8]]:
-    """Return what reads the thumbnails of some of the files."""
-    return lambda rows: np.stack([thumbnail(path_of(row)) for row in rows.tolist()])
+    """Return what reads of some of the files what is compared: uint8 of shape (B, 56, 56), grey."""
+    return lambda rows: np.stack(
+        [read_again(path_of(row), THUMBNAIL, grey=True) for row in rows.tolist()]
+    )
 
 
 def _near_copies(
@@ -112,12 +104,14 @@ def _key(digests: NDArray[np.bytes_]) -> str:
     return key.hexdigest()
 
 
-def _remembered(file: Path) -> Pairs | None:
+def _remembered(file: Path, count: int) -> Pairs | None:
+    """Return the pairs among `count` pictures that a file has."""
     try:
         known: Pairs = np.load(file)
-        return known.reshape(-1, 2)
     except (OSError, ValueError, EOFError):
         return None  # not known yet, or damaged
+    is_pairs = isinstance(known, np.ndarray) and known.dtype == np.int64 and known.shape[1:] == (2,)
+    return known if is_pairs and ((known >= 0) & (known < count)).all() else None
 
 
 def _remember(file: Path, pairs: Pairs) -> None:

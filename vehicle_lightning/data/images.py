@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from vehicle_lightning.errors import ImageChangedError
+
 
 def read_image(file: Path | BinaryIO, size: int) -> NDArray[np.uint8]:
     """Decode an image file to upright RGB of shape (size, size, 3), uint8 in [0, 255].
@@ -24,18 +26,36 @@ def read_image(file: Path | BinaryIO, size: int) -> NDArray[np.uint8]:
         return np.asarray(_square(_as_rgb(_upright(image)), size))
 
 
-def read_or_fault(path: Path, size: int) -> NDArray[np.uint8] | str:
-    """Decode an image file as `read_image` does, or say in a few words why that cannot be."""
+def read_or_fault(path: Path, size: int, *, grey: bool = False) -> NDArray[np.uint8] | str:
+    """Decode an image file as `read_image` or `read_grey` does, or say in a few words why not."""
     try:
         if path.exists() and not path.is_file():
             return "not a file"  # a pipe would be waited for
-        return read_image(path, size)
+        if not grey:
+            return read_image(path, size)
+        with Image.open(path) as image:
+            return read_grey(image, size)
     except MemoryError:
         raise
     except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
         if isinstance(error, OSError) and error.strerror:
             return error.strerror.lower()
         return " ".join(str(error).replace(str(path), "the file").split()) or type(error).__name__
+
+
+def read_again(path: Path, size: int, *, grey: bool = False) -> NDArray[np.uint8]:
+    """Decode an image file that could be read before.
+
+    Raises:
+        ImageChangedError: it cannot be read any more.
+    """
+    pixels = read_or_fault(path, size, grey=grey)
+    if isinstance(pixels, str):
+        raise ImageChangedError(
+            f"{path} could be read when the command began and now cannot ({pixels}); mend the file "
+            f"and give the command again, for a training with --resume."
+        )
+    return pixels
 
 
 def read_grey(image: Image.Image, size: int) -> NDArray[np.uint8]:
