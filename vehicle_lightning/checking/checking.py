@@ -63,7 +63,7 @@ def check_data_set(
     test_names = [] if test_csv is None else _test_names(test_csv, settings.image_column)
     names = [*rows.names, *test_names]
     with ThreadPoolExecutor(1) as beside:
-        without_pictures = beside.submit(_prepare, image_dir, names)
+        without_pictures = beside.submit(_prepare, image_dir, [*names, *rows.left_out])
         facts, prints = examine_files(image_dir, names, cache_dir)
         unlisted = without_pictures.result()
     from vehicle_lightning.checking.leaks import check_leaks

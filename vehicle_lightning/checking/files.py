@@ -97,8 +97,8 @@ def check_files(names: Sequence[str], facts: Facts) -> list[Finding]:
     for kind, severity, what, advice, is_odd, detail in oddities:
         odd = np.flatnonzero(is_odd & (facts["fault"] == "")).tolist()
         found = [(names[row], detail(row)) for row in odd]
-        count = f"{len(found)} image{'s' * (len(found) != 1)}"
-        findings += Finding.of_files(kind, severity, f"{count} {what}.", advice, found)
+        what = f"{len(found)} of {len(names)} images {what}."
+        findings += Finding.of_files(kind, severity, what, advice, found)
     return findings
 
 

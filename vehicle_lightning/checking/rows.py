@@ -12,6 +12,10 @@ from vehicle_lightning.data.table import leads_outside, read_columns
 IMBALANCE = 3.0  # times as many images of the largest class as of the smallest: a note
 STRONG_IMBALANCE = 10.0  # a warning
 FEWEST_IMAGES = 20  # of a class
+PLACEHOLDERS = (
+    *("-", "?", "unknown", "undefined", "missing", "none", "null", "nil", "nan", "na", "n/a"),
+    *("#n/a", "tbd", "todo"),
+)
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,13 @@ class Rows:
     Attributes:
         names: each image name once, in the order of the rows.
         labels: the label of each; of contradicting ones the first.
-        findings: what is wrong with the others.
+        left_out: the image names of rows without a label.
+        findings: what is wrong with the rows.
     """
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
+    left_out: tuple[str, ...]
     findings: tuple[Finding, ...]
 
     @property
@@ -50,10 +56,18 @@ def check_rows(csv: Path, settings: SourceSettings) -> Rows:
     contradicting = distinct[distinct.duplicated("name", keep=False)]
     repeated = usable[usable.duplicated(["name", "label"])]
     kept = distinct.drop_duplicates("name")
-    rows = Rows(tuple(kept["name"]), tuple(kept["label"]), ())
+    left_out = tuple(table["name"][blank_label & ~blank_name & ~outside])
+    rows = Rows(tuple(kept["name"]), tuple(kept["label"]), left_out, ())
     findings = [
         *_rows("blank-name", "serious", table[blank_name], "name no image", "delete the rows"),
         *_rows("blank-label", "serious", table[blank_label], "have no label", "label them"),
+        *_rows(
+            "unknown-label",
+            "warning",
+            usable[usable["label"].str.lower().isin(PLACEHOLDERS)],
+            "have a label that says it is not known, and is taken for a class of its own",
+            "label them or delete them",
+        ),
         *_rows(
             "outside",
             "serious",
