@@ -348,5 +348,8 @@ def test_the_real_photographs(
     environment = json.loads(result.run.environment.read_text())
     assert environment["data"]["copies"] == 80
     assert environment["data"]["near_copies"] == 6
-    assert environment["data"]["contradictions"] == 2
-    assert "Copies of 2 photographs have different labels" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "Serious: copies of 2 photographs have different labels; " in told
+    assert "the number in the file name" in told
+    findings = json.loads(result.run.findings.read_text(encoding="utf-8"))["findings"]
+    assert [finding["kind"] for finding in findings][:2] == ["contradicting-copies", "leak"]

@@ -62,6 +62,9 @@ def check(options: CheckOptions) -> "Report":
     test_csv = None if options.test_csv is None else data_dir / options.test_csv
     if test_csv is not None and not test_csv.is_file():
         raise DataError(f"There is no CSV file {test_csv}; name it with --test-csv.")
+    if options.write_clean is not None:
+        inputs = [data_dir / options.csv, *([] if test_csv is None else [test_csv])]
+        _refuse_to_overwrite(options.write_clean, inputs, data_dir / options.image_dir)
     from vehicle_lightning.checking.checking import check_data_set
 
     run = None if options.run is None else RunFolder.open(options.run)
@@ -74,10 +77,19 @@ def check(options: CheckOptions) -> "Report":
     if options.write_clean is not None:
         from vehicle_lightning.checking.cleaned import write_clean
 
-        source = data_dir / options.csv
-        kept = write_clean(options.write_clean, source, options, checked)
+        kept = write_clean(options.write_clean, options, checked)
         print(f"saved   {options.write_clean}: {kept} of {checked.report.images} images")
     return checked.report
+
+
+def _refuse_to_overwrite(target: Path, inputs: list[Path], image_dir: Path) -> None:
+    """Refuse a target of --write-clean that cannot be written, or is part of the data."""
+    place = target.resolve()
+    is_image = place.is_file() and place.is_relative_to(image_dir.resolve())
+    if is_image or place in [path.resolve() for path in inputs]:
+        raise DataError(f"--write-clean {target} is part of the data; name another file.")
+    if place.is_dir() or not place.parent.is_dir():
+        raise DataError(f"--write-clean {target} is no file in a folder; name a CSV file to write.")
 
 
 def _write_report(report: "Report", folder: Path, image_dir: Path) -> None:
@@ -95,7 +107,9 @@ def _write_report(report: "Report", folder: Path, image_dir: Path) -> None:
 
 
 def _text(report: "Report") -> str:
-    classes = ", ".join(f"{label}: {count}" for label, count in report.classes.items())
+    from vehicle_lightning.data.table import shortened
+
+    classes = shortened(f"{label}: {count}" for label, count in report.classes.items())
     lines = [f"{report.csv}: {report.images} images ({classes})"]
     lines += [_lines(finding) for finding in report.findings]
     if not report.findings:
@@ -104,10 +118,12 @@ def _text(report: "Report") -> str:
 
 
 def _lines(finding: "Finding") -> str:
+    from vehicle_lightning.data.table import on_one_line, shortened
+
     lines = [f"{finding.severity.upper():8} {finding.what}"]
     for position, group in enumerate(finding.groups[:NAMED]):
-        detail = f" ({finding.details[position]})" if finding.details else ""
-        lines.append(f"{'':9}- {', '.join(group) or 'blank'}{detail}")
+        detail = f" ({on_one_line(finding.details[position])})" if finding.details else ""
+        lines.append(f"{'':9}- {shortened(group) or 'blank'}{detail}")
     rest = len(finding.groups) - NAMED
     if rest > 0:
         lines.append(f"{'':9}- and {rest} more")

@@ -1,6 +1,7 @@
 """How a command ends: its exit code, or one sentence on what is wrong."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -20,6 +21,9 @@ def run_command(command: Callable[[Sequence[str]], int]) -> None:
     gone, as in `| head`, silently with 141.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as Ctrl-C
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name of any letters can be printed
     try:
         code = command(sys.argv[1:])
         sys.stdout.flush()

@@ -1,11 +1,16 @@
 """Files that are there whole or not at all."""
 
+import csv
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HALF_WRITTEN = "-partial"  # in the name of a file that is not whole yet
 
@@ -26,7 +31,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         with suppress(OSError):  # it is not there, or on a disk that nothing can be written to
             temporary.unlink()
@@ -40,6 +45,20 @@ def write_text(path: Path, text: str) -> None:
     """
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
+    """Write a table whole, without its index.
+
+    Raises:
+        OSError: writing failed.
+    """
+    text = table.select_dtypes(exclude="number").astype(str)
+    # The csv module leaves a lone carriage return bare, which readers take for the end of a row.
+    has_returns = any(text[column].str.contains("\r").any() for column in text)
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
+    with written_whole(path) as temporary:
+        table.to_csv(temporary, index=False, quoting=quoting)
 
 
 def release_and_remove(lock: FileLock) -> None:

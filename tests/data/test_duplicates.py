@@ -22,6 +22,7 @@ from vehicle_lightning.data.duplicates import (
 from vehicle_lightning.data.grouping import group_images
 from vehicle_lightning.data.prints import THUMBNAIL, Prints, StoredPrints
 from vehicle_lightning.data.synthetic import draw_vehicles
+from vehicle_lightning.errors import ImageChangedError
 
 Change = Callable[[Image.Image], Image.Image]
 
@@ -203,5 +204,5 @@ def test_groups_of_files(pictures: list[Image.Image], tmp_path: Path) -> None:
         path.unlink()  # they are not looked at again
     assert list(group_images(paths.__getitem__, digests, cache).of_image) == [0, 1, 0, 1]
     remembered.write_bytes(b"damaged")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ImageChangedError, match="could be read"):
         group_images(paths.__getitem__, digests, cache)

@@ -14,7 +14,8 @@ from vehicle_lightning.checking.findings import Finding, Report, in_order
 from vehicle_lightning.checking.rows import Rows, check_rows
 from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.data.prints import StoredPrints
-from vehicle_lightning.data.table import read_names
+from vehicle_lightning.data.table import leads_outside, on_one_line, read_names
+from vehicle_lightning.errors import DataError
 from vehicle_lightning.runs.folder import RunFolder
 
 
@@ -90,7 +91,15 @@ def check_data_set(
 
 
 def _test_names(csv: Path, column: str) -> list[str]:
-    return [name for name in read_names(csv, column) if name]
+    names = read_names(csv, column)
+    if names.empty:
+        raise DataError(f"{csv} has no rows below its header; add one row for each image.")
+    if leads_outside(names).any():
+        raise DataError(
+            f"{csv}: the image name leads out of the image folder, as "
+            f"{on_one_line(names[leads_outside(names)].iloc[0])} does; use names relative to it."
+        )
+    return [name for name in names if name]
 
 
 def _prepare(image_dir: Path, names: list[str]) -> list[Finding]:

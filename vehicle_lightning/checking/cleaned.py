@@ -6,13 +6,11 @@ import pandas as pd
 
 from vehicle_lightning.checking.checking import Checked
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.errors import DataError
-from vehicle_lightning.files import written_whole
+from vehicle_lightning.files import write_csv
 
 
 def write_clean(
     target: Path,
-    source: Path,
     settings: SourceSettings,
     checked: Checked,
 ) -> int:
@@ -23,16 +21,12 @@ def write_clean(
 
     Args:
         target: CSV file to write.
-        source: the CSV file it came from, which is never written to.
         settings: names of the columns.
-        checked: what was found in the source.
+        checked: what was found.
 
     Raises:
-        DataError: the target is the source.
         OSError: the target cannot be written.
     """
-    if target.resolve() == source.resolve():
-        raise DataError(f"--write-clean {target} is the CSV that is checked; name another file.")
     contradicted = {
         name
         for finding in checked.rows.findings
@@ -42,11 +36,9 @@ def write_clean(
     table = pd.DataFrame(
         {"name": checked.rows.names, "label": checked.rows.labels, "group": checked.groups}
     )
-    agrees = table.groupby("group")["label"].transform("nunique") == 1
-    kept = table[checked.usable & agrees & ~table["name"].isin(contradicted)].drop_duplicates(
-        "group"
-    )
+    by_group = table.assign(bad=table["name"].isin(contradicted)).groupby("group")
+    agrees = (by_group["label"].transform("nunique") == 1) & ~by_group["bad"].transform("any")
+    kept = table[checked.usable & agrees].drop_duplicates("group")
     columns = {"name": settings.image_column, "label": settings.label_column}
-    with written_whole(target) as temporary:
-        kept[["name", "label"]].rename(columns=columns).to_csv(temporary, index=False)
+    write_csv(target, kept[["name", "label"]].rename(columns=columns))
     return len(kept)

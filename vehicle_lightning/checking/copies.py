@@ -10,6 +10,26 @@ from numpy.typing import NDArray
 from vehicle_lightning.checking.findings import Finding
 
 
+def check_contradictions(
+    names: Sequence[str], labels: Sequence[str], groups: NDArray[np.int64]
+) -> list[Finding]:
+    """Find copies with contradicting labels.
+
+    Args:
+        names: N file names.
+        labels: the label of each.
+        groups: int64 of shape (N,); pictures of one group show the same.
+    """
+    table = pd.DataFrame({"name": names, "label": labels, "group": groups})
+    return _finding(
+        "contradicting-copies",
+        "serious",
+        table[_differs(table, "label")].groupby("group", sort=False),
+        "show one photograph with different labels",
+        "Correct the labels; one of each is wrong.",
+    )
+
+
 def check_copies(
     names: Sequence[str],
     labels: Sequence[str],
@@ -28,15 +48,8 @@ def check_copies(
     table = table[table.duplicated("group", keep=False)]
     exact = table[table.duplicated("digest", keep=False)]
     near = table[_differs(table, "digest")]
-    contradicting = table[_differs(table, "label")]
     return [
-        *_finding(
-            "contradicting-copies",
-            "serious",
-            contradicting.groupby("group", sort=False),
-            "show one photograph with different labels",
-            "Correct the labels; one of each is wrong.",
-        ),
+        *check_contradictions(names, labels, groups),
         *_finding(
             "exact-copies",
             "warning",

@@ -22,6 +22,7 @@ from vehicle_lightning.parallel import in_processes, in_threads
 
 AT_ONCE = 128  # files
 MANY = 5000  # files that are worth the second it takes to start processes
+LARGEST_FILE = 1 << 30  # bytes; a file is read as a whole
 NO_IMAGES = {
     b"%pdf": "a PDF, no image",
     b"pk\x03\x04": "a ZIP archive, no image",
@@ -98,6 +99,8 @@ def _examine(
             return _faulty("a folder"), None
         if not stat.S_ISREG(facts.st_mode):
             return _faulty("not a file"), None  # a pipe would be waited for
+        if facts.st_size > LARGEST_FILE:
+            return _faulty("far too large for an image", size=facts.st_size), None
         with open(path, "rb", buffering=0) as stream:
             content, modified = stream.read(), facts.st_mtime
     except FileNotFoundError:

@@ -105,12 +105,7 @@ def check_files(names: Sequence[str], facts: Facts) -> list[Finding]:
 def check_unlisted(image_dir: Path, names: Sequence[str]) -> list[Finding]:
     """Find files in the image folder that no row names; hidden ones do not count."""
     listed = {os.path.normpath(name) for name in names}
-    unlisted = sorted(
-        name
-        for folder, _, files in os.walk(image_dir)
-        for name in _below(image_dir, folder, files)
-        if name not in listed
-    )
+    unlisted = sorted(name for name in _shown_files(image_dir) if name not in listed)
     return Finding.of_files(
         "unlisted-file",
         "note",
@@ -120,8 +115,10 @@ def check_unlisted(image_dir: Path, names: Sequence[str]) -> list[Finding]:
     )
 
 
-def _below(image_dir: Path, folder: str, files: Sequence[str]) -> Iterator[str]:
-    """Yield the names, relative to the image folder, of the files of a folder that show."""
-    inner = os.path.relpath(folder, image_dir)
-    prefix = "" if inner == os.curdir else inner + os.sep
-    return (prefix + name for name in files if not name.startswith("."))
+def _shown_files(image_dir: Path) -> Iterator[str]:
+    """Yield the names, relative to the image folder, of all files that are not hidden."""
+    for folder, inner_folders, files in os.walk(image_dir):
+        inner_folders[:] = [name for name in inner_folders if not name.startswith(".")]
+        inner = os.path.relpath(folder, image_dir)
+        prefix = "" if inner == os.curdir else inner + os.sep
+        yield from (prefix + name for name in files if not name.startswith("."))

@@ -118,12 +118,18 @@ def _with_copies(
     return probable
 
 
+def _damaged(run: RunFolder) -> RunError:
+    return RunError(f"{run.predictions} is missing or damaged; finish the run.")
+
+
 def _predictions(run: RunFolder, labels: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return one row an image, and its probabilities, the mean over the seeds."""
     try:
         frame = read_predictions(run.predictions)
     except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{run.predictions} is missing or damaged; finish the run.") from error
+        raise _damaged(run) from error
+    if frame.empty:
+        raise _damaged(run)
     columns = [column for column in frame.columns if column.startswith("p_")]
     differing = frame["file"].map(labels).ne(frame["label"])
     if differing.any():

@@ -7,7 +7,7 @@ import pandas as pd
 
 from vehicle_lightning.checking.findings import Finding, Severity
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.table import leads_outside, read_columns
+from vehicle_lightning.data.table import leads_outside, read_columns, shortened
 
 IMBALANCE = 3.0  # times as many images of the largest class as of the smallest: a note
 STRONG_IMBALANCE = 10.0  # a warning
@@ -124,7 +124,7 @@ def _classes(classes: dict[str, int]) -> list[Finding]:
                 kind="rare-class",
                 severity="warning",
                 what=f"{len(rare)} of {len(classes)} classes have fewer than {FEWEST_IMAGES} "
-                f"images: " + ", ".join(f"{label} ({n})" for label, n in rare.items()) + ".",
+                f"images: " + shortened(f"{label} ({n})" for label, n in rare.items()) + ".",
                 advice="Add images of these classes, or join them with others.",
                 count=len(rare),
             )

@@ -63,7 +63,7 @@ class VehicleDataModule(L.LightningDataModule):
         train_sample: int64 row numbers of the training images measured after each epoch.
         copies: number of images that are exact copies of an earlier one.
         near_copies: number of further images that show what an earlier one shows.
-        contradictions: number of photographs whose copies have different labels.
+        groups: int64 of shape (N,), rows of the table that show the same photograph.
         fingerprint: hash of all names, labels, image contents and groups of copies; equal for equal
             data, which with equal settings are split alike.
         mean, std: float64 of shape (3,), red, green, blue of the training images in [0, 1].
@@ -100,8 +100,7 @@ class VehicleDataModule(L.LightningDataModule):
         self.rows = self._split(images.groups.of_image)
         self.copies = images.groups.exact
         self.near_copies = images.groups.near
-        pairs = np.stack([images.groups.of_image, self.table.labels], axis=1)
-        self.contradictions = _repeated(np.unique(pairs, axis=0)[:, 0])
+        self.groups = images.groups.of_image
         self.fingerprint = images.fingerprint
         self.mean, self.std = _mean_and_std(images, self.rows["train"])
         self.train_sample = self._sample(self.rows["train"])
@@ -252,11 +251,6 @@ class VehicleDataModule(L.LightningDataModule):
             # an iterator is made differs between a fresh and a resumed run.
             generator=torch.Generator().manual_seed(self._seed),
         )
-
-
-def _repeated(numbers: NDArray[np.int64]) -> int:
-    """How many different numbers stand there more than once."""
-    return int((np.unique(numbers, return_counts=True)[1] > 1).sum())
 
 
 def _fingerprint(table: Table, digests: NDArray[np.str_], groups: Groups) -> str:

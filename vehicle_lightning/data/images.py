@@ -9,6 +9,9 @@ from PIL import ExifTags, Image, ImageOps
 
 from vehicle_lightning.errors import ImageChangedError
 
+ORIENTATIONS = range(1, 9)
+RUN_BY_OTHERS = ("EPS",)  # Pillow hands it to Ghostscript: a data file must start no program
+
 
 def read_image(file: Path | BinaryIO, size: int) -> NDArray[np.uint8]:
     """Decode an image file to upright RGB of shape (size, size, 3), uint8 in [0, 255].
@@ -75,11 +78,14 @@ def read_grey(image: Image.Image, size: int) -> NDArray[np.uint8]:
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an opened image; 1 is upright."""
-    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    """Return the EXIF orientation of an opened image, from 1 to 8; 1 is upright."""
+    stored = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return stored if stored in ORIENTATIONS else 1  # other programs, too, pass over nonsense
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    if image.format in RUN_BY_OTHERS:
+        raise ValueError(f"{image.format}, which another program would have to draw")
     if orientation(image) != 1:
         ImageOps.exif_transpose(image, in_place=True)
     return image

@@ -78,7 +78,7 @@ def stays_inside(folder: Path) -> Callable[[str | Path], bool]:
             if parent not in parents:
                 parents[parent] = Path(parent).resolve().is_relative_to(root)
             is_sound = not os.path.islink(path) or Path(path).resolve().is_relative_to(root)
-        except RuntimeError:  # links in a circle
+        except (RuntimeError, OSError, ValueError):  # links in a circle, or no name at all
             return False
         return parents[parent] and is_sound
 

@@ -17,6 +17,7 @@ from vehicle_lightning.data.location import stays_inside
 from vehicle_lightning.errors import DataError
 
 NAMED_ROWS = 10
+LONGEST_SHOWN = 300  # letters of a name
 SEPARATORS = (",", ";", "\t")  # as spreadsheet programs write them in one country or another
 # An absolute path, of whatever system, or a way up.
 LEADS_OUTSIDE = r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)"
@@ -180,11 +181,13 @@ def _read_csv(path: Path, column: str) -> pd.DataFrame:
                 dtype=str,
                 keep_default_na=False,
                 encoding=encoding,
+                compression=None,  # whatever the file is called
                 sep=_separator(path, encoding, column),
                 skipinitialspace=True,
                 index_col=False,
                 skip_blank_lines=False,  # so that rows are counted as they stand in the file
             )
+        frame.columns = frame.columns.str.strip()
         return frame[(frame.fillna("") != "").any(axis="columns")]
     except FileNotFoundError as error:
         raise DataError(f"There is no CSV file {path}; see --data-dir and --csv.") from error
@@ -211,6 +214,7 @@ def _encoding(path: Path) -> str:
 def _separator(path: Path, encoding: str, column: str) -> str:
     with path.open(encoding=encoding, newline="") as stream:
         header = stream.readline()
+    csv.field_size_limit(max(len(header), csv.field_size_limit()))
     for separator in SEPARATORS:
         names = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
         if column in (name.strip() for name in names):
@@ -237,7 +241,14 @@ def shortened(items: Iterable[str]) -> str:
     """Join items with commas: the first ten by name, the rest counted."""
     every = list(items)
     rest = len(every) - NAMED_ROWS
-    return ", ".join(every[:NAMED_ROWS]) + (f" and {rest} more" if rest > 0 else "")
+    named = ", ".join(on_one_line(item) for item in every[:NAMED_ROWS])
+    return named + (f" and {rest} more" if rest > 0 else "")
+
+
+def on_one_line(text: str) -> str:
+    """Return text that a terminal can show: what cannot be printed is escaped, the rest cut off."""
+    shown = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
 
 
 def leads_outside(names: "pd.Series[str]") -> "pd.Series[bool]":

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from vehicle_lightning.checking.serious import in_one_line, serious_findings
+from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text
@@ -43,13 +45,19 @@ def write_environment(path: Path, data: VehicleDataModule) -> None:
                 "val": len(data.rows["val"]),
                 "copies": data.copies,
                 "near_copies": data.near_copies,
-                "contradictions": data.contradictions,
                 "class_names": list(data.table.class_names),
             },
         }
     else:
         environment.setdefault("resumed", []).append(_this_start())
     write_text(path, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_findings(path: Path, settings: SourceSettings, data: VehicleDataModule) -> str:
+    """Write what is serious about the data as JSON, and return it in one line, or nothing."""
+    report = serious_findings(data.table, data.groups, str(settings.csv))
+    write_text(path, report.to_json())
+    return in_one_line(report)
 
 
 def read_data_facts(path: Path) -> dict[str, Any]:

@@ -109,6 +109,11 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def findings(self) -> Path:
+        """What is serious about the data, as JSON."""
+        return self.path / "findings.json"
+
+    @property
     def metrics(self) -> Path:
         """One row an epoch."""
         return self.path / "metrics.csv"

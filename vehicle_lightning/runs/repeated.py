@@ -10,9 +10,9 @@ from vehicle_lightning.config import Settings, read_settings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import RunError, SettingsError
-from vehicle_lightning.files import write_text, written_whole
+from vehicle_lightning.files import write_csv, write_text, written_whole
 from vehicle_lightning.runs.checkpoints import load_start
-from vehicle_lightning.runs.environment import read_data_facts, write_environment
+from vehicle_lightning.runs.environment import read_data_facts, write_environment, write_findings
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.members import Member, members
 from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, save
@@ -78,6 +78,8 @@ def train_repeatedly(
         write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
         if supervisor is None:
             notice(_first_line(run, data, all_members))
+        if serious := write_findings(run.findings, settings, data):
+            notice(serious)
         results, status = _train_all(run, all_members, data, supervisor)
         report = _write_report(run, settings, results, all_members, status) if results else None
     return run, report
@@ -195,8 +197,7 @@ def _write_report(
     """Write the pooled predictions, curves, figures and pictures, also into TensorBoard."""
     summary = pool(results, all_members, status)
     predictions, history = pool_predictions(results), mean_curves(results)
-    with written_whole(run.predictions) as temporary:
-        predictions.to_csv(temporary, index=False)
+    write_csv(run.predictions, predictions)
     with written_whole(run.metrics) as temporary:
         history.to_csv(temporary, index=False, float_format="%.7g")
     names = read_data_facts(run.environment)["class_names"]

@@ -8,7 +8,7 @@ from sklearn.metrics import confusion_matrix
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.data.datamodule import VehicleDataModule
-from vehicle_lightning.files import written_whole
+from vehicle_lightning.files import write_csv
 from vehicle_lightning.runs.checkpoints import load_classifier
 from vehicle_lightning.runs.diagnosis import diagnose
 from vehicle_lightning.runs.evaluation import measure, predict_rows
@@ -58,8 +58,7 @@ def write_report(
         ),
         status=status,
     )
-    with written_whole(run.predictions) as temporary:
-        predictions["val"].to_csv(temporary, index=False)
+    write_csv(run.predictions, predictions["val"])
     pictures = _draw(run, data, history, predictions["val"], best_epoch)
     logger.finish(summary.figures(), str(summary), pictures)
     summary.write(run.summary)

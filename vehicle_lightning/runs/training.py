@@ -22,7 +22,7 @@ from vehicle_lightning.runs.checkpoints import (
     load_start,
 )
 from vehicle_lightning.runs.early_stopping import StopWithoutProgress
-from vehicle_lightning.runs.environment import write_environment
+from vehicle_lightning.runs.environment import write_environment, write_findings
 from vehicle_lightning.runs.features import are_enough, find_features
 from vehicle_lightning.runs.first_batch import FirstBatch
 from vehicle_lightning.runs.folder import RunFolder
@@ -105,6 +105,8 @@ def _train(
         write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
         logger.start()
         lines.say(_first_line(run, data, finished_epochs))
+        if not run.is_part and (serious := write_findings(run.findings, settings, data)):
+            lines.say(serious)
     if are_enough(settings):
         lines.say("Looking at all images once: the backbone is held and no image changes.")
         measuring = _build_measuring_trainer(settings, run, trainer.strategy.root_device)
@@ -288,14 +290,8 @@ def _first_line(run: RunFolder, data: VehicleDataModule, finished_epochs: int) -
         if data.copies or data.near_copies
         else ""
     )
-    contradictions = (
-        f" Copies of {data.contradictions} photographs have different labels; see "
-        f"python -m vehicle_lightning.check."
-        if data.contradictions
-        else ""
-    )
     start = f"continuing after epoch {finished_epochs}" if finished_epochs else "starting"
     return (
         f"Run {run.path}: {start}; {len(rows['train'])} training and {len(rows['val'])} "
-        f"validation images{copies}, classes {', '.join(data.table.class_names)}.{contradictions}"
+        f"validation images{copies}, classes {', '.join(data.table.class_names)}."
     )

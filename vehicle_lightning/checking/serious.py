@@ -1,0 +1,58 @@
+"""What every training should know of its data: serious findings that take no decoding to find."""
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vehicle_lightning.checking.copies import check_contradictions
+from vehicle_lightning.checking.facts import FACTS, Facts
+from vehicle_lightning.checking.findings import Report, in_order
+from vehicle_lightning.checking.leaks import check_leaks, sample_of
+from vehicle_lightning.data.table import Table
+
+
+def serious_findings(table: Table, groups: NDArray[np.int64], csv: str) -> Report:
+    """Find copies with contradicting labels, and what about the files tells the label.
+
+    Of the files only names, order, size and date are looked at; `check` looks at all else.
+
+    Args:
+        table: N images that can be read.
+        groups: int64 of shape (N,); pictures of one group show the same.
+        csv: where the table came from.
+    """
+    labels = [table.class_names[code] for code in table.labels.tolist()]
+    rows = sample_of(groups)
+    some = [table.names[row] for row in rows.tolist()], [labels[row] for row in rows.tolist()]
+    findings = [
+        *check_contradictions(table.names, labels, groups),
+        *check_leaks(*some, _size_and_date(table, rows), groups[rows]),
+    ]
+    serious = [finding for finding in findings if finding.severity == "serious"]
+    return Report(csv, len(table), dict(Counter(labels).most_common()), in_order(serious))
+
+
+def in_one_line(report: Report) -> str:
+    """Name the serious findings in one sentence, or in none where there are none."""
+    named = [
+        f"copies of {finding.count} photograph{'s' * (finding.count != 1)} have different labels"
+        for finding in report.findings
+        if finding.kind == "contradicting-copies"
+    ]
+    leaks = [finding.details[0] for finding in report.findings if finding.kind == "leak"]
+    if leaks:
+        named.append(
+            f"without a look at the pictures, the {' or the '.join(leaks)} tells the label"
+        )
+    if not named:
+        return ""
+    return f"Serious: {'; '.join(named)}. See python -m vehicle_lightning.check."
+
+
+def _size_and_date(table: Table, rows: NDArray[np.int64]) -> Facts:
+    facts = np.zeros(len(rows), dtype=FACTS)
+    for position, row in enumerate(rows.tolist()):
+        status = table.paths[row].stat()
+        facts[position]["bytes"], facts[position]["modified"] = status.st_size, status.st_mtime
+    return facts
