@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -17,6 +18,7 @@ from PIL import Image, ImageOps
 
 from tests.conftest import DataFolder, Fit
 from vehicle_lightning.check import main
+from vehicle_lightning.checking.findings import KINDS, Finding
 from vehicle_lightning.data.synthetic import draw_vehicles
 from vehicle_lightning.errors import InputError, RunError
 
@@ -324,6 +326,25 @@ def test_label_errors_of_a_run(drawn: Path, tmp_path: Path, fit_quickly: Fit) ->
 def test_a_run_on_other_data_is_refused(data: Path, dropout_run: Any) -> None:
     with pytest.raises(RunError, match="other images or labels"):
         main(["--data-dir", str(data), "--run", str(dropout_run.path)])
+
+
+def test_the_json_is_as_the_readme_says(data: Path) -> None:
+    shutil.copy(data / "images" / name_of(data, 1), data / "images" / "copy.jpg")
+    add_row(data, f"copy.jpg,{rows(data)[1].split(',')[1]}")
+    finding = findings(data)["exact-copies"]
+    assert list(finding) == ["kind", "severity", "what", "advice", "count", "groups", "details"]
+    content = json.loads((data.parent / "report" / "findings.json").read_text(encoding="utf-8"))
+    assert list(content) == ["csv", "images", "classes", "findings"]
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    described = readme.split("## Is the data sound?")[1].split("\n## ")[0]
+    assert tuple(re.findall(r"^\| `([a-z-]+)` \|", described, re.MULTILINE)) == KINDS
+    for key in (*content, *finding):
+        assert f'"{key}": ' in described
+
+
+def test_a_kind_that_is_not_documented_is_refused() -> None:
+    with pytest.raises(ValueError, match="missing in KINDS"):
+        Finding("new-kind", "note", "What.", "Advice.", 1)
 
 
 def test_names_cannot_break_the_page(data: Path) -> None:

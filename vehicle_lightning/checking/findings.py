@@ -1,12 +1,21 @@
 """Findings: what the check has to say, each with its severity, its files and what to do."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["serious", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("serious", "warning", "note")
+# What each means stands in the README; a kind keeps its name, later versions may add some.
+KINDS = (
+    *("blank-name", "blank-label", "unknown-label", "outside", "contradicting-rows"),
+    *("repeated-row", "one-class", "rare-class", "imbalance", "unusable-file", "tiny-image"),
+    *("huge-image", "odd-shape", "grey-image", "transparent-image", "rotated-image"),
+    *("unlisted-file", "contradicting-copies", "exact-copies", "near-copies", "mirrored-copies"),
+    *("straddling-copies", "label-error", "leak"),
+)
 
 
 @dataclass(frozen=True)
@@ -14,7 +23,7 @@ class Finding:
     """One kind of fault and all files that have it.
 
     Attributes:
-        kind: short name that stays the same between versions, such as `near-copies`.
+        kind: one of `KINDS`, such as `near-copies`.
         severity: "serious" where figures or the training itself would be wrong, "warning" where
             they might be, "note" where it is good to know.
         what: one sentence, with the numbers.
@@ -31,6 +40,10 @@ class Finding:
     count: int
     groups: tuple[tuple[str, ...], ...] = ()
     details: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"{self.kind} is missing in KINDS and in the README.")
 
     @classmethod
     def of_files(
@@ -88,11 +101,12 @@ class Report:
     def to_json(self) -> str:
         """Return the content of `findings.json`.
 
-        Keys: `csv`, `images`, `classes` (class -> rows), `findings`: a list of objects with the
-        attributes of `Finding`. Later versions may add keys and kinds.
+        The README has its keys. Bytes of a file name that are not UTF-8 are spelt out: as JSON's
+        own escapes they would be lone surrogates, which many parsers refuse.
         """
         content: dict[str, Any] = asdict(self)
-        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        return re.sub("[\ud800-\udfff]", lambda found: rf"\\u{ord(found[0]):x}", text)
 
 
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -3,23 +3,27 @@
 import base64
 import html
 import io
+import warnings
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from vehicle_lightning.checking.findings import Finding, Report
-from vehicle_lightning.data.images import read_image
+from vehicle_lightning.data.images import read_or_fault
 from vehicle_lightning.data.location import stays_inside
 
 SHOWN = 48  # groups of a finding
 PER_GROUP = 6  # pictures of a group
 SIDE = 112  # pixels of a thumbnail
+LARGE = {"label-error": 224}  # where a person is to judge every picture
 
 STYLE = """
 :root { --ink: #2b2b2b; --faint: #767676; --line: #e4e4e4; }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 68rem;
-       margin: 2.5rem auto; padding: 0 1.5rem; }
+       margin: 2.5rem auto; padding: 0 1.5rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; margin: 0; }
 .data { color: var(--faint); margin: .2rem 0 1.6rem; }
 nav a { display: flex; gap: .8rem; padding: .45rem 0; border-top: 1px solid var(--line);
@@ -34,11 +38,14 @@ h2 { font-size: 1.15rem; margin: 0 0 .2rem; display: flex; gap: .8rem; align-ite
 .advice { margin: .1rem 0 1rem; color: var(--faint); }
 .groups { display: flex; flex-wrap: wrap; gap: .8rem; }
 figure { margin: 0; padding: .5rem; border: 1px solid var(--line); border-radius: .5rem; }
-figure div { display: flex; gap: .3rem; }
+figure > div { display: flex; flex-wrap: wrap; gap: .3rem; }
 img, .none { width: 112px; height: 112px; border-radius: .25rem; display: block; }
+.label-error :is(img, .none) { width: 224px; height: 224px; }
+.label-error figure { counter-increment: figure; max-width: 15.2rem; }
+.label-error b::before { content: counter(figure) ". "; }
 .none { background: #f1f1f1; color: var(--faint); font-size: .8rem; display: grid;
         place-items: center; }
-figcaption { font-size: .75rem; max-width: 22rem; overflow-wrap: anywhere; margin-top: .3rem; }
+figcaption { font-size: .75rem; max-width: 22rem; margin-top: .3rem; }
 figcaption b { display: block; }
 .more { color: var(--faint); margin-top: .8rem; }
 """
@@ -64,14 +71,11 @@ def to_page(report: Report, image_dir: Path) -> str:
         if report.findings
         else "<p><span class='severity sound'>sound</span> Nothing found.</p>",
         "</nav>",
-        *(
-            _section(finding, number, image_dir)
-            for number, finding in enumerate(report.findings)
-            if finding.groups
-        ),
+        *(_section(finding, number, image_dir) for number, finding in enumerate(report.findings)),
         "</body></html>",
     ]
-    return "\n".join(parts)
+    # Bytes of a file name that are not UTF-8 show as escapes.
+    return "\n".join(parts).encode("utf-8", "backslashreplace").decode()
 
 
 def _summary(finding: Finding, number: int) -> str:
@@ -82,22 +86,33 @@ def _summary(finding: Finding, number: int) -> str:
 
 
 def _section(finding: Finding, number: int, image_dir: Path) -> str:
+    content = _groups(finding, image_dir) if finding.groups else _list(finding.details)
+    return (
+        f"<section id='finding{number}' class='{finding.kind}'>"
+        f"<h2><span class='severity {finding.severity}'>{finding.severity}</span>"
+        f"<span>{html.escape(finding.what)}</span></h2>"
+        f"<p class='advice'>{html.escape(finding.advice)}</p>{content}</section>"
+    )
+
+
+def _groups(finding: Finding, image_dir: Path) -> str:
+    side = LARGE.get(finding.kind, SIDE)
     figures = [
-        _figure(group, finding.details[position] if finding.details else "", image_dir)
+        _figure(group, finding.details[position] if finding.details else "", image_dir, side)
         for position, group in enumerate(finding.groups[:SHOWN])
     ]
     rest = len(finding.groups) - len(figures)
     more = f"<p class='more'>and {rest} more, in findings.json</p>" if rest else ""
-    return (
-        f"<section id='finding{number}'><h2><span class='severity {finding.severity}'>"
-        f"{finding.severity}</span>{html.escape(finding.what)}</h2>"
-        f"<p class='advice'>{html.escape(finding.advice)}</p>"
-        f"<div class='groups'>{''.join(figures)}</div>{more}</section>"
-    )
+    return f"<div class='groups'>{''.join(figures)}</div>{more}"
 
 
-def _figure(group: tuple[str, ...], detail: str, image_dir: Path) -> str:
-    pictures = "".join(_thumbnail(image_dir, name) for name in group[:PER_GROUP])
+def _list(details: tuple[str, ...]) -> str:
+    items = "".join(f"<li>{html.escape(detail)}</li>" for detail in details)
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def _figure(group: tuple[str, ...], detail: str, image_dir: Path, side: int) -> str:
+    pictures = "".join(_thumbnail(image_dir, name, side) for name in group[:PER_GROUP])
     names = ", ".join(group) or "(blank)"
     return (
         f"<figure><div>{pictures}</div><figcaption><b>{html.escape(detail)}</b>"
@@ -105,15 +120,22 @@ def _figure(group: tuple[str, ...], detail: str, image_dir: Path) -> str:
     )
 
 
-def _thumbnail(image_dir: Path, name: str) -> str:
-    path = image_dir / name
-    try:
-        if not name or not stays_inside(image_dir)(path):
-            raise ValueError("not inside the image folder")
-        pixels = read_image(path, SIDE)
-    except Exception:  # as often as not the finding is that it cannot be read
+def _thumbnail(image_dir: Path, name: str, side: int) -> str:
+    pixels = _read_inside(image_dir, name, side)
+    if isinstance(pixels, str):  # as often as not the finding is that it cannot be read
         return "<div class='none'>no picture</div>"
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=75)
     data = base64.b64encode(stream.getvalue()).decode()
     return f"<img alt='{html.escape(name, quote=True)}' src='data:image/jpeg;base64,{data}'>"
+
+
+def _read_inside(image_dir: Path, name: str, side: int) -> NDArray[np.uint8] | str:
+    """Decode a picture of the image folder, or say in a few words why there is none."""
+    try:
+        if not name or not stays_inside(image_dir)(image_dir / name):
+            return "not inside the image folder"
+    except (OSError, ValueError) as error:  # no file can have such a name
+        return str(error)
+    with warnings.catch_warnings(action="ignore"):  # of huge files, which are a finding themselves
+        return read_or_fault(image_dir / name, side)
