@@ -26,7 +26,7 @@ def check_contradictions(
         "serious",
         table[_differs(table, "label")].groupby("group", sort=False),
         "show one photograph with different labels",
-        "Correct the labels; one of each is wrong.",
+        "Correct the labels; unless what they tell apart differs, some of each are wrong.",
     )
 
 

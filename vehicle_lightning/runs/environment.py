@@ -55,7 +55,8 @@ def write_environment(path: Path, data: VehicleDataModule) -> None:
 
 def write_findings(path: Path, settings: SourceSettings, data: VehicleDataModule) -> str:
     """Write what is serious about the data as JSON, and return it in one line, or nothing."""
-    report = serious_findings(data.table, data.groups, str(settings.csv))
+    csv = (settings.data_dir or Path()) / settings.csv
+    report = serious_findings(data.table, data.groups, str(csv))
     write_text(path, report.to_json())
     return in_one_line(report)
 
