@@ -13,8 +13,9 @@ from vehicle_lightning.checking.files import check_files, check_unlisted
 from vehicle_lightning.checking.findings import Finding, Report, in_order
 from vehicle_lightning.checking.rows import Rows, check_rows
 from vehicle_lightning.config import SourceSettings
+from vehicle_lightning.data.inside import leads_outside
 from vehicle_lightning.data.prints import StoredPrints
-from vehicle_lightning.data.table import leads_outside, on_one_line, read_names
+from vehicle_lightning.data.table import on_one_line, read_names
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.runs.folder import RunFolder
 

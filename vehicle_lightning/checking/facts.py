@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.cache import content_digest
 from vehicle_lightning.data.images import orientation, read_grey
-from vehicle_lightning.data.location import stays_inside
+from vehicle_lightning.data.inside import stays_inside
 from vehicle_lightning.data.prints import THUMBNAIL, Prints, StoredPrints
 from vehicle_lightning.parallel import in_processes, in_threads
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from vehicle_lightning.checking.findings import Finding, Report
 from vehicle_lightning.data.images import read_or_fault
-from vehicle_lightning.data.location import stays_inside
+from vehicle_lightning.data.inside import stays_inside
 
 SHOWN = 48  # groups of a finding
 PER_GROUP = 6  # pictures of a group

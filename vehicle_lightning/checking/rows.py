@@ -7,7 +7,8 @@ import pandas as pd
 
 from vehicle_lightning.checking.findings import Finding, Severity
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.table import leads_outside, read_columns, shortened
+from vehicle_lightning.data.inside import leads_outside
+from vehicle_lightning.data.table import read_columns, shortened
 
 IMBALANCE = 3.0  # times as many images of the largest class as of the smallest: a note
 STRONG_IMBALANCE = 10.0  # a warning

@@ -1,7 +1,5 @@
 """Where the data lies and whether its CSV is sound, told before anything slow is imported."""
 
-import os
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -65,21 +63,3 @@ def _tell_of_drawn(folder: Path) -> None:
     from vehicle_lightning.console import notice
 
     notice(f"Data: drawn vehicles, not photographs, from {folder} (see --data-dir).")
-
-
-def stays_inside(folder: Path) -> Callable[[str | Path], bool]:
-    """Return what tells whether a path, all links followed, is one of a file in the folder."""
-    root = folder.resolve()
-    parents: dict[str, bool] = {}  # following links takes longer than all else that a path costs
-
-    def is_inside(path: str | Path) -> bool:
-        parent = os.path.dirname(path)
-        try:
-            if parent not in parents:
-                parents[parent] = Path(parent).resolve().is_relative_to(root)
-            is_sound = not os.path.islink(path) or Path(path).resolve().is_relative_to(root)
-        except (RuntimeError, OSError, ValueError):  # links in a circle, or no name at all
-            return False
-        return parents[parent] and is_sound
-
-    return is_inside

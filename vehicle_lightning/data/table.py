@@ -1,7 +1,6 @@
 """The table: a CSV of image names and labels, validated."""
 
 import csv
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,14 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.location import stays_inside
+from vehicle_lightning.data.inside import leads_outside, stays_inside
 from vehicle_lightning.errors import DataError
 
 NAMED_ROWS = 10
 LONGEST_SHOWN = 300  # letters of a name
 SEPARATORS = (",", ";", "\t")  # as spreadsheet programs write them in one country or another
-# An absolute path, of whatever system, or a way up.
-LEADS_OUTSIDE = r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)"
 
 
 @dataclass(frozen=True)
@@ -249,13 +246,6 @@ def on_one_line(text: str) -> str:
     """Return text that a terminal can show: what cannot be printed is escaped, the rest cut off."""
     shown = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
     return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
-
-
-def leads_outside(names: "pd.Series[str]") -> "pd.Series[bool]":
-    """Whether each name, put behind a folder, could lead out of it."""
-    outside = names.str.contains(LEADS_OUTSIDE, regex=True)
-    # There alone `C:x` means a file of another drive; elsewhere it is a name like others.
-    return outside | names.str.contains("^[A-Za-z]:", regex=True) if os.name == "nt" else outside
 
 
 def _ordered(labels: Iterable[str]) -> list[str]:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from vehicle_lightning.config import Settings, read_settings
-from vehicle_lightning.data.location import locate_data, stays_inside
-from vehicle_lightning.data.table import leads_outside, shortened
+from vehicle_lightning.data.inside import leads_outside, stays_inside
+from vehicle_lightning.data.location import locate_data
+from vehicle_lightning.data.table import shortened
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
 from vehicle_lightning.runs.members import members

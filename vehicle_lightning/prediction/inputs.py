@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vehicle_lightning.config import read_settings
 from vehicle_lightning.console import notice
-from vehicle_lightning.data.location import stays_inside
+from vehicle_lightning.data.inside import leads_outside, stays_inside
 from vehicle_lightning.errors import DataError, RunError
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.members import members
@@ -139,7 +139,7 @@ def listed_images(csv: Path, column: str, image_dir: Path) -> list[ImageFile]:
     Raises:
         DataError: the CSV cannot be read, has no such column, or has no rows.
     """
-    from vehicle_lightning.data.table import leads_outside, read_names  # pandas takes its time
+    from vehicle_lightning.data.table import read_names  # pandas takes its time
 
     names = read_names(csv, column)
     if names.empty:
