@@ -8,10 +8,9 @@ import torch
 from torchvision import models
 
 from tests.conftest import Fit
-from tests.test_resume import Malicious, assert_equal_runs, interrupt_in_epoch, quick
+from tests.test_resume import assert_equal_runs, interrupt_in_epoch, quick
 from vehicle_lightning.command_line import parse_fit
 from vehicle_lightning.entry import INTERRUPTED
-from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.fit import main
 from vehicle_lightning.model.backbone import Backbone
 from vehicle_lightning.runs.checkpoints import load_classifier
@@ -104,12 +103,3 @@ def test_features_are_not_enough_where_images_change(changing: str) -> None:
     assert not are_enough(parse_fit(flags).settings)
     assert are_enough(parse_fit(flags[:6]).settings)
     assert not are_enough(parse_fit([*flags[:5], "4"]).settings)
-
-
-def test_crafted_weights_run_no_code(fit_quickly: Fit, tmp_path: Path) -> None:
-    proof = tmp_path / "code_ran"
-    torch.save({"conv1.0.weight": Malicious(proof)}, tmp_path / "weights.pth")
-    with pytest.raises(SettingsError, match="cannot be read"):
-        fit_quickly("--backbone", SMALL, "--weights", str(tmp_path / "weights.pth"))
-    assert not proof.exists()
-    assert not list(tmp_path.glob("logs/*/*"))

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.conftest import QUICK, SIZE, Fit
-from tests.test_resume import Malicious
 from vehicle_lightning import export as command
 from vehicle_lightning.errors import ExportError, InputError
 from vehicle_lightning.export import export, main
@@ -259,19 +257,3 @@ def test_a_folder_that_cannot_be_made(dropout_run: RunFolder, tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         export(dropout_run.path, tmp_path / "file" / "vehicle.onnx")
-
-
-@pytest.mark.parametrize("kind", ["pickle", "torch"])
-def test_a_crafted_checkpoint_is_refused_and_runs_no_code(
-    dropout_run: RunFolder, tmp_path: Path, kind: str
-) -> None:
-    proof, crafted = tmp_path / "code_ran", tmp_path / "crafted.ckpt"
-    if kind == "pickle":
-        crafted.write_bytes(pickle.dumps(Malicious(proof)))
-    else:
-        checkpoint = torch.load(dropout_run.best_checkpoint, weights_only=True)
-        torch.save(checkpoint | {"extra": Malicious(proof)}, crafted)
-    with pytest.raises(InputError, match=r"crafted\.ckpt is no checkpoint of this classifier"):
-        export(crafted, tmp_path / "vehicle.onnx")
-    assert not proof.exists()
-    assert not (tmp_path / "vehicle.onnx").exists()

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import json
 import os
-import pickle
 import shutil
 import signal
 import subprocess
@@ -468,28 +467,6 @@ def test_an_unfinished_run_over_folds_is_refused(
     copied.part("seed0-fold1").best_checkpoint.unlink()
     with pytest.raises(InputError, match=r"1 of the 2 trainings of .* are missing"):
         run(copied.path, "a.png")
-
-
-class Malicious:
-    def __init__(self, proof: Path) -> None:
-        self._proof = proof
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self._proof,))
-
-
-@pytest.mark.parametrize("kind", ["pickle", "torch"])
-def test_a_crafted_checkpoint_runs_no_code(dropout_run: RunFolder, here: Path, kind: str) -> None:
-    save(here / "a.png")
-    proof, crafted = here / "code_ran", here / "crafted.ckpt"
-    if kind == "pickle":
-        crafted.write_bytes(pickle.dumps(Malicious(proof)))
-    else:
-        checkpoint = torch.load(dropout_run.best_checkpoint, weights_only=True)
-        torch.save(checkpoint | {"extra": Malicious(proof)}, crafted)
-    with pytest.raises(InputError, match="is no checkpoint of this classifier"):
-        run(crafted, "a.png")
-    assert not proof.exists()
 
 
 def test_only_earlier_predictions_are_replaced(dropout_run: RunFolder, here: Path) -> None:

@@ -1,13 +1,12 @@
 """Starting from the weights of another run."""
 
-import pickle
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.conftest import DataFolder, Fit
-from tests.test_resume import Malicious, assert_equal_runs, interrupt_in_epoch, quick
+from tests.test_resume import assert_equal_runs, interrupt_in_epoch, quick
 from vehicle_lightning.entry import INTERRUPTED
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.fit import main
@@ -78,17 +77,3 @@ def test_an_interrupted_run_does_not_take_them_twice(
         stopped = RunFolder(tmp_path / str(epoch) / "run" / "0")
         assert main(["--resume", str(stopped.path)]) == 0
         assert_equal_runs(stopped, whole)
-
-
-@pytest.mark.parametrize("kind", ["pickle", "torch"])
-def test_a_crafted_checkpoint_runs_no_code(fit_quickly: Fit, tmp_path: Path, kind: str) -> None:
-    first = fit_quickly("--name", "first", "--epochs", "1")
-    proof, crafted = tmp_path / "code_ran", tmp_path / "crafted.ckpt"
-    if kind == "pickle":
-        crafted.write_bytes(pickle.dumps(Malicious(proof)))
-    else:
-        checkpoint = torch.load(first.last_checkpoint, weights_only=True)
-        torch.save(checkpoint | {"extra": Malicious(proof)}, crafted)
-    with pytest.raises(RunError, match=r"crafted\.ckpt is no checkpoint of this classifier"):
-        fit_quickly("--pretrained", str(crafted))
-    assert not proof.exists()
