@@ -290,8 +290,7 @@ def test_it_is_refused_in_one_sentence(
         fit([*QUICK, *flags, "--log-dir", str(tmp_path / "logs")])
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "logs").exists()
-    # The page of a report waits for a pipe.
-    report = [] if spoil is a_pipe else ["--report", str(tmp_path / "report")]
+    report = ["--report", str(tmp_path / "report")]
     told = check_told(data, *report)
     assert told == "a finding" or "\n" not in told
 

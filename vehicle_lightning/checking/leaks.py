@@ -27,7 +27,7 @@ from vehicle_lightning.checking.findings import Finding
 
 MOST_IMAGES = 4000  # a sample of so many tells a leak
 PERMUTATIONS = 99
-FEW_PERMUTATIONS = 19  # are enough where luck is so far away:
+FEW_PERMUTATIONS = 19  # are enough where luck does as well twice, or is so far away:
 FAR = 5.0  # standard deviations
 MOST_LETTERS = 4  # of the parts of names that are compared
 MOST_PARTS = 2000
@@ -153,11 +153,11 @@ def _predictability(
         while len(by_luck) < enough:
             by_luck.append(_auc(values, rng.permutation(codes), folds))
         z = (auc - float(np.mean(by_luck))) / max(float(np.std(by_luck)), 1e-9)
-        if z > FAR:
+        as_good = sum(luck >= auc for luck in by_luck)
+        if z > FAR or as_good > 1:
             break
-    at_least = (1 + sum(luck >= auc for luck in by_luck)) / (1 + len(by_luck))
     # Where no permutation comes near, the p-value is that of the normal curve through them.
-    return auc, float(ndtr(-z)) if max(by_luck) < auc else at_least
+    return auc, float(ndtr(-z)) if as_good == 0 else (1 + as_good) / (1 + len(by_luck))
 
 
 def _auc(values: Values, codes: NDArray[np.int64], folds: Folds) -> float:
