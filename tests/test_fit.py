@@ -56,6 +56,7 @@ def test_the_run_folder_holds_everything(run: RunFolder) -> None:
     assert {name for name in names if not name.startswith("events")} == {
         "config.yaml",
         "environment.json",
+        "findings.json",
         "metrics.csv",
         "predictions_val.csv",
         "summary.json",

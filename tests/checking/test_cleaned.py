@@ -14,11 +14,16 @@ from vehicle_lightning.errors import DataError
 COUNT = 40
 
 
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("data") / "sound"
+    return draw_vehicles(directory, count=COUNT, image_size=64, workers=1, show_progress=False)
+
+
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return draw_vehicles(
-        tmp_path / "data", count=COUNT, image_size=64, workers=1, show_progress=False
-    )
+def data(sound: Path, tmp_path: Path) -> Path:
+    shutil.copytree(sound, tmp_path / "data")
+    return tmp_path / "data"
 
 
 def rows(data: Path) -> list[str]:

@@ -109,6 +109,27 @@ class Report:
         return re.sub("[\ud800-\udfff]", lambda found: rf"\\u{ord(found[0]):x}", text)
 
 
+def read_report(text: str) -> Report:
+    """Return the report that `Report.to_json` wrote.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        content = json.loads(text)
+        findings = [
+            Finding(
+                **finding
+                | {"groups": tuple(map(tuple, finding["groups"]))}
+                | {"details": tuple(finding["details"])}
+            )
+            for finding in content.pop("findings")
+        ]
+        return Report(**content, findings=tuple(findings))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError("not a report") from error
+
+
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return the findings, the most serious first."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

@@ -1,6 +1,7 @@
 """What every training should know of its data: serious findings that take no decoding to find."""
 
 from collections import Counter
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from vehicle_lightning.checking.leaks import check_leaks, sample_of
 from vehicle_lightning.data.table import Table
 
 
-def serious_findings(table: Table, groups: NDArray[np.int64], csv: str) -> Report:
+def serious_findings(table: Table, groups: NDArray[np.int64]) -> Report:
     """Find copies with contradicting labels, and what about the files tells the label.
 
     Of the files only names, order, size and date are looked at; `check` looks at all else.
@@ -20,7 +21,6 @@ def serious_findings(table: Table, groups: NDArray[np.int64], csv: str) -> Repor
     Args:
         table: N images that can be read.
         groups: int64 of shape (N,); pictures of one group show the same.
-        csv: where the table came from.
     """
     labels = [table.class_names[code] for code in table.labels.tolist()]
     rows = sample_of(groups)
@@ -30,7 +30,7 @@ def serious_findings(table: Table, groups: NDArray[np.int64], csv: str) -> Repor
         *check_leaks(*some, _size_and_date(table, rows), groups[rows]),
     ]
     serious = [finding for finding in findings if finding.severity == "serious"]
-    return Report(csv, len(table), dict(Counter(labels).most_common()), in_order(serious))
+    return Report("", len(table), dict(Counter(labels).most_common()), in_order(serious))
 
 
 def in_one_line(report: Report) -> str:
@@ -53,6 +53,7 @@ def in_one_line(report: Report) -> str:
 def _size_and_date(table: Table, rows: NDArray[np.int64]) -> Facts:
     facts = np.zeros(len(rows), dtype=FACTS)
     for position, row in enumerate(rows.tolist()):
-        status = table.paths[row].stat()
-        facts[position]["bytes"], facts[position]["modified"] = status.st_size, status.st_mtime
+        with suppress(OSError):  # it is gone since it was read, as will be said when it is missed
+            status = table.paths[row].stat()
+            facts[position]["bytes"], facts[position]["modified"] = status.st_size, status.st_mtime
     return facts

@@ -5,6 +5,8 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,12 +14,15 @@ from typing import Any
 
 import torch
 
+from vehicle_lightning.checking.findings import read_report
 from vehicle_lightning.checking.serious import in_one_line, serious_findings
 from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.data.datamodule import VehicleDataModule
+from vehicle_lightning.data.location import locate_data
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text
 
+FINDINGS_VERSION = 1  # raise it whenever the same data would have other serious findings
 PACKAGES = (
     "torch",
     "torchvision",
@@ -54,9 +59,19 @@ def write_environment(path: Path, data: VehicleDataModule) -> None:
 
 
 def write_findings(path: Path, settings: SourceSettings, data: VehicleDataModule) -> str:
-    """Write what is serious about the data as JSON, and return it in one line, or nothing."""
-    csv = (settings.data_dir or Path()) / settings.csv
-    report = serious_findings(data.table, data.groups, str(csv))
+    """Write what is serious about the data as JSON, and return it in one line, or nothing.
+
+    It is looked for once and then remembered for all runs on the same data.
+    """
+    data_dir, cache_dir = locate_data(settings)
+    remembered = cache_dir / f"{data.fingerprint}-findings{FINDINGS_VERSION}.json"
+    try:
+        report = read_report(remembered.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not known yet, or damaged
+        report = serious_findings(data.table, data.groups)
+        with suppress(OSError):  # then the next run looks again
+            write_text(remembered, report.to_json())
+    report = replace(report, csv=str(data_dir / settings.csv))
     write_text(path, report.to_json())
     return in_one_line(report)
 
