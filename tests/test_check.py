@@ -212,8 +212,9 @@ def test_names_that_tell_the_label(data: Path, name: Callable[[int, int], str]) 
         (data / "images" / old).rename(data / "images" / new)
         return new
 
-    assert leaks(data, spoil=renamed)
-    assert all("name" in title for title in leaks(data))
+    found = leaks(data, spoil=renamed)
+    assert found
+    assert all("name" in title for title in found)
 
 
 def test_an_order_that_tells_the_label(data: Path) -> None:

@@ -34,6 +34,7 @@ MOST_PARTS = 2000
 SIGNIFICANCE = 0.05
 LEAST_AUC = 0.60  # below, a leak may be real but matters little
 SERIOUS_AUC = 0.75
+FEWEST_IMAGES = 20  # of a class; fewer tell too little
 FOLDS = 5
 
 
@@ -58,7 +59,7 @@ def check_leaks(
     rng = np.random.default_rng(seed)
     rows = sample_of(groups, seed)
     codes = np.unique([labels[row] for row in rows.tolist()], return_inverse=True)[1]
-    frequent = np.bincount(codes) >= 2 * FOLDS
+    frequent = np.bincount(codes) >= FEWEST_IMAGES
     if frequent.sum() < 2:
         return []
     rows, codes = rows[frequent[codes]], np.unique(codes[frequent[codes]], return_inverse=True)[1]
