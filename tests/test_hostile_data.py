@@ -2,10 +2,10 @@
 
 import contextlib
 import csv
-import importlib
 import io
 import json
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -337,21 +337,16 @@ def gone(data: Path) -> None:
     (data / "images" / rows(data)[0][0]).unlink()
 
 
-def later(after: str) -> Callable[[Path, pytest.MonkeyPatch, Spoil], None]:
+def spoil_after(name: str, data: Path, spoil: Spoil, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spoil the data when a function has done its work, so that what follows finds it changed."""
-    module, name = after.rsplit(".", 1)
+    real = pkgutil.resolve_name(name)
 
-    def plant(data: Path, monkeypatch: pytest.MonkeyPatch, spoil: Spoil) -> None:
-        real = getattr(importlib.import_module(module), name)
+    def then_spoil(*arguments: object, **options: object) -> object:
+        result = real(*arguments, **options)
+        spoil(data)
+        return result
 
-        def then_spoil(*arguments: object, **options: object) -> object:
-            result = real(*arguments, **options)
-            spoil(data)
-            return result
-
-        monkeypatch.setattr(after, then_spoil)
-
-    return plant
+    monkeypatch.setattr(name, then_spoil)
 
 
 CHANGED: dict[str, tuple[str, tuple[str, ...], str]] = {
@@ -377,7 +372,7 @@ def test_a_file_that_changes_under_a_run_is_named(
     remedy: str,
 ) -> None:
     name = rows(data)[0][0]
-    later(f"vehicle_lightning.{after}")(data, monkeypatch, spoil)
+    spoil_after(f"vehicle_lightning.{after}", data, spoil, monkeypatch)
     places = ["--data-dir", str(data), "--log-dir", str(tmp_path / "logs")]
     places += ["--cache-dir", str(tmp_path / "cache")]
     told = complaint(fit, *QUICK, *places, *flags)
@@ -393,7 +388,7 @@ def test_a_file_that_changes_under_a_check_is_named(
     with Image.open(data / "images" / listed[0][0]) as picture:
         picture.save(data / "images" / "near.jpg", quality=40)
     write(data, [*listed, ["near.jpg", listed[0][1]]])
-    later("vehicle_lightning.checking.checking.examine_files")(data, monkeypatch, spoil)
+    spoil_after("vehicle_lightning.checking.checking.examine_files", data, spoil, monkeypatch)
     told = complaint(check, "--data-dir", str(data), "--cache-dir", str(tmp_path / "cache"))
     assert told.startswith(f"error: {data / 'images' / listed[0][0]} could be read when")
 

@@ -197,6 +197,13 @@ REFUSED: dict[str, tuple[Callable[[Place], tuple[Path, Command]], str]] = {
 }
 
 
+def assert_refused(command: Command, message: str) -> None:
+    function, arguments = command
+    with pytest.raises(InputError, match=message) as caught:
+        function([str(argument) for argument in arguments])
+    assert "\n" not in str(caught.value)
+
+
 @CRAFTED
 @pytest.mark.parametrize(("planting", "message"), REFUSED.values(), ids=REFUSED)
 def test_it_is_refused_in_one_sentence(
@@ -205,12 +212,10 @@ def test_it_is_refused_in_one_sentence(
     planting: Callable[[Place], tuple[Path, Command]],
     message: str,
 ) -> None:
-    file, (command, arguments) = planting(place)
+    file, command = planting(place)
     proof = place.folder / "code_ran"
     craft(file, proof)
-    with pytest.raises(InputError, match=f"{re.escape(str(file))} {message}") as caught:
-        command([str(argument) for argument in arguments])
-    assert "\n" not in str(caught.value)
+    assert_refused(command, f"{re.escape(str(file))} {message}")
     assert not proof.exists()
     assert not list(place.folder.glob("new*"))
 
@@ -248,9 +253,7 @@ def test_a_search_does_not_go_on_from_it(
         interrupt_in_epoch(2, patch)
         assert sweep(search.flags("--trials", "1")) == INTERRUPTED
     within_what_was_there(search.run(0).last_checkpoint, proof)
-    with pytest.raises(InputError, match=rf"last\.ckpt {CHECKPOINT}") as caught:
-        sweep(search.flags("--trials", "1"))
-    assert "\n" not in str(caught.value)
+    assert_refused((sweep, [*search.flags("--trials", "1")]), rf"last\.ckpt {CHECKPOINT}")
     assert not proof.exists()
 
 
@@ -342,12 +345,10 @@ SETTINGS = [
 def test_settings_run_no_code(
     place: Place, planting: Callable[[Place], tuple[Path, Command]]
 ) -> None:
-    file, (command, arguments) = planting(place)
+    file, command = planting(place)
     proof = place.folder / "code_ran"
     a_python_tag(file, proof)
-    with pytest.raises(InputError, match=r"python/object/apply:os\.mkdir") as caught:
-        command([str(argument) for argument in arguments])
-    assert "\n" not in str(caught.value)
+    assert_refused(command, r"python/object/apply:os\.mkdir")
     assert not proof.exists()
     yaml.unsafe_load(file.read_text(encoding="utf-8"))
     assert proof.exists()  # so the test could have failed

@@ -99,7 +99,7 @@ def _write_report(report: "Report", folder: Path, image_dir: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (
         written_whole(folder / "findings.json") as findings,
-        written_whole(folder / "index.html") as shown,  # both or neither
+        written_whole(folder / "index.html") as shown,
     ):
         findings.write_text(report.to_json(), encoding="utf-8", newline="\n")
         shown.write_text(page, encoding="utf-8", newline="\n")

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import Fit
+from tests.test_check import add_row, rows
 from vehicle_lightning.check import main
 from vehicle_lightning.data.synthetic import draw_vehicles
 from vehicle_lightning.errors import DataError
@@ -24,15 +25,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(sound: Path, tmp_path: Path) -> Path:
     shutil.copytree(sound, tmp_path / "data")
     return tmp_path / "data"
-
-
-def rows(data: Path) -> list[str]:
-    return (data / "train.csv").read_text().splitlines()
-
-
-def add_row(data: Path, row: str) -> None:
-    with (data / "train.csv").open("a", encoding="utf-8") as file:
-        file.write(row + "\n")
 
 
 def cleaned(data: Path) -> set[str]:

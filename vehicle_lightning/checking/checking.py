@@ -51,7 +51,7 @@ def check_data_set(
     Args:
         data_dir: folder with the CSV and the images.
         settings: names of CSV, columns and image folder.
-        cache_dir: where the near copies are remembered.
+        cache_dir: where the near copies are remembered, with room for the prints meanwhile.
         test_csv: a second CSV, with the same image column, whose images must be others.
         run: a run on these images, whose predictions tell which labels are likely wrong.
         mirrored: look for mirrored copies too.
@@ -93,12 +93,11 @@ def check_data_set(
 
 def _test_names(csv: Path, column: str) -> list[str]:
     names = read_names(csv, column)
-    if names.empty:
-        raise DataError(f"{csv} has no rows below its header; add one row for each image.")
-    if leads_outside(names).any():
+    outside = names[leads_outside(names)]
+    if not outside.empty:
         raise DataError(
             f"{csv}: the image name leads out of the image folder, as "
-            f"{on_one_line(names[leads_outside(names)].iloc[0])} does; use names relative to it."
+            f"{on_one_line(outside.iloc[0])} does; use names relative to it."
         )
     return [name for name in names if name]
 

@@ -144,16 +144,7 @@ def read_columns(path: Path, settings: SourceSettings) -> tuple["pd.Series[str]"
     Raises:
         DataError: the CSV or a column is missing, or it has no rows.
     """
-    frame = _read_csv(path, settings.image_column)
-    names, labels = (
-        _column(frame, column, path, flag)
-        for column, flag in (
-            (settings.image_column, "--image-column"),
-            (settings.label_column, "--label-column"),
-        )
-    )
-    if frame.empty:
-        raise DataError(f"{path} has no rows below its header; add one row for each image.")
+    names, labels = _columns(path, (settings.image_column, settings.label_column))
     return names, labels
 
 
@@ -161,9 +152,22 @@ def read_names(path: Path, column: str) -> "pd.Series[str]":
     """Read the image names of a CSV that need not have labels, blank ones as empty text.
 
     Raises:
-        DataError: the CSV or the column is missing.
+        DataError: the CSV or the column is missing, or it has no rows.
     """
-    return _column(_read_csv(path, column), column, path, "--image-column")
+    (names,) = _columns(path, (column,))
+    return names
+
+
+def _columns(path: Path, columns: Sequence[str]) -> list["pd.Series[str]"]:
+    """Read the column of the images, and that of the labels where it is given."""
+    frame = _read_csv(path, columns[0])
+    cells = [
+        _column(frame, column, path, flag)
+        for column, flag in zip(columns, ("--image-column", "--label-column"), strict=False)
+    ]
+    if frame.empty:
+        raise DataError(f"{path} has no rows below its header; add one row for each image.")
+    return cells
 
 
 def _read_csv(path: Path, column: str) -> pd.DataFrame:
