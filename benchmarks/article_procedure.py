@@ -31,11 +31,11 @@ from PIL import Image
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
-from vehicle_lightning.allocator import keep_freed_memory
 from vehicle_lightning.config import DataSettings
 from vehicle_lightning.data.cache import default_cache_dir
-from vehicle_lightning.data.synthetic import DRAWING_VERSION, draw_vehicles
 from vehicle_lightning.data.table import read_table
+from vehicle_lightning.parallel import keep_freed_memory
+from vehicle_lightning.synthetic.dataset import DRAWING_VERSION, draw_vehicles
 
 BATCH_SIZE = 128
 

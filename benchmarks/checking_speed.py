@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 GRAIN = 4.0  # grey levels of standard deviation
 CHECK = """
 import resource, sys
-from vehicle_lightning.check import main
+from vehicle_lightning.check.__main__ import main
 main(sys.argv[1:])
 print(*(resource.getrusage(who).ru_maxrss / 1024
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))

@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.comparison.made_runs import make_run
+from tests.compare.made_runs import make_run
 
 
 def main() -> None:

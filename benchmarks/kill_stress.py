@@ -35,10 +35,10 @@ import pandas as pd
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vehicle_lightning.data.synthetic import draw_vehicles
-from vehicle_lightning.entry import INTERRUPTED, run_command
-from vehicle_lightning.fit import main as fit
+from vehicle_lightning.cli import INTERRUPTED, run_command
+from vehicle_lightning.fit.__main__ import main as fit
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.synthetic.dataset import draw_vehicles
 
 IMAGES, SIZE, EPOCHS = 240, 64, 8
 SWITCHES = ("--dropout", "0.5", "--batchnorm", "--augment", "--schedule", "onecycle")
@@ -57,7 +57,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
     rng = random.Random(options.seed)
-    processes.set_forkserver_preload(["vehicle_lightning.fit", "vehicle_lightning.runs.training"])
+    processes.set_forkserver_preload(
+        ["vehicle_lightning.fit.__main__", "vehicle_lightning.fit.train"]
+    )
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         draw_vehicles(place / "data", count=IMAGES, image_size=SIZE, workers=1, show_progress=False)

@@ -89,7 +89,7 @@ def report(place: Path, rows: int, distinct: int, rounds: int) -> None:
 
 def make_table(drawn: Path, folder: Path, rows: int, distinct: int) -> None:
     """Write a CSV of so many rows, and a hard link for each to one of the pictures."""
-    from vehicle_lightning.data.synthetic import draw_vehicles
+    from vehicle_lightning.synthetic.dataset import draw_vehicles
 
     draw_vehicles(drawn, count=distinct, image_size=SIZE, show_progress=False)
     pictures = [line.split(",") for line in (drawn / "train.csv").read_text().split()[1:]]
@@ -115,9 +115,9 @@ def in_own_process(data: Path, cache: Path, kind: str) -> dict[str, float]:
 
 def measure(data: Path, cache: Path, kind: str) -> dict[str, float]:
     """Read a table to its first batch, then some hundred batches."""
-    from vehicle_lightning.allocator import keep_freed_memory
     from vehicle_lightning.config import DataSettings
     from vehicle_lightning.data.datamodule import VehicleDataModule
+    from vehicle_lightning.parallel import keep_freed_memory
 
     keep_freed_memory()  # as `fit` does
     settings = DataSettings.model_validate(

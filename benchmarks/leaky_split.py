@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.data.grouping import Groups
-from vehicle_lightning.fit import fit
+from vehicle_lightning.data.groups import Groups
+from vehicle_lightning.fit.__main__ import fit
+from vehicle_lightning.fit.train import read_data
 from vehicle_lightning.runs.predictions import read_predictions
-from vehicle_lightning.runs.training import read_data
 
 
 def main() -> None:

@@ -106,7 +106,7 @@ def in_own_process(way: str, options: argparse.Namespace) -> tuple[float, str]:
 
 def run_way(options: argparse.Namespace) -> tuple[float, str]:
     """Return images a second and the kind of device."""
-    from vehicle_lightning.allocator import keep_freed_memory
+    from vehicle_lightning.parallel import keep_freed_memory
 
     if options.way != "plain":
         keep_freed_memory()
@@ -127,10 +127,10 @@ Work = Callable[[list[Path]], None]
 
 def by_command(options: argparse.Namespace, device: object) -> Work:
     """Stream the images as the command does, into a CSV file."""
-    from vehicle_lightning.calibration.applied import UNCALIBRATED
-    from vehicle_lightning.prediction.inputs import ImageFile
-    from vehicle_lightning.prediction.output import write_predictions
-    from vehicle_lightning.prediction.stream import predict_images
+    from vehicle_lightning.predict.inputs import ImageFile
+    from vehicle_lightning.predict.output import write_predictions
+    from vehicle_lightning.predict.stream import predict_images
+    from vehicle_lightning.runs.calibration import UNCALIBRATED
 
     ensemble = make_ensemble(device)
 
@@ -205,7 +205,7 @@ def make_ensemble(device: object):  # type: ignore[no-untyped-def]
     """Return the default network, its weights at random."""
     from vehicle_lightning.config import Settings
     from vehicle_lightning.model.classifier import VehicleClassifier
-    from vehicle_lightning.prediction.ensemble import Ensemble
+    from vehicle_lightning.predict.ensemble import Ensemble
 
     return Ensemble([VehicleClassifier(Settings(), ["0", "1"], MEAN, STD).eval()], [1], device)
 

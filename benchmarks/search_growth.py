@@ -16,7 +16,7 @@ import numpy as np
 from checking_speed import picture_of_shapes
 
 from vehicle_lightning.data.duplicates import candidate_pairs
-from vehicle_lightning.data.prints import HASHES, THUMBNAIL, Hashes, Prints
+from vehicle_lightning.data.hashes import HASHES, THUMBNAIL, Hashes, Prints
 
 AT_ONCE = 500  # pictures drawn by one process
 

@@ -22,8 +22,8 @@ from pathlib import Path
 import optuna
 import pandas as pd
 
-from vehicle_lightning.data.synthetic import draw_vehicles
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.synthetic.dataset import draw_vehicles
 
 SPACE = """\
 image_size: 32

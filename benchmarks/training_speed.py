@@ -76,7 +76,7 @@ def run_way(way: str, data_dir: Path | None, epochs: int) -> list[float]:
     """Train a warm-up epoch and the timed ones."""
     if way == "fit":
         return run_fit(data_dir, epochs)
-    from vehicle_lightning.allocator import keep_freed_memory
+    from vehicle_lightning.parallel import keep_freed_memory
 
     if way == "bare":
         keep_freed_memory()
@@ -86,7 +86,7 @@ def run_way(way: str, data_dir: Path | None, epochs: int) -> list[float]:
 def run_fit(data_dir: Path | None, epochs: int) -> list[float]:
     """Time whole epochs by when their losses reach the event file."""
     from vehicle_lightning.config import Settings
-    from vehicle_lightning.fit import fit
+    from vehicle_lightning.fit.__main__ import fit
 
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vehicle_lightning.data.synthetic import draw_vehicles
+from vehicle_lightning.synthetic.dataset import draw_vehicles
 
 PORT, BATCH = 29517, 32
 TOLERANCE = 1e-5  # relative, of losses

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from vehicle_lightning.data.synthetic import draw_vehicles
-from vehicle_lightning.fit import main
+from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.synthetic.dataset import draw_vehicles
 
 # No deadline: how long an example takes says more of the machine than of the code.
 settings.register_profile("project", deadline=None, max_examples=50)

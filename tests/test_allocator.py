@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from vehicle_lightning.allocator import keep_freed_memory
+from vehicle_lightning.parallel import keep_freed_memory
 
 COUNT_PAGE_FAULTS = """
 import resource, sys
-from vehicle_lightning.allocator import keep_freed_memory
+from vehicle_lightning.parallel import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 import numpy as np

@@ -9,12 +9,11 @@ from torchvision import models
 
 from tests.conftest import Fit
 from tests.test_resume import assert_equal_runs, interrupt_in_epoch, quick
-from vehicle_lightning.command_line import parse_fit
-from vehicle_lightning.entry import INTERRUPTED
-from vehicle_lightning.fit import main
+from vehicle_lightning.cli import INTERRUPTED, parse_fit
+from vehicle_lightning.fit.__main__ import main
+from vehicle_lightning.fit.features import are_enough
 from vehicle_lightning.model.backbone import Backbone
-from vehicle_lightning.runs.checkpoints import load_classifier
-from vehicle_lightning.runs.features import are_enough
+from vehicle_lightning.model.load import load_classifier
 from vehicle_lightning.runs.folder import RunFolder
 
 SMALL = "shufflenet_v2_x0_5"
@@ -72,7 +71,7 @@ def test_features_found_once_train_the_same_head(
     flags = ["--backbone", SMALL, "--weights", str(weights_file), "--frozen-epochs", "4"]
     flags += ["--epochs", "4", "--dropout", "0.5", "--learning-rate", "1e-2"]
     with monkeypatch.context() as patch:
-        patch.setattr("vehicle_lightning.runs.training.are_enough", lambda _: False)
+        patch.setattr("vehicle_lightning.fit.train.are_enough", lambda _: False)
         usual = fit_quickly(*flags, "--name", "usual")
 
     looked = 0

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import DataFolder, Fit
 from tests.test_fit import latest_events
-from vehicle_lightning.calibrate import main
+from vehicle_lightning.calibrate.__main__ import main
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.runs.folder import RunFolder
 

@@ -17,10 +17,10 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests.conftest import DataFolder, Fit
-from vehicle_lightning.check import main
-from vehicle_lightning.checking.findings import KINDS, Finding
-from vehicle_lightning.data.synthetic import draw_vehicles
+from vehicle_lightning.check.__main__ import main
+from vehicle_lightning.data.findings import KINDS, Finding
 from vehicle_lightning.errors import InputError, RunError
+from vehicle_lightning.synthetic.dataset import draw_vehicles
 
 COUNT = 60
 
@@ -174,7 +174,7 @@ def test_mirrored_copies_where_asked(data: Path) -> None:
 
 def test_many_files_are_examined_in_processes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_threads = findings(data)
-    monkeypatch.setattr("vehicle_lightning.checking.facts.MANY", 1)
+    monkeypatch.setattr("vehicle_lightning.data.facts.MANY", 1)
     assert findings(data) == in_threads
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.comparison.made_runs import make_run
+from tests.compare.made_runs import make_run
 from tests.conftest import Fit
-from vehicle_lightning.compare import compare, main
+from vehicle_lightning.compare.__main__ import compare, main
 from vehicle_lightning.errors import InputError
 
 HALF = np.arange(200) < 100

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vehicle_lightning.command_line import parse_fit
+from vehicle_lightning.cli import parse_fit
 from vehicle_lightning.config import Settings, read_settings
 from vehicle_lightning.errors import SettingsError
 

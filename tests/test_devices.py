@@ -20,9 +20,9 @@ from torch import Tensor
 from tests.conftest import QUICK, quick_fit
 from tests.test_fit import events
 from tests.test_resume import assert_equal_runs
-from vehicle_lightning.entry import INTERRUPTED, USAGE_ERROR, run_command
+from vehicle_lightning.cli import INTERRUPTED, USAGE_ERROR, run_command
 from vehicle_lightning.errors import SettingsError
-from vehicle_lightning.fit import main
+from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.model.augment import Augment
 from vehicle_lightning.runs.folder import RunFolder
 
@@ -35,7 +35,7 @@ if sys.platform == "win32":
 
 # Forked from a process that has imported everything already.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["vehicle_lightning.runs.training"])
+processes.set_forkserver_preload(["vehicle_lightning.fit.train"])
 
 
 @pytest.fixture(scope="module")
@@ -206,8 +206,8 @@ def test_lightning_too_ends_all_with_a_reason(odd: Path, tmp_path: Path) -> None
 
 ONE_WITHOUT_DATA = """
 import os, sys
-from vehicle_lightning.entry import run_command
-from vehicle_lightning.fit import main
+from vehicle_lightning.cli import run_command
+from vehicle_lightning.fit.__main__ import main
 if os.environ.get("LOCAL_RANK") == "1":
     sys.argv[sys.argv.index("--data-dir") + 1] = "nowhere"
 run_command(main)

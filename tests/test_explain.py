@@ -18,16 +18,16 @@ from tests.conftest import QUICK, SIZE, DataFolder, Fit
 from tests.test_fit import latest_events
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import DataError, InputError, RunError, SettingsError
-from vehicle_lightning.explain import MOST, SHOWN, explain, main
-from vehicle_lightning.explaining.evidence import change_by_masking, enlarge, evidence_maps
-from vehicle_lightning.explaining.explaining import explain as explain_image
-from vehicle_lightning.explaining.sheet import heat_over
-from vehicle_lightning.explaining.subjects import worst_mistakes
-from vehicle_lightning.fit import main as fit_main
+from vehicle_lightning.explain.__main__ import MOST, SHOWN, explain, main
+from vehicle_lightning.explain.subjects import worst_mistakes
+from vehicle_lightning.fit.__main__ import main as fit_main
 from vehicle_lightning.model.classifier import VehicleClassifier
+from vehicle_lightning.model.evidence import change_by_masking, enlarge, evidence_maps
+from vehicle_lightning.model.explanations import explain as explain_image
+from vehicle_lightning.model.load import load_classifier
 from vehicle_lightning.model.network import last_feature_maps
-from vehicle_lightning.runs.checkpoints import load_classifier
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.plots import heat_over
 
 SQUARE = 8  # pixels
 
@@ -196,7 +196,7 @@ def test_of_a_run_over_folds_and_seeds_each_network_explains_its_own(
     assert not list(part.path.glob("events*"))
     file = drawn / "images" / subjects[0].name
     assert explain(run.path, [file]).images == 1
-    models = [load_classifier(folder.best_checkpoint).model for folder in run.parts]
+    models = [load_classifier(folder.best_checkpoint).model for folder in run.fold_runs]
     image = np.asarray(Image.open(file))
     every = [explain_image([model], image, ("1", 0.5)) for model in models]
     mean = np.mean([one.evidence for one in every], axis=0)
@@ -301,7 +301,7 @@ def test_mistakes_are_one_sentence(dropout_run: RunFolder, tmp_path: Path) -> No
 
 def test_mistakes_are_told_before_torch_is_imported(dropout_run: RunFolder, tmp_path: Path) -> None:
     probe = (
-        "import sys; from vehicle_lightning.explain import main, run_command\n"
+        "import sys; from vehicle_lightning.explain.__main__ import main, run_command\n"
         "try: run_command(main)\n"
         "except SystemExit as stop: print(stop.code, 'torch' in sys.modules)"
     )

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.conftest import QUICK, SIZE, Fit
-from vehicle_lightning import export as command
 from vehicle_lightning.errors import ExportError, InputError
-from vehicle_lightning.export import export, main
-from vehicle_lightning.exporting import exporting, onnx_format, program
-from vehicle_lightning.fit import main as fit_main
-from vehicle_lightning.runs.checkpoints import load_classifier
+from vehicle_lightning.export import __main__ as command
+from vehicle_lightning.export import export as exporting
+from vehicle_lightning.export import onnx_format, program
+from vehicle_lightning.export.__main__ import export, main
+from vehicle_lightning.fit.__main__ import main as fit_main
+from vehicle_lightning.model.load import load_classifier
 from vehicle_lightning.runs.folder import RunFolder
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -179,7 +180,7 @@ def test_mistakes_are_one_sentence(
 
 def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path) -> None:
     probe = (
-        "import sys; from vehicle_lightning.export import main, run_command\n"
+        "import sys; from vehicle_lightning.export.__main__ import main, run_command\n"
         "try: run_command(main)\n"
         "except SystemExit as stop: print(stop.code, 'torch' in sys.modules)"
     )

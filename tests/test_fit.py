@@ -15,12 +15,12 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.conftest import DataFolder, Fit
 from vehicle_lightning.config import Settings, read_settings
-from vehicle_lightning.data.synthetic import draw_vehicles
-from vehicle_lightning.fit import fit, main
-from vehicle_lightning.runs.checkpoints import load_classifier
+from vehicle_lightning.fit.__main__ import fit, main
+from vehicle_lightning.fit.tensorboard import FINAL_FIGURES
+from vehicle_lightning.model.load import load_classifier
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import wilson_interval
-from vehicle_lightning.runs.tensorboard import FINAL_FIGURES
+from vehicle_lightning.synthetic.dataset import draw_vehicles
 
 
 def events(run: RunFolder) -> EventAccumulator:

@@ -14,15 +14,22 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.conftest import QUICK, DataFolder, Fit, quick_fit
 from tests.test_resume import Killed, assert_equal_runs, interrupt_in_epoch, quick
-from vehicle_lightning.compare import compare
-from vehicle_lightning.entry import INTERRUPTED
+from vehicle_lightning.cli import INTERRUPTED
+from vehicle_lightning.compare.__main__ import compare
 from vehicle_lightning.errors import DataError, RunError, SettingsError
-from vehicle_lightning.fit import main
+from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import wilson_interval
 
-MEMBERS = ["seed0-fold0", "seed0-fold1", "seed0-fold2", "seed1-fold0", "seed1-fold1", "seed1-fold2"]
+FOLD_RUNS = [
+    "seed0-fold0",
+    "seed0-fold1",
+    "seed0-fold2",
+    "seed1-fold0",
+    "seed1-fold1",
+    "seed1-fold2",
+]
 FOLDS = ("--folds", "3", "--seeds", "2")
 
 
@@ -37,12 +44,12 @@ def predictions(run: RunFolder) -> pd.DataFrame:
 
 
 def test_one_folder_with_one_for_each_training(run: RunFolder) -> None:
-    assert sorted(path.name for path in run.path.iterdir() if path.is_dir()) == MEMBERS
-    for name in MEMBERS:
-        member = RunFolder.open(run.part(name).path)
-        assert member.label == f"folds/0/{name}"
-        assert member.best_checkpoint.is_file()
-        assert json.loads(member.summary.read_text())["status"] == "finished"
+    assert sorted(path.name for path in run.path.iterdir() if path.is_dir()) == FOLD_RUNS
+    for name in FOLD_RUNS:
+        fold_run = RunFolder.open(run.fold_run(name).path)
+        assert fold_run.label == f"folds/0/{name}"
+        assert fold_run.best_checkpoint.is_file()
+        assert json.loads(fold_run.summary.read_text())["status"] == "finished"
 
 
 def test_every_image_is_validated_once_a_seed(run: RunFolder) -> None:
@@ -57,10 +64,10 @@ def test_every_image_is_validated_once_a_seed(run: RunFolder) -> None:
 
 def test_the_pooled_predictions_are_those_of_the_trainings(run: RunFolder) -> None:
     pooled = predictions(run)
-    for name in MEMBERS:
+    for name in FOLD_RUNS:
         seed, fold = map(int, re.findall(r"\d+", name))
         of_member = pooled[(pooled["seed"] == seed) & (pooled["fold"] == fold)]
-        own = predictions(run.part(name))
+        own = predictions(run.fold_run(name))
         pd.testing.assert_frame_equal(
             of_member[own.columns].sort_values("file", ignore_index=True),
             own.sort_values("file", ignore_index=True),
@@ -77,20 +84,20 @@ def test_the_pooled_summary(run: RunFolder) -> None:
         wilson_interval(80 * summary["val"]["accuracy"], 80)
     )
     assert summary["val"]["loss"] == pytest.approx(pooled["loss"].mean())
-    assert (summary["members"], summary["finished"], summary["status"]) == (6, 6, "finished")
+    assert (summary["fold_runs"], summary["finished"], summary["status"]) == (6, 6, "finished")
     by_seed = right.groupby(pooled["seed"]).mean()
     assert summary["seed_accuracies"] == pytest.approx({str(s): v for s, v in by_seed.items()})
     by_fold = right.groupby(pooled["fold"]).mean()
     assert summary["fold_accuracies"] == pytest.approx({str(f): v for f, v in by_fold.items()})
-    single = json.loads(run.part(MEMBERS[0]).summary.read_text())
+    single = json.loads(run.fold_run(FOLD_RUNS[0]).summary.read_text())
     assert set(single) < set(summary)
-    seconds = [json.loads(run.part(m).summary.read_text())["seconds"] for m in MEMBERS]
+    seconds = [json.loads(run.fold_run(m).summary.read_text())["seconds"] for m in FOLD_RUNS]
     assert summary["seconds"] == pytest.approx(sum(seconds))
 
 
 def test_the_mean_curve_stands_in_metrics_and_events(run: RunFolder) -> None:
     curves = pd.read_csv(run.metrics)
-    parts = [pd.read_csv(run.part(name).metrics) for name in MEMBERS]
+    parts = [pd.read_csv(run.fold_run(name).metrics) for name in FOLD_RUNS]
     assert list(curves["epoch"]) == [1, 2]
     assert list(curves.columns) == list(parts[0].columns)
     mean = sum(part["val/loss"] for part in parts) / len(parts)
@@ -107,7 +114,7 @@ def test_in_tensorboard_the_run_is_one_with_its_spread(run: RunFolder) -> None:
     events = EventAccumulator(str(run.path))
     events.Reload()
     assert "_hparams_/session_start_info" in events.summary_metadata
-    own = [pd.read_csv(run.part(name).metrics)["val/loss"] for name in MEMBERS]
+    own = [pd.read_csv(run.fold_run(name).metrics)["val/loss"] for name in FOLD_RUNS]
     for edge, of_edge in (("lowest", min), ("highest", max)):
         values = [scalar.value for scalar in events.Scalars(f"val/loss_{edge}")]
         assert values == pytest.approx([of_edge(o[e] for o in own) for e in range(2)], rel=1e-5)
@@ -115,7 +122,7 @@ def test_in_tensorboard_the_run_is_one_with_its_spread(run: RunFolder) -> None:
 
 def test_a_single_fold_is_the_same_training(run: RunFolder, drawn: Path, tmp_path: Path) -> None:
     alone = quick_fit(drawn, tmp_path)("--folds", "3", "--fold", "1", "--seed", "1")
-    assert_equal_runs(alone, run.part("seed1-fold1"))
+    assert_equal_runs(alone, run.fold_run("seed1-fold1"))
 
 
 def test_seeds_alone_validate_the_same_images(fit_quickly: Fit) -> None:
@@ -151,11 +158,11 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     stopped = RunFolder(tmp_path / "run" / "0")
     printed = capsys.readouterr().out
     assert f"python -m vehicle_lightning.fit --resume {stopped.path}" in printed
-    assert not stopped.part("seed0-fold1").path.exists()
+    assert not stopped.fold_run("seed0-fold1").path.exists()
 
     assert main(["--resume", str(stopped.path)]) == 0
-    for name in MEMBERS:
-        assert_equal_runs(stopped.part(name), run.part(name))
+    for name in FOLD_RUNS:
+        assert_equal_runs(stopped.fold_run(name), run.fold_run(name))
     assert stopped.predictions.read_text() == run.predictions.read_text()
 
 
@@ -215,7 +222,7 @@ def test_more_epochs_go_on_with_every_training(drawn: Path, tmp_path: Path) -> N
     assert (summary["epochs"], summary["trained_epochs"]) == (2, 4)
     whole = quick_fit(drawn, tmp_path / "other")("--folds", "2")
     for name in ("seed0-fold0", "seed0-fold1"):
-        assert_equal_runs(grown.part(name), whole.part(name))
+        assert_equal_runs(grown.fold_run(name), whole.fold_run(name))
 
 
 def test_killed_while_going_on_it_still_trains_every_epoch(
@@ -251,7 +258,7 @@ def test_a_diverged_training_shows_in_the_pool(
     assert summary["val"]["loss"] is None
     assert summary["val"]["n"] == 80
     assert pd.read_csv(run.metrics)["val/loss"].isna().all()
-    assert json.loads(run.part("seed0-fold0").summary.read_text())["val"]["loss"] is not None
+    assert json.loads(run.fold_run("seed0-fold0").summary.read_text())["val"]["loss"] is not None
 
 
 def test_classes_may_be_called_anything(data_folder: DataFolder, tmp_path: Path) -> None:
@@ -298,7 +305,7 @@ def test_interrupted_while_measuring_goes_on_with_the_whole(
 
     run = RunFolder(tmp_path / "run" / "0")
     with monkeypatch.context() as patch:
-        patch.setattr("vehicle_lightning.runs.training.write_report", stopped)
+        patch.setattr("vehicle_lightning.fit.train.write_report", stopped)
         assert main([*quick(drawn, tmp_path), "--folds", "2", "--epochs", "1"]) == INTERRUPTED
     assert f"--resume {run.path}\n" in capsys.readouterr().out
     assert main(["--resume", str(run.path)]) == 0

@@ -13,7 +13,7 @@ from tests.conftest import Fit
 from tests.test_resume import assert_equal_runs
 from vehicle_lightning.data.batches import Batch
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.runs.checkpoints import load_classifier
+from vehicle_lightning.model.load import load_classifier
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 ON_GPU = ("--accelerator", "gpu", "--devices", "1")

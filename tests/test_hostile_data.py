@@ -23,14 +23,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.conftest import QUICK, quick_fit
-from vehicle_lightning.check import main as check
-from vehicle_lightning.command_line import parse_fit
-from vehicle_lightning.data.inside import LEADS_OUTSIDE
-from vehicle_lightning.data.synthetic import draw_vehicles
-from vehicle_lightning.entry import run_command
+from vehicle_lightning.check.__main__ import main as check
+from vehicle_lightning.cli import parse_fit, run_command
+from vehicle_lightning.data.safe_path import LEADS_OUTSIDE
 from vehicle_lightning.errors import InputError
-from vehicle_lightning.fit import main as fit
-from vehicle_lightning.runs.training import read_data
+from vehicle_lightning.fit.__main__ import main as fit
+from vehicle_lightning.fit.train import read_data
+from vehicle_lightning.synthetic.dataset import draw_vehicles
 
 COUNT = 24
 HEADER = ("image_names", "emergency_or_not")
@@ -156,7 +155,7 @@ def test_names_of_every_kind(small: Path, tmp_path: Path, names: list[str]) -> N
         row[0] = name
     write(data, listed)
     # Names that are drawn tell the label by luck at times, and to find out takes seconds.
-    with patch.multiple("vehicle_lightning.checking.leaks", PERMUTATIONS=1, SIGNIFICANCE=0):
+    with patch.multiple("vehicle_lightning.data.leaks", PERMUTATIONS=1, SIGNIFICANCE=0):
         assert check(["--data-dir", str(data), "--strict", "--report", str(report)]) == 0
     found = json.loads((report / "findings.json").read_text(encoding="utf-8"))["findings"]
     assert [finding["kind"] for finding in found] == ["rare-class"]  # as they are few
@@ -388,7 +387,7 @@ def test_a_file_that_changes_under_a_check_is_named(
     with Image.open(data / "images" / listed[0][0]) as picture:
         picture.save(data / "images" / "near.jpg", quality=40)
     write(data, [*listed, ["near.jpg", listed[0][1]]])
-    spoil_after("vehicle_lightning.checking.checking.examine_files", data, spoil, monkeypatch)
+    spoil_after("vehicle_lightning.check.checks.examine_files", data, spoil, monkeypatch)
     told = complaint(check, "--data-dir", str(data), "--cache-dir", str(tmp_path / "cache"))
     assert told.startswith(f"error: {data / 'images' / listed[0][0]} could be read when")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import QUICK, DataFolder
-from vehicle_lightning.entry import run_command
-from vehicle_lightning.fit import main
-from vehicle_lightning.runs import checkpoints
+from vehicle_lightning.cli import run_command
+from vehicle_lightning.fit import checkpoints
+from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.runs.folder import RunFolder
 
 # Runs the command line and tells afterwards which slow packages were imported.
 PROBE = """
 import json, sys
-from vehicle_lightning.fit import main, run_command
+from vehicle_lightning.fit.__main__ import main, run_command
 try:
     run_command(main)
 except SystemExit as stop:

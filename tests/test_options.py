@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
+from vehicle_lightning.cli import parse_options
 from vehicle_lightning.config import SettingsGroup
 from vehicle_lightning.errors import SettingsError
-from vehicle_lightning.options import parse_options
 
 
 class Options(SettingsGroup):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from vehicle_lightning.check import main
-from vehicle_lightning.data.synthetic import draw_vehicles
+from vehicle_lightning.check.__main__ import main
+from vehicle_lightning.synthetic.dataset import draw_vehicles
 
 SIDE = 128
 HEADER = "image_names,emergency_or_not\n"

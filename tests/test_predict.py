@@ -23,12 +23,12 @@ from PIL import Image
 from tests.conftest import SIZE, DataFolder, Fit, quick_fit
 from vehicle_lightning.data.images import read_image
 from vehicle_lightning.errors import InputError
-from vehicle_lightning.explaining import explaining
-from vehicle_lightning.explaining.subjects import Subject
+from vehicle_lightning.model import explanations
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.predict import EXPLAINED, PredictOptions, main, predict
-from vehicle_lightning.prediction import stream
-from vehicle_lightning.prediction.inputs import (
+from vehicle_lightning.model.explanations import Subject
+from vehicle_lightning.predict import stream
+from vehicle_lightning.predict.__main__ import EXPLAINED, PredictOptions, main, predict
+from vehicle_lightning.predict.inputs import (
     IMAGE_SUFFIXES,
     ImageFile,
     find_images,
@@ -130,8 +130,8 @@ def test_the_run_alone_is_needed(
 def test_a_run_over_folds_is_the_mean_of_its_members(folds_run: RunFolder, drawn: Path) -> None:
     images = drawn / "images"
     together = run(folds_run.path, images)
-    members = [folds_run.part(f"seed0-fold{fold}") for fold in (0, 1)]
-    single = [run(member.path, images)[FIGURES].to_numpy() for member in members]
+    members = [folds_run.fold_run(f"seed0-fold{fold}") for fold in (0, 1)]
+    single = [run(fold_run.path, images)[FIGURES].to_numpy() for fold_run in members]
     np.testing.assert_allclose(together[FIGURES], np.mean(single, axis=0), atol=1e-12)
     assert np.abs(single[0] - single[1]).max() > 1e-4
     named = run(members[0].best_checkpoint, images, members[1].path, members[1].path)
@@ -179,7 +179,7 @@ def test_flip_averaging(dropout_run: RunFolder, fit_quickly: Fit, here: Path) ->
 
 @pytest.mark.usefixtures("here")
 def test_the_calibration_of_a_run_is_used(folds_run: RunFolder, drawn: Path) -> None:
-    images, part = drawn / "images", folds_run.parts[0].path
+    images, part = drawn / "images", folds_run.fold_runs[0].path
     with pytest.raises(InputError, match="belongs to no run that was calibrated"):
         run(folds_run.path, images, "--calibrated")
     before = run(part, images)
@@ -190,7 +190,7 @@ def test_the_calibration_of_a_run_is_used(folds_run: RunFolder, drawn: Path) -> 
     np.testing.assert_allclose(after["p_0"], 1 / (1 + np.exp(-odds)))
     assert list(after["prediction"]) == ["1" if p < 0.45 else "0" for p in after["p_0"]]
 
-    every = [run(one.path, images, "--calibrated")[FIGURES] for one in folds_run.parts]
+    every = [run(one.path, images, "--calibrated")[FIGURES] for one in folds_run.fold_runs]
     together = run(folds_run.path, images, "--calibrated")
     np.testing.assert_allclose(together[FIGURES], (every[0] + every[1]) / 2)
 
@@ -216,13 +216,13 @@ def test_the_unsurest_images_are_explained(
     folds_run: RunFolder, here: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Subject] = []
-    draw = explaining.explain_subjects
+    draw = explanations.explain_subjects
 
     def note(subjects: Sequence[Subject], *arguments: Any, **more: Any) -> Any:
         seen.extend(subjects)
         return draw(subjects, *arguments, **more)
 
-    monkeypatch.setattr(explaining, "explain_subjects", note)
+    monkeypatch.setattr(explanations, "explain_subjects", note)
     (here / "broken.png").write_bytes(b"no image")
     rows = run(folds_run.path, drawn / "images", "broken.png", "--explain", code=1)
     assert (here / "predictions_explained.png").stat().st_size > 10_000
@@ -464,7 +464,7 @@ def test_an_unfinished_run_over_folds_is_refused(
 ) -> None:
     save(here / "a.png")
     copied = RunFolder(shutil.copytree(folds_run.path, tmp_path / "copy"))
-    copied.part("seed0-fold1").best_checkpoint.unlink()
+    copied.fold_run("seed0-fold1").best_checkpoint.unlink()
     with pytest.raises(InputError, match=r"1 of the 2 trainings of .* are missing"):
         run(copied.path, "a.png")
 

@@ -7,10 +7,10 @@ import torch
 
 from tests.conftest import DataFolder, Fit
 from tests.test_resume import assert_equal_runs, interrupt_in_epoch, quick
-from vehicle_lightning.entry import INTERRUPTED
+from vehicle_lightning.cli import INTERRUPTED
 from vehicle_lightning.errors import RunError
-from vehicle_lightning.fit import main
-from vehicle_lightning.runs.checkpoints import load_classifier
+from vehicle_lightning.fit.__main__ import main
+from vehicle_lightning.model.load import load_classifier
 from vehicle_lightning.runs.folder import RunFolder
 
 

@@ -19,9 +19,10 @@ from tests.conftest import QUICK, DataFolder, Fit
 from tests.test_fit import events
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import HALF_WRITTEN
-from vehicle_lightning.fit import main
+from vehicle_lightning.fit.__main__ import main
+from vehicle_lightning.fit.checkpoints import WholeCheckpointIO
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.runs.checkpoints import WholeCheckpointIO, load_classifier
+from vehicle_lightning.model.load import load_classifier
 from vehicle_lightning.runs.folder import RunFolder
 
 ALL_SWITCHES = ("--dropout", "0.5", "--batchnorm", "--augment", "--schedule", "onecycle")
@@ -51,7 +52,7 @@ def assert_equal_runs(run: RunFolder, other: RunFolder) -> None:
     pd.testing.assert_frame_equal(*metrics)
     assert run.predictions.read_text() == other.predictions.read_text()
     for name in ("train/loss", "val/loss", "train/running_loss"):
-        if run.is_part or other.is_part:  # those write no events
+        if run.is_fold_run or other.is_fold_run:  # those write no events
             break
         curves = [[(s.step, s.value) for s in events(r).Scalars(name)] for r in (run, other)]
         assert curves[0] == curves[1]
@@ -148,7 +149,7 @@ def test_killed_before_its_settings_are_written_it_is_no_run(
     def killed(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr("vehicle_lightning.runs.training.write_environment", killed)
+    monkeypatch.setattr("vehicle_lightning.fit.train.write_environment", killed)
     with pytest.raises(Killed):
         main(quick(drawn, tmp_path))
     with pytest.raises(RunError, match="is no run folder"):
@@ -260,7 +261,7 @@ def test_a_run_that_another_process_trains_is_refused(
 ) -> None:
     run = fit_quickly("--epochs", "1", *folds)
     before = run.config.read_text()
-    with run.claimed(), pytest.raises(RunError, match="is in use by another process"):
+    with run.lock(), pytest.raises(RunError, match="is in use by another process"):
         main(["--resume", str(run.path), "--epochs", "2"])
     assert run.config.read_text() == before
     assert main(["--resume", str(run.path), "--epochs", "2"]) == 0

@@ -11,8 +11,8 @@ import pytest
 
 from tests.conftest import Fit
 from tests.test_resume import assert_equal_runs, interrupt_in_epoch, quick
-from vehicle_lightning.entry import INTERRUPTED
-from vehicle_lightning.fit import main
+from vehicle_lightning.cli import INTERRUPTED
+from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.runs.folder import RunFolder
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "slurm.sh"

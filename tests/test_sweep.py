@@ -22,16 +22,16 @@ from PIL import Image
 
 from tests.conftest import SIZE
 from tests.test_resume import assert_equal_runs, interrupt_in_epoch
-from vehicle_lightning.compare import compare
+from vehicle_lightning.cli import INTERRUPTED
+from vehicle_lightning.compare.__main__ import compare
 from vehicle_lightning.config import Settings, read_settings
-from vehicle_lightning.entry import INTERRUPTED
 from vehicle_lightning.errors import DataError, InputError, SearchError
-from vehicle_lightning.fit import main as fit_main
+from vehicle_lightning.fit.__main__ import main as fit_main
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.searching import leases
-from vehicle_lightning.searching.arguments import parse_sweep, seconds
-from vehicle_lightning.searching.study import Study, find_database
-from vehicle_lightning.sweep import main
+from vehicle_lightning.sweep import leases
+from vehicle_lightning.sweep.__main__ import main
+from vehicle_lightning.sweep.arguments import parse_sweep, seconds
+from vehicle_lightning.sweep.study import Study, find_database
 
 SPACE = f"""\
 image_size: {SIZE}
@@ -231,7 +231,7 @@ def test_interrupted_while_a_pruned_trial_is_measured(
 
     monkeypatch.setattr(Study, "is_below_median", lambda *_: True)
     with monkeypatch.context() as patch:
-        patch.setattr("vehicle_lightning.runs.training.write_report", stopped)
+        patch.setattr("vehicle_lightning.fit.train.write_report", stopped)
         assert main(place.flags("--trials", "1")) == INTERRUPTED
     assert main(place.flags("--trials", "1")) == 0
     assert place.status(0) == "pruned"
@@ -241,15 +241,15 @@ def test_interrupted_while_a_pruned_trial_is_measured(
 def test_later_folds_of_a_trial_that_cannot_win_are_not_trained(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vehicle_lightning.searching.trials.cannot_win", lambda *_: True)
+    monkeypatch.setattr("vehicle_lightning.sweep.trials.cannot_win", lambda *_: True)
     assert main(place.flags("--trials", "1", "--folds", "3")) == 0
     (trial,) = place.trials()
     assert trial.state.name == "PRUNED"
     run = place.run(0)
     summary = json.loads(run.summary.read_text())
-    assert (summary["status"], summary["finished"], summary["members"]) == ("pruned", 1, 3)
+    assert (summary["status"], summary["finished"], summary["fold_runs"]) == ("pruned", 1, 3)
     assert trial.user_attrs["trainings"] == [[summary["val"]["loss"], summary["val"]["n"]]]
-    assert [part.path.name for part in run.parts] == ["seed0-fold0"]
+    assert [part.path.name for part in run.fold_runs] == ["seed0-fold0"]
 
 
 def test_with_folds_the_pooled_loss_counts(place: Place) -> None:
@@ -269,7 +269,7 @@ def test_a_trial_that_does_not_fit_into_memory_is_one_of_the_trials(
         raise torch.OutOfMemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("vehicle_lightning.sweep.fit", too_large)
+        patch.setattr("vehicle_lightning.sweep.__main__.fit", too_large)
         assert main(place.flags("--trials", "1")) == 0
     assert "1 of 1 trials finished, 1 could not be trained." in capsys.readouterr().out
     assert main(place.flags("--trials", "2")) == 0
@@ -286,7 +286,7 @@ def test_a_foreign_run_in_the_place_of_a_trial_is_left_alone(place: Place) -> No
 
 
 def test_without_optuna_one_sentence(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vehicle_lightning.sweep.find_spec", lambda _: None)
+    monkeypatch.setattr("vehicle_lightning.sweep.__main__.find_spec", lambda _: None)
     with pytest.raises(SearchError, match=r'pip install -e "\.\[sweep\]"'):
         main(place.flags())
 

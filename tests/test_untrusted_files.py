@@ -19,19 +19,18 @@ from tests.conftest import QUICK, quick_fit
 from tests.test_backbone import SMALL
 from tests.test_resume import interrupt_in_epoch
 from tests.test_sweep import Place as SearchPlace
-from vehicle_lightning.calibrate import main as calibrate
-from vehicle_lightning.check import main as check
-from vehicle_lightning.command_line import parse_fit
-from vehicle_lightning.compare import main as compare
-from vehicle_lightning.entry import INTERRUPTED
+from vehicle_lightning.calibrate.__main__ import main as calibrate
+from vehicle_lightning.check.__main__ import main as check
+from vehicle_lightning.cli import INTERRUPTED, parse_fit
+from vehicle_lightning.compare.__main__ import main as compare
 from vehicle_lightning.errors import InputError
-from vehicle_lightning.explain import main as explain
-from vehicle_lightning.export import main as export
-from vehicle_lightning.fit import main as fit
-from vehicle_lightning.predict import main as predict
+from vehicle_lightning.explain.__main__ import main as explain
+from vehicle_lightning.export.__main__ import main as export
+from vehicle_lightning.fit.__main__ import main as fit
+from vehicle_lightning.fit.train import read_data
+from vehicle_lightning.predict.__main__ import main as predict
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.runs.training import read_data
-from vehicle_lightning.sweep import main as sweep
+from vehicle_lightning.sweep.__main__ import main as sweep
 
 Craft = Callable[[Path, Path], None]
 Command = tuple[Callable[[Sequence[str]], int], list[object]]
@@ -76,7 +75,7 @@ class Place:
 
     @property
     def member(self) -> RunFolder:
-        return self.folds.part("seed0-fold1")
+        return self.folds.fold_run("seed0-fold1")
 
     @property
     def images(self) -> Path:
@@ -121,7 +120,7 @@ def resuming_a_finished_run(place: Place) -> tuple[Path, Command]:
 
 
 def resuming_folds(place: Place) -> tuple[Path, Command]:
-    return place.member.last_checkpoint, (fit, ["--resume", place.folds.path, "--epochs", "2"])
+    return place.fold_run.last_checkpoint, (fit, ["--resume", place.folds.path, "--epochs", "2"])
 
 
 def starting_from_a_run(place: Place) -> tuple[Path, Command]:
@@ -156,7 +155,7 @@ def predicting_by_a_run(place: Place) -> tuple[Path, Command]:
 
 def predicting_by_folds(place: Place) -> tuple[Path, Command]:
     arguments = [place.folds.path, place.images, "--output", place.folder / "new.csv"]
-    return place.member.best_checkpoint, (predict, arguments)
+    return place.fold_run.best_checkpoint, (predict, arguments)
 
 
 def explaining_mistakes(place: Place) -> tuple[Path, Command]:
@@ -165,7 +164,7 @@ def explaining_mistakes(place: Place) -> tuple[Path, Command]:
 
 def explaining_files(place: Place) -> tuple[Path, Command]:
     file = next(place.images.iterdir())
-    return place.member.best_checkpoint, (explain, [place.folds.path, file])
+    return place.fold_run.best_checkpoint, (explain, [place.folds.path, file])
 
 
 def exporting_a_run(place: Place) -> tuple[Path, Command]:

@@ -16,7 +16,7 @@ HALF_WRITTEN = "-partial"  # in the name of a file that is not whole yet
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; rename it to `path` when all went well.
 
     A reader sees the old file or the new one, never half of it.
@@ -43,7 +43,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: writing failed.
     """
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -57,7 +57,7 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
     # The csv module leaves a lone carriage return bare, which readers take for the end of a row.
     has_returns = any(text[column].str.contains("\r").any() for column in text)
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False, quoting=quoting)
 
 

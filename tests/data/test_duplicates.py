@@ -19,10 +19,10 @@ from vehicle_lightning.data.duplicates import (
     grouped,
     near_duplicates,
 )
-from vehicle_lightning.data.grouping import group_images
-from vehicle_lightning.data.prints import THUMBNAIL, Prints, StoredPrints
-from vehicle_lightning.data.synthetic import draw_vehicles
+from vehicle_lightning.data.groups import group_images
+from vehicle_lightning.data.hashes import THUMBNAIL, Prints, StoredPrints
 from vehicle_lightning.errors import ImageChangedError
+from vehicle_lightning.synthetic.dataset import draw_vehicles
 
 Change = Callable[[Image.Image], Image.Image]
 

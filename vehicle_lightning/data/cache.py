@@ -21,7 +21,7 @@ from platformdirs import user_cache_path
 from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.images import read_again, read_or_fault
 from vehicle_lightning.errors import DataError
-from vehicle_lightning.files import remove_half_written, written_whole
+from vehicle_lightning.files import atomic_write, remove_half_written
 from vehicle_lightning.parallel import in_threads
 
 AT_ONCE = 64  # files
@@ -240,7 +240,7 @@ def _decode(
             pass
     else:
         # Not written through the map: on a full disk that would end the process by a signal.
-        with written_whole(pixel_file) as temporary, temporary.open("wb") as stream:
+        with atomic_write(pixel_file) as temporary, temporary.open("wb") as stream:
             header = {
                 "descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)),
                 "fortran_order": False,
@@ -249,7 +249,7 @@ def _decode(
             np.lib.format.write_array_header_1_0(stream, header)
             for pixels in decoded():
                 stream.write(pixels.tobytes())
-    with written_whole(index_file) as temporary, temporary.open("wb") as stream:
+    with atomic_write(index_file) as temporary, temporary.open("wb") as stream:
         np.savez(stream, mean=mean, mean_square=mean_square, faults=np.array(faults, dtype=str))
 
 

@@ -22,7 +22,7 @@ from vehicle_lightning.data.batches import (
     fits_on,
 )
 from vehicle_lightning.data.cache import DecodedImages, PixelSource, decode_images
-from vehicle_lightning.data.grouping import Groups, group_images
+from vehicle_lightning.data.groups import Groups, group_images
 from vehicle_lightning.data.location import locate_data
 from vehicle_lightning.data.splits import cross_validation_fold, hold_out
 from vehicle_lightning.data.table import Table, read_table, shortened

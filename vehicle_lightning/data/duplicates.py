@@ -23,7 +23,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vehicle_lightning.data.prints import WORDS, Hashes, StoredPrints, Thumbnails
+from vehicle_lightning.data.hashes import WORDS, Hashes, StoredPrints, Thumbnails
 from vehicle_lightning.parallel import in_threads
 
 MOST_PAIRED = 8  # pictures of one hash that are paired with all others of a like one

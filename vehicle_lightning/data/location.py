@@ -47,7 +47,7 @@ def locate_data(settings: SourceSettings) -> tuple[Path, Path]:
         DataError: the cache folder cannot be written to.
     """
     from vehicle_lightning.data.cache import default_cache_dir
-    from vehicle_lightning.data.synthetic import DRAWING_VERSION, draw_vehicles
+    from vehicle_lightning.synthetic.dataset import DRAWING_VERSION, draw_vehicles
 
     cache_dir = settings.cache_dir or default_cache_dir()
     if settings.data_dir is not None:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.inside import leads_outside, stays_inside
+from vehicle_lightning.data.safe_path import leads_outside, stays_inside
 from vehicle_lightning.errors import DataError
 
 NAMED_ROWS = 10

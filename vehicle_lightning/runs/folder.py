@@ -59,7 +59,7 @@ class RunFolder:
         return run
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Keep other processes from training in this folder meanwhile.
 
         Raises:
@@ -81,20 +81,20 @@ class RunFolder:
     def label(self) -> str:
         """`<name>/<n>`, or `<name>/<n>/<training>`, as TensorBoard shows the run."""
         path = self.path.absolute()
-        above = RunFolder(path.parent).label if self.is_part else path.parent.name
+        above = RunFolder(path.parent).label if self.is_fold_run else path.parent.name
         return f"{above}/{path.name}"
 
     @property
-    def is_part(self) -> bool:
+    def is_fold_run(self) -> bool:
         """Whether this is one training of a run over several folds or seeds."""
         return RunFolder(self.path.absolute().parent).config.is_file()
 
-    def part(self, name: str) -> "RunFolder":
+    def fold_run(self, name: str) -> "RunFolder":
         """Return where one training of a run over several folds or seeds belongs."""
         return RunFolder(self.path / name)
 
     @property
-    def parts(self) -> list["RunFolder"]:
+    def fold_runs(self) -> list["RunFolder"]:
         """Those of the trainings inside a run over several folds or seeds."""
         return [RunFolder(path.parent) for path in sorted(self.path.glob("*/config.yaml"))]
 
@@ -164,7 +164,7 @@ def find_checkpoint(path: Path) -> Path:
     if not path.exists():
         raise RunError(f"There is no run folder or checkpoint {path}.")
     run = RunFolder.open(path)
-    if parts := run.parts:
+    if parts := run.fold_runs:
         raise RunError(
             f"{path} is a run over several folds or seeds, with one network for each; "
             f"name one of its trainings, such as {parts[0].path}."

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from vehicle_lightning.files import written_whole
+from vehicle_lightning.files import atomic_write
 
 # Blue and vermilion of Okabe and Ito's palette, which any colour vision tells apart.
 TRAIN = "#0072B2"
@@ -34,6 +35,9 @@ DPI = 150
 MOST_CLASSES_WITH_NUMBERS = 20
 LONGEST_CLASS_NAME = 18  # characters
 LONGEST_CAPTION_LINE = 26  # characters
+HEAT = colormaps["inferno"]
+OPACITY = 0.65  # of the heat over the picture
+GREY = np.array([0.299, 0.587, 0.114])  # Rec. 601 luma
 MARGIN = 0.15  # inches
 HEADING = 0.5  # inches
 
@@ -44,7 +48,7 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
@@ -223,6 +227,35 @@ def plot_images(
         )
     axes.set(xlim=(0, figure_width), ylim=(figure_height, 0), aspect="auto")
     return figure
+
+
+def plot_explanations(
+    images: NDArray[np.uint8],
+    evidence: NDArray[np.float32],
+    captions: Sequence[tuple[str, str]],
+    *,
+    title: str,
+) -> Figure:
+    """Draw pairs of a picture and the same picture under its heat map.
+
+    Args:
+        images: uint8 of shape (N, H, W, 3), RGB.
+        evidence: float32 of shape (N, H, W); what is above 0 glows, each map up to its own highest.
+        captions: N pairs of texts, beneath the picture and beneath the heat map.
+        title: stands above.
+    """
+    heated = [heat_over(image, one) for image, one in zip(images, evidence, strict=True)]
+    pairs = [picture for pair in zip(images, heated, strict=True) for picture in pair]
+    return plot_images(np.stack(pairs), [text for pair in captions for text in pair], title=title)
+
+
+def heat_over(image: NDArray[np.uint8], evidence: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Lay the positive part of a map, float32 (H, W), over a grey picture; uint8 (H, W, 3)."""
+    heat = np.nan_to_num(evidence).clip(min=0)
+    colours = HEAT(heat / max(float(heat.max()), np.finfo(np.float32).tiny))[..., :3]
+    grey = (image @ GREY)[..., np.newaxis] / 255
+    mixed: NDArray[np.uint8] = (255 * (OPACITY * colours + (1 - OPACITY) * grey)).astype(np.uint8)
+    return mixed
 
 
 def begin_figure(width: float, height: float, title: str) -> Figure:

@@ -7,8 +7,8 @@ from typing import Any, Literal, Self
 
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text
-from vehicle_lightning.runs.diagnosis import Verdict
 from vehicle_lightning.runs.statistics import Measurement
+from vehicle_lightning.runs.verdict import Verdict
 
 Status = Literal["finished", "interrupted", "pruned"]
 

@@ -1,0 +1,65 @@
+"""Thresholds: the wanted recall is reached, and a cost ratio has its threshold."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import precision_score, recall_score
+
+from vehicle_lightning.calibrate.operating_point import (
+    operating_point,
+    threshold_for_cost,
+    threshold_for_recall,
+)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60),
+    st.floats(0.01, 1),
+)
+def test_the_wanted_recall_is_reached_by_the_highest_threshold(
+    images: list[tuple[float, bool]], recall: float
+) -> None:
+    shares, is_positive = np.array([s for s, _ in images]), np.array([p for _, p in images])
+    is_positive[0] = True
+    threshold = threshold_for_recall(shares, is_positive, recall)
+    assert operating_point(shares, is_positive, threshold).recall >= recall - 1e-9
+    higher = np.nextafter(threshold, 2)
+    assert operating_point(shares, is_positive, higher).recall < recall
+
+
+def test_figures_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    is_positive = rng.random(200) < 0.4
+    shares = np.clip(rng.normal(0.4 + 0.3 * is_positive, 0.2), 0, 1)
+    point = operating_point(shares, is_positive, 0.5)
+    assert point.recall == pytest.approx(recall_score(is_positive, shares >= 0.5))
+    assert point.precision == pytest.approx(precision_score(is_positive, shares >= 0.5))
+    assert point.missed == (is_positive & (shares < 0.5)).sum()
+    assert point.recall_interval[0] < point.recall < point.recall_interval[1]
+    assert point.precision_interval[0] < point.precision < point.precision_interval[1]
+    twice = operating_point(np.tile(shares, 2), np.tile(is_positive, 2), 0.5, seeds=2)
+    assert twice == point
+
+
+def test_where_nothing_is_called_positive() -> None:
+    point = operating_point(np.array([0.1, 0.2]), np.array([True, False]), 0.9)
+    assert (point.recall, point.missed, point.false_alarms) == (0, 1, 0)
+    assert math.isnan(point.precision)
+
+
+def test_the_threshold_of_a_cost_ratio_costs_least() -> None:
+    rng = np.random.default_rng(0)
+    shares = rng.random(100_000)
+    is_positive = rng.random(100_000) < shares  # calibrated
+    cost = 4.0
+
+    def expected(threshold: float) -> float:
+        point = operating_point(shares, is_positive, threshold)
+        return cost * point.missed + point.false_alarms
+
+    best = threshold_for_cost(cost)
+    assert best == pytest.approx(0.2)
+    assert expected(best) < min(expected(best - 0.1), expected(best + 0.1), expected(0.5))

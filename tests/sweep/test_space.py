@@ -1,0 +1,230 @@
+"""The search space: what a file may say, and each mistake in it."""
+
+import random
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vehicle_lightning.config import Settings
+from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.sweep.space import (
+    UNSEARCHABLE,
+    Choice,
+    Domain,
+    Range,
+    Space,
+    read_space,
+    trial_settings,
+)
+
+SPACES = sorted((Path(__file__).parents[2] / "experiments" / "spaces").glob("*.yaml"))
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "space.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_every_kind_of_entry(tmp_path: Path) -> None:
+    space = read_space(
+        written(
+            tmp_path,
+            """
+            rotation: {low: 0, high: 30, when: {augment: true, optimizer: [adam, sgd]}}
+            learning_rate: {low: 1e-5, high: 1.0e-2, log: true}
+            batch_size: {low: 16, high: 128, log: true}
+            channels: {values: [[16, 32], [16]]}
+            patience: {values: [null, 5]}
+            augment: {values: [false, true]}
+            optimizer: {values: [adam, adamw, sgd]}
+            epochs: 20
+            hidden: [8]
+            """,
+        )
+    )
+    conditions = (("augment", (True,)), ("optimizer", ("adam", "sgd")))
+    assert space.fixed == {"epochs": 20, "hidden": [8]}
+    assert dict(space.domains) == {
+        "augment": Choice((False, True), ()),
+        "optimizer": Choice(("adam", "adamw", "sgd"), ()),
+        "rotation": Range(0.0, 30.0, log=False, is_whole=False, when=conditions),
+        "learning_rate": Range(1e-5, 1e-2, log=True, is_whole=False, when=()),
+        "batch_size": Range(16, 128, log=True, is_whole=True, when=()),
+        "channels": Choice(((16, 32), (16,)), ()),
+        "patience": Choice((None, 5), ()),
+    }
+    names = list(space.domains)
+    assert names.index("rotation") > max(names.index("augment"), names.index("optimizer"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("droput: {low: 0, high: 1}", "unknown key droput. Perhaps you meant dropout"),
+        (
+            "dropout: {low: 0, high: 1.5}",
+            "dropout: 1.5 cannot be a value of dropout: .* less than 1",
+        ),
+        ("dropout: {low: 0.6, high: 0.2}", "dropout: `low` 0.6 must be below `high` 0.2"),
+        ("dropout: {low: 0.3, high: 0.3}", "`low` 0.3 must be below `high` 0.3"),
+        ("dropout: {low: 0}", "`high` must be a number, got None"),
+        ("dropout: {low: true, high: 1}", "`low` must be a number, got True"),
+        ("dropout: {low: .nan, high: 0.5}", "dropout: nan cannot be a value"),
+        ("dropout: {low: 0, high: 0.5, step: 1}", "does not know `step`, but high, log, low, when"),
+        ("dropout: {}", "needs `low` and `high`, or `values`"),
+        ("weight_decay: {low: 0, high: 1, log: true}", "with `log`, `low` must be above 0, got 0"),
+        ("weight_decay: {low: 0.1, high: 1, log: 2}", "`log` must be true or false, got 2"),
+        ("batch_size: {low: 1.5, high: 8}", "1.5 cannot be a value of batch_size"),
+        ("batchnorm: {low: 0, high: 1}", "batchnorm: is no number, and needs `values`"),
+        ("channels: {low: 8, high: 16}", "channels: is no number"),
+        ("optimizer: {values: [adam, adagrad]}", "'adagrad' cannot be a value of optimizer"),
+        ("optimizer: {values: [adam]}", "`values` needs a list of at least two"),
+        ("optimizer: {values: adam}", "`values` needs a list of at least two"),
+        ("optimizer: {values: [adam, adam]}", "`values` names adam twice"),
+        ("channels: {values: [16, 32]}", "16 cannot be a value of channels"),
+        ("epochs: 20", "searches nothing"),
+        ("", "searches nothing"),
+        ("- 1", "must hold lines of the form"),
+        ("dropout: {low: 0, high: [", "is not YAML"),
+        ("seed: {low: 0, high: 5}", "seed cannot be searched"),
+        ("val_fraction: {low: 0.1, high: 0.5}", "val_fraction cannot be searched"),
+        ("flip: {low: 0, high: 1, when: {augmnt: true}}", "no setting. Perhaps you meant augment"),
+        ("flip: {low: 0, high: 1, when: {augment: true}}", "augment, which is not searched among"),
+        ("flip: {low: 0, high: 1, when: true}", "`when` needs the form"),
+        (
+            "flip: {low: 0, high: 1, when: {dropout: 0.5}}\ndropout: {low: 0, high: 0.6}",
+            "flip: `when` names dropout, which is not searched among `values`",
+        ),
+        (
+            "flip: {low: 0, high: 1, when: {optimizer: sgd}}\noptimizer: {values: [adam, adamw]}",
+            "`when` names optimizer sgd, which is none of its values",
+        ),
+        (
+            "augment: {values: [false, true], when: {batchnorm: true}}\n"
+            "batchnorm: {values: [false, true], when: {augment: true}}",
+            "`when` goes in a circle: (augment|batchnorm) -> ",
+        ),
+        ("flip: {values: [0, 1], when: {flip: 1}}", "goes in a circle: flip -> flip"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path: Path, entry: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        read_space(written(tmp_path, entry))
+    assert "space.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_setting_depends_on_another(tmp_path: Path) -> None:
+    text = "flip: {low: 0, high: 1, when: {augment: true}}\naugment: {values: [false, true]}"
+    space = read_space(written(tmp_path, text))
+
+    def picking(augment: bool) -> dict[str, Any]:
+        return space.choose(lambda name, _: augment if name == "augment" else 0.25)
+
+    assert picking(True) == {"augment": True, "flip": 0.25}
+    assert picking(False) == {"augment": False}
+    assert trial_settings(Settings(flip=0.9), picking(False)).flip == 0.9
+
+
+def test_settings_that_do_not_go_together_are_found(tmp_path: Path) -> None:
+    space = read_space(written(tmp_path, "batchnorm: {values: [false, true]}"))
+    space.check(Settings(batch_size=2))
+    with pytest.raises(SettingsError, match=r"allows batchnorm on.*--batch-size of at least 2"):
+        space.check(Settings(batch_size=1))
+
+
+def test_one_and_true_are_told_apart() -> None:
+    mixed = Choice((None, 1, "1", 1.5), ())
+    assert [mixed.value(label) for label in mixed.labels] == [None, 1, "1", 1.5]
+    shapes = Choice(((16,), (16, 32)), ())
+    assert shapes.labels == ("[16]", "[16, 32]")
+    assert [shapes.value(label) for label in shapes.labels] == [(16,), (16, 32)]
+
+
+@pytest.mark.parametrize("file", SPACES, ids=lambda file: file.stem)
+def test_the_shipped_spaces_are_sound(file: Path) -> None:
+    space = read_space(file)
+    space.check(Settings(**space.fixed))
+    assert file.read_text().startswith("# ")
+
+
+def test_there_are_spaces() -> None:
+    assert {"switches", "training"} <= {file.stem for file in SPACES}
+
+
+NUMBERS = [
+    name
+    for name, field in Settings.model_fields.items()
+    if field.annotation in (int, float) and name not in UNSEARCHABLE
+]
+
+
+ENDS = st.floats(0, 1) | st.floats(-10, 3000) | st.integers(1, 60)
+
+
+@given(
+    name=st.sampled_from(NUMBERS),
+    ends=st.tuples(ENDS, ENDS),
+    log=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_what_is_taken_gives_valid_settings(
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    ends: tuple[float, float],
+    log: bool,
+    seed: int,
+) -> None:
+    whole = Settings.model_fields[name].annotation is int
+    low, high = (round(end) if whole else end for end in ends)
+    file = tmp_path_factory.mktemp("space") / "space.yaml"
+    file.write_text(yaml.safe_dump({name: {"low": low, "high": high, "log": log}}))
+    try:
+        space = read_space(file)
+    except SettingsError as error:
+        assert str(file) in str(error)  # noqa: PT017
+        return
+    rng = random.Random(seed)
+    for _ in range(5):
+        value = space.choose(lambda _, domain: domain.draw(rng))[name]
+        assert low <= value <= high
+        assert isinstance(value, int) or not whole
+        try:
+            trial_settings(Settings(), {name: value})
+        except SettingsError as error:  # only what other settings stand against
+            assert str(error).startswith("--")  # noqa: PT017
+
+
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(string.printable, max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["low", "high", "log", "values", "when", "augment", 1]), inner
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["dropout", "channels", "augment", "epochs", "no"]), DOCUMENTS)
+)
+def test_any_document_is_a_space_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
+) -> None:
+    file = tmp_path_factory.mktemp("space") / "space.yaml"
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    try:
+        space = read_space(file)
+    except SettingsError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert isinstance(space, Space)
+        assert all(isinstance(domain, Domain) for domain in space.domains.values())

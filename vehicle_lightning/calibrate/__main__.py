@@ -1,0 +1,89 @@
+"""Make probabilities true: `python -m vehicle_lightning.calibrate logs/combined/0`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+import tyro
+from pydantic import Field, model_validator
+
+from vehicle_lightning.cli import parse_options, run_command
+from vehicle_lightning.config import SettingsGroup
+from vehicle_lightning.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from vehicle_lightning.calibrate.calibration import Calibrated
+
+
+class CalibrateOptions(SettingsGroup):
+    """Fit a temperature on the validation images of a run, and choose a threshold.
+
+    Give a run over all --folds where there is one: every image then counts, and each was predicted
+    by a network that had not seen it. Nothing is trained.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional] = Field(description="Run folder.")
+    recall: float | None = Field(
+        None, gt=0, le=1, description="Share of the positive images that must be found."
+    )
+    cost: float | None = Field(
+        None, gt=0, description="Cost of a missed positive image, where a false alarm costs 1."
+    )
+    positive: str | None = Field(
+        None, description="The class to find; by default the second of two."
+    )
+
+    @model_validator(mode="after")
+    def _one_wish(self) -> Self:
+        if self.recall is not None and self.cost is not None:
+            raise ValueError("give --recall or --cost, not both")
+        return self
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line, calibrate, and print what came of it."""
+    options = parse_options(CalibrateOptions, "calibrate", arguments)
+    print(_text(calibrate_run(options)))
+    return 0
+
+
+def calibrate_run(options: CalibrateOptions) -> "Calibrated":
+    """Calibrate a run, and write `calibration.json` and `calibration.png` into its folder.
+
+    Raises:
+        InputError: there is no such run, it has predicted nothing, or has no such class.
+        OSError: the disk is full.
+    """
+    run = RunFolder.open(options.run)
+    from vehicle_lightning.calibrate.calibration import calibrate
+
+    return calibrate(run, recall=options.recall, cost=options.cost, positive=options.positive)
+
+
+def _text(calibrated: "Calibrated") -> str:
+    scaling, point = calibrated.scaling, calibrated.point
+    loss, error = scaling.loss, scaling.error
+    lines = [
+        f"{calibrated.images} images that the networks of {calibrated.run.label} had not seen",
+        f"temperature {scaling.temperature:.2f}: "
+        + ("they were too sure" if scaling.temperature > 1 else "they were not sure enough"),
+        f"loss        {loss[0]:.3f}, with a temperature fitted on other images {loss[1]:.3f}",
+        f"error       {error[0]:.1%}, with a temperature fitted on other images {error[1]:.1%} "
+        f"(expected calibration error)",
+    ]
+    if point is not None:
+        lines += [
+            f"threshold   {point.threshold:.3f} of {calibrated.positive}, after the temperature",
+            f"recall      {_share(point.recall, point.recall_interval)}, {point.missed:.0f} missed",
+            f"precision   {_share(point.precision, point.precision_interval)}, "
+            f"{point.false_alarms:.0f} false alarms",
+        ]
+    return "\n".join([*lines, f"saved       {calibrated.run.calibration}"])
+
+
+def _share(share: float, interval: tuple[float, float]) -> str:
+    return f"{share:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
+
+
+if __name__ == "__main__":
+    run_command(main)

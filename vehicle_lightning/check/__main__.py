@@ -1,0 +1,134 @@
+"""Check a data set: `python -m vehicle_lightning.check --data-dir photos`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from vehicle_lightning.cli import parse_options, run_command
+from vehicle_lightning.config import SourceSettings
+from vehicle_lightning.data.location import check_places, locate_data
+from vehicle_lightning.errors import DataError
+from vehicle_lightning.files import atomic_write
+from vehicle_lightning.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from vehicle_lightning.data.findings import Finding, Report
+
+SERIOUS = 1  # exit code with --strict
+NAMED = 3  # groups named in the terminal
+
+
+class CheckOptions(SourceSettings):
+    """Find what is wrong with a data set: rows, files, copies, contradictions, leaks.
+
+    Nothing is changed. The files of every finding stand in the report.
+    """
+
+    test_csv: Path | None = Field(
+        None, description="A second CSV, relative to the data dir, whose images must be others."
+    )
+    run: Path | None = Field(
+        None, description="A run on these images: which labels do its networks contradict?"
+    )
+    mirrored: bool = Field(False, description="Look for mirrored copies too.")
+    report: Path | None = Field(
+        None, description="Folder to write findings.json and index.html, with thumbnails, to."
+    )
+    write_clean: Path | None = Field(
+        None, description="CSV file to write with the rows that are worth training on."
+    )
+    strict: bool = Field(False, description="End with exit code 1 if a finding is serious.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line, check, and print what was found."""
+    options = parse_options(CheckOptions, "check", arguments)
+    report = check(options)
+    return SERIOUS if options.strict and report.is_serious else 0
+
+
+def check(options: CheckOptions) -> "Report":
+    """Check a data set, print what was found, and write what was asked for.
+
+    Raises:
+        DataError: a CSV, a column or a folder is missing, or a place cannot be written to.
+        OSError: the disk is full.
+    """
+    check_places(options)
+    data_dir, cache_dir = locate_data(options)
+    test_csv = None if options.test_csv is None else data_dir / options.test_csv
+    if test_csv is not None and not test_csv.is_file():
+        raise DataError(f"There is no CSV file {test_csv}; name it with --test-csv.")
+    if options.write_clean is not None:
+        inputs = [data_dir / options.csv, *([] if test_csv is None else [test_csv])]
+        _refuse_to_overwrite(options.write_clean, inputs, data_dir / options.image_dir)
+    from vehicle_lightning.check.checks import check_data_set
+
+    run = None if options.run is None else RunFolder.open(options.run)
+    checked = check_data_set(
+        data_dir, options, cache_dir, test_csv=test_csv, run=run, mirrored=options.mirrored
+    )
+    print(_text(checked.report))
+    if options.report is not None:
+        _write_report(checked.report, options.report, data_dir / options.image_dir)
+    if options.write_clean is not None:
+        from vehicle_lightning.check.cleaned import write_clean
+
+        kept = write_clean(options.write_clean, options, checked)
+        print(f"saved   {options.write_clean}: {kept} of {checked.report.images} images")
+    return checked.report
+
+
+def _refuse_to_overwrite(target: Path, inputs: list[Path], image_dir: Path) -> None:
+    """Refuse a target of --write-clean that cannot be written, or is part of the data."""
+    place = target.resolve()
+    is_image = place.is_file() and place.is_relative_to(image_dir.resolve())
+    if is_image or place in [path.resolve() for path in inputs]:
+        raise DataError(f"--write-clean {target} is part of the data; name another file.")
+    if place.is_dir() or not place.parent.is_dir():
+        raise DataError(f"--write-clean {target} is no file in a folder; name a CSV file to write.")
+
+
+def _write_report(report: "Report", folder: Path, image_dir: Path) -> None:
+    from vehicle_lightning.check.page import to_page
+
+    page = to_page(report, image_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        atomic_write(folder / "findings.json") as findings,
+        atomic_write(folder / "index.html") as shown,
+    ):
+        findings.write_text(report.to_json(), encoding="utf-8", newline="\n")
+        shown.write_text(page, encoding="utf-8", newline="\n")
+    print(f"saved   {folder / 'index.html'} and findings.json")
+
+
+def _text(report: "Report") -> str:
+    from vehicle_lightning.data.table import shortened
+
+    classes = shortened(f"{label}: {count}" for label, count in report.classes.items())
+    lines = [f"{report.csv}: {report.images} images ({classes})"]
+    lines += [_lines(finding) for finding in report.findings]
+    if not report.findings:
+        lines.append("Nothing found.")
+    return "\n\n".join(lines)
+
+
+def _lines(finding: "Finding") -> str:
+    from vehicle_lightning.data.table import on_one_line, shortened
+
+    lines = [f"{finding.severity.upper():8} {finding.what}"]
+    for position, group in enumerate(finding.groups[:NAMED]):
+        detail = f" ({on_one_line(finding.details[position])})" if finding.details else ""
+        lines.append(f"{'':9}- {shortened(group) or 'blank'}{detail}")
+    rest = len(finding.groups) - NAMED
+    if rest > 0:
+        lines.append(f"{'':9}- and {rest} more")
+    lines.append(f"{'':9}{finding.advice}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_command(main)

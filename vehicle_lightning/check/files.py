@@ -1,0 +1,124 @@
+"""The files: which cannot be used, which look odd, and which no row names."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vehicle_lightning.data.facts import Facts
+from vehicle_lightning.data.findings import Finding, Severity
+
+SMALLEST_SIDE = 48  # pixels
+LARGEST_PIXELS = 50_000_000
+LONGEST_ASPECT = 3.0  # longer over shorter side
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+def check_files(names: Sequence[str], facts: Facts) -> list[Finding]:
+    """Find files that cannot be used, and odd ones.
+
+    Args:
+        names: N file names.
+        facts: records of type `FACTS` of shape (N,), what is known of each.
+    """
+    faulty = np.flatnonzero(facts["fault"] != "").tolist()
+    broken = [(names[row], facts["fault"][row]) for row in faulty]
+    missing = sum(fault == "missing" for _, fault in broken)
+    findings = Finding.of_files(
+        "unusable-file",
+        "serious",
+        f"{len(broken)} of {len(names)} image files cannot be used, {missing} of them because they "
+        f"are missing.",
+        "Mend or replace the files, or delete their rows.",
+        broken,
+    )
+    width, height, mode, turn = (facts[c] for c in ("width", "height", "mode", "orientation"))
+    shorter, longer = np.minimum(width, height), np.maximum(width, height)
+
+    def size_of(row: int) -> str:
+        return f"{width[row]} x {height[row]}"
+
+    def mode_of(row: int) -> str:
+        return str(mode[row])
+
+    oddities: list[tuple[str, Severity, str, str, NDArray[np.bool_], Callable[[int], str]],] = [
+        (
+            "tiny-image",
+            "warning",
+            f"have a side of less than {SMALLEST_SIDE} pixels",
+            "Enlarged they teach little; look for larger versions.",
+            shorter < SMALLEST_SIDE,
+            size_of,
+        ),
+        (
+            "huge-image",
+            "note",
+            f"have more than {LARGEST_PIXELS / 1e6:.0f} million pixels",
+            "Shrink them; reading them takes most of the time.",
+            width * height > LARGEST_PIXELS,
+            size_of,
+        ),
+        (
+            "odd-shape",
+            "warning",
+            f"are more than {LONGEST_ASPECT:g} times as long as wide",
+            "Only their centre is seen; crop them yourself.",
+            longer > LONGEST_ASPECT * shorter,
+            size_of,
+        ),
+        (
+            "grey-image",
+            "note",
+            "are stored without colour",
+            "Make sure that this has nothing to do with the label.",
+            np.isin(mode.astype(str), GREY_MODES),
+            mode_of,
+        ),
+        (
+            "transparent-image",
+            "note",
+            "have an alpha channel",
+            "It is laid over white; make sure that this has nothing to do with the label.",
+            np.isin(mode.astype(str), ALPHA_MODES),
+            mode_of,
+        ),
+        (
+            "rotated-image",
+            "note",
+            "are turned by their EXIF data",
+            "They are turned upright when read; other programs may not do that.",
+            ~np.isin(turn, (0, 1)),
+            lambda row: f"orientation {turn[row]}",
+        ),
+    ]
+    for kind, severity, what, advice, is_odd, detail in oddities:
+        odd = np.flatnonzero(is_odd & (facts["fault"] == "")).tolist()
+        found = [(names[row], detail(row)) for row in odd]
+        what = f"{len(found)} of {len(names)} images {what}."
+        findings += Finding.of_files(kind, severity, what, advice, found)
+    return findings
+
+
+def check_unlisted(image_dir: Path, names: Sequence[str]) -> list[Finding]:
+    """Find files in the image folder that no row names; hidden ones do not count."""
+    listed = {os.path.normpath(name) for name in names}
+    unlisted = sorted(name for name in _shown_files(image_dir) if name not in listed)
+    return Finding.of_files(
+        "unlisted-file",
+        "note",
+        f"{len(unlisted)} files in the image folder are named by no row.",
+        "Label them: more images are the best remedy there is.",
+        [(Path(name).as_posix(), "") for name in unlisted],
+    )
+
+
+def _shown_files(image_dir: Path) -> Iterator[str]:
+    """Yield the names, relative to the image folder, of all files that are not hidden."""
+    for folder, inner_folders, files in os.walk(image_dir):
+        inner_folders[:] = [name for name in inner_folders if not name.startswith(".")]
+        inner = os.path.relpath(folder, image_dir)
+        prefix = "" if inner == os.curdir else inner + os.sep
+        yield from (prefix + name for name in files if not name.startswith("."))

@@ -1,0 +1,258 @@
+"""From the command line to settings and to an exit code; imports nothing slow.
+
+Every command is `run_command(main)`: `main` parses its arguments, by `parse_options` or, where they
+are settings of a training, by `parse_fit`, and raises `InputError` for what a person can put right.
+"""
+
+import argparse
+import errno
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Self, TypeVar
+
+import tyro
+from pydantic import BaseModel, Field
+
+from vehicle_lightning.config import (
+    AugmentSettings,
+    DataSettings,
+    DeviceSettings,
+    NetworkSettings,
+    OptimizerSettings,
+    RunSettings,
+    Settings,
+    changed_settings,
+    read_settings,
+)
+from vehicle_lightning.errors import InputError, SettingsError
+from vehicle_lightning.runs.folder import RunFolder
+
+USAGE_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+UNREAD = 141  # 128 + SIGPIPE
+
+Options = TypeVar("Options", bound=BaseModel)
+Group = TypeVar("Group", bound=BaseModel)
+
+
+class CommandOptions(BaseModel):
+    """What to do, as opposed to how to train."""
+
+    config: Path | None = Field(
+        None, description="YAML file of settings; flags given beside it come on top."
+    )
+    print_config: bool = Field(False, description="Print the resolved settings as YAML and stop.")
+    resume: Path | None = Field(
+        None, description="Run folder to continue, with the settings it was started with."
+    )
+
+
+@dataclass(frozen=True)
+class SettingsGroups:
+    """All settings, group by group, as `--help` shows them."""
+
+    data: Annotated[DataSettings, tyro.conf.OmitArgPrefixes]
+    augmentation: Annotated[AugmentSettings, tyro.conf.OmitArgPrefixes]
+    network: Annotated[NetworkSettings, tyro.conf.OmitArgPrefixes]
+    optimization: Annotated[OptimizerSettings, tyro.conf.OmitArgPrefixes]
+    device: Annotated[DeviceSettings, tyro.conf.OmitArgPrefixes]
+    run: Annotated[RunSettings, tyro.conf.OmitArgPrefixes]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the same settings in groups."""
+
+        def group(kind: type[Group]) -> Group:
+            return kind(**{name: getattr(settings, name) for name in kind.model_fields})
+
+        return cls(
+            data=group(DataSettings),
+            augmentation=group(AugmentSettings),
+            network=group(NetworkSettings),
+            optimization=group(OptimizerSettings),
+            device=group(DeviceSettings),
+            run=group(RunSettings),
+        )
+
+    def joined(self) -> Settings:
+        """Return the settings as one.
+
+        Raises:
+            SettingsError: they do not go together.
+        """
+        groups = [getattr(self, field.name) for field in fields(self)]
+        return Settings(**{name: value for group in groups for name, value in group})
+
+
+@dataclass(frozen=True)
+class FitArguments:
+    """Train a network on a data set, or one for each fold and seed, and measure it.
+
+    Results go to a run folder below --log-dir; `tensorboard --logdir logs` draws them.
+    """
+
+    command: Annotated[CommandOptions, tyro.conf.OmitArgPrefixes]
+    settings: Annotated[SettingsGroups, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class FitCommand:
+    """A parsed command line of `vehicle_lightning.fit`."""
+
+    settings: Settings
+    resume: RunFolder | None
+    print_config: bool
+
+
+def parse_fit(arguments: Sequence[str]) -> FitCommand:
+    """Parse the command line of `vehicle_lightning.fit`.
+
+    Exits with code 2, after printing what is wrong, where a flag is unknown or malformed.
+
+    Raises:
+        SettingsError: a value is out of range, or the settings file is wrong.
+        RunError: the run to continue is no run folder.
+    """
+    options = read_ahead(arguments, "config", "resume")
+    resume = RunFolder.open(options.resume) if options.resume else None
+    if resume and options.config:
+        raise SettingsError("--resume takes the settings of the run; leave out --config.")
+    settings_file = resume.config if resume else options.config
+    defaults = read_settings(settings_file) if settings_file else Settings()
+
+    parsed = tyro.cli(
+        FitArguments,
+        prog="python -m vehicle_lightning.fit",
+        args=list(arguments),
+        default=FitArguments(CommandOptions(), SettingsGroups.of(defaults)),
+    )
+    settings = parsed.settings.joined()
+    if resume:
+        _check_resumable(defaults, settings, resume)
+    return FitCommand(settings, resume, parsed.command.print_config)
+
+
+def read_ahead(arguments: Sequence[str], *paths: str) -> argparse.Namespace:
+    """Find the options that decide what the defaults of all other flags are.
+
+    Args:
+        arguments: the command line.
+        paths: names of the options, each of which takes a path; None where it is not given.
+
+    Returns:
+        Them, and `help`: whether the help is asked for.
+
+    Raises:
+        SettingsError: an option lacks its path.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    for name in paths:
+        parser.add_argument(f"--{name}", type=Path)
+    try:
+        return parser.parse_known_args(arguments)[0]
+    except argparse.ArgumentError as error:
+        raise SettingsError(f"{error.argument_name}: {error.message}.") from error
+
+
+def _check_resumable(saved: Settings, asked: Settings, run: RunFolder) -> None:
+    if saved.is_repeated != asked.is_repeated:
+        raise SettingsError(
+            f"{run.path} is a {'run over several trainings' if saved.is_repeated else 'single run'}"
+            f", and stays one when it is continued; start a new run instead."
+        )
+    if changed := changed_settings(saved, asked):
+        flag = "--" + changed[0].replace("_", "-")
+        raise SettingsError(
+            f"{flag} cannot change when {run.path} is continued (it was started with "
+            f"{getattr(saved, changed[0])}); start a new run instead."
+        )
+
+
+def parse_options(kind: type[Options], command: str, arguments: Sequence[str]) -> Options:
+    """Parse a command line.
+
+    Exits with code 2, after printing what is wrong, where a flag is unknown or malformed.
+
+    Args:
+        kind: the options; those that are marked as positional are the paths.
+        command: name of the module, such as `predict`.
+        arguments: what follows it.
+
+    Raises:
+        SettingsError: a value is out of range.
+    """
+    return tyro.cli(
+        kind,
+        prog=f"python -m vehicle_lightning.{command}",
+        args=_flags_first(kind, arguments),
+    )
+
+
+def _flags_first(kind: type[BaseModel], arguments: Sequence[str]) -> list[str]:
+    """Move paths behind the flags; tyro takes only those that stand side by side.
+
+    A flag that is unknown keeps what follows it, so that the message about it is tyro's.
+    """
+    booleans = [name for name, field in kind.model_fields.items() if field.annotation is bool]
+    switches = {f"--{no}{name}".replace("_", "-") for name in booleans for no in ("", "no-")}
+    flags: list[str] = []
+    paths: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        if argument == "--":
+            paths += left
+            break
+        if not argument.startswith("-") or argument == "-":
+            paths.append(argument)
+            continue
+        flags.append(argument)
+        takes_value = "=" not in argument and argument.replace("_", "-") not in switches
+        if takes_value and left and not left[0].startswith("-"):
+            flags.append(left.pop(0))
+    return [*flags, *paths]
+
+
+def run_command(command: Callable[[Sequence[str]], int]) -> None:
+    """Run an entry point; end the process with its exit code, or say what is wrong in a sentence.
+
+    Bad input and a full disk end with exit code 2, Ctrl-C with 130, a reader of the output that has
+    gone, as in `| head`, silently with 141.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as Ctrl-C
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name of any letters can be printed
+    try:
+        code = command(sys.argv[1:])
+        sys.stdout.flush()
+    except InputError as error:
+        code = _complain(str(error))
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # What is still in the buffer would raise once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = UNREAD
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            code = _complain(f"No space left on the disk while writing {error.filename}.")
+        elif error.filename is not None:
+            code = _complain(f"Cannot use {error.filename}: {error.strerror}.")
+        else:
+            raise
+    sys.exit(code)
+
+
+def _complain(sentence: str) -> int:
+    process = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))  # of several that train
+    who = "error" if process == "0" else f"error on process {process}"
+    print(f"{who}: {sentence}", file=sys.stderr)
+    return USAGE_ERROR

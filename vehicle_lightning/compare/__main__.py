@@ -1,0 +1,153 @@
+"""Compare finished runs: `python -m vehicle_lightning.compare logs`."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from pydantic import Field
+
+from vehicle_lightning.cli import parse_options, run_command
+from vehicle_lightning.compare.ranking import Ranking, choose_baseline, rank
+from vehicle_lightning.compare.records import LeftOut, Record, read_records
+from vehicle_lightning.compare.tables import notes, to_frame, to_markdown, to_text
+from vehicle_lightning.config import SettingsGroup
+from vehicle_lightning.errors import RunError
+from vehicle_lightning.files import atomic_write, write_text
+
+
+class CompareOptions(SettingsGroup):
+    """Put finished runs side by side and say which differences are more than noise.
+
+    Nothing is trained. Runs on other data or another split than the baseline are left out.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
+        (Path("logs"),), description="Run folders, or folders that hold some."
+    )
+    metric: str = Field(
+        "val/accuracy",
+        description="Figure to sort by: val/accuracy, val/loss, train/accuracy, train/loss, gap, "
+        "seconds, or a column of metrics.csv at the best epoch.",
+    )
+    baseline: Path | None = Field(
+        None,
+        description="Run to compare the others with; by default the first of several run folders "
+        "given, else the one nearest to the default settings.",
+    )
+    loss: float | None = Field(
+        None,
+        gt=0,
+        description="Training loss to count the epochs to; by default the baseline's lowest.",
+    )
+    output: Path | None = Field(
+        None, description="Folder to write comparison.csv, .md and .png to."
+    )
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """The ranking, and the files that were written."""
+
+    ranking: Ranking
+    files: tuple[Path, ...]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line, compare, and print the table."""
+    options = parse_options(CompareOptions, "compare", arguments)
+    result = compare(
+        options.runs,
+        baseline=options.baseline,
+        metric=options.metric,
+        target_loss=options.loss,
+        output=options.output,
+    )
+    _print(result)
+    return 0
+
+
+def compare(
+    paths: Sequence[Path],
+    *,
+    baseline: Path | None = None,
+    metric: str = "val/accuracy",
+    target_loss: float | None = None,
+    output: Path | None = None,
+) -> CompareResult:
+    """Compare all runs at or below the paths.
+
+    Args:
+        paths: run folders, or folders that hold some.
+        baseline: run to compare the others with.
+        metric: the figure to sort by, as in `metrics.csv`.
+        target_loss: training loss to count the epochs to, in nats.
+        output: folder to write the comparison to.
+
+    Raises:
+        RunError: a path holds no run, or nothing may be compared with the baseline.
+        OSError: the output cannot be written.
+    """
+    records, left_out = read_records([*([] if baseline is None else [baseline]), *paths])
+    ranking = rank(
+        records,
+        _find_baseline(records, left_out, paths, baseline),
+        metric=metric,
+        target_loss=target_loss,
+        left_out=left_out,
+    )
+    return CompareResult(ranking, () if output is None else _write(ranking, output))
+
+
+def _find_baseline(
+    records: Sequence[Record],
+    left_out: Sequence[LeftOut],
+    paths: Sequence[Path],
+    baseline: Path | None,
+) -> Record:
+    asked = baseline or (paths[0] if len(paths) > 1 else None)
+    if asked is None:
+        candidates = list(records)
+    else:
+        place = asked.resolve()
+        below = [r for r in records if r.run.path.resolve().is_relative_to(place)]
+        candidates = [r for r in below if r.run.path.resolve() == place] or below
+    if not candidates:
+        raise RunError(
+            f"There is nothing to compare with{'' if asked is None else f' in {asked}'}: "
+            + "; ".join(f"{one.name}: {one.reason}" for one in left_out[:3])
+            + "."
+        )
+    if baseline is not None and len(candidates) > 1:
+        raise RunError(f"{asked} holds {len(candidates)} runs; name one of them as the --baseline.")
+    return choose_baseline(candidates)
+
+
+def _write(ranking: Ranking, folder: Path) -> tuple[Path, ...]:
+    from vehicle_lightning.compare.plots import plot_comparison  # matplotlib takes a second
+    from vehicle_lightning.runs.plots import save
+
+    figure = plot_comparison(ranking)
+    folder.mkdir(parents=True, exist_ok=True)
+    csv, markdown, picture = (folder / f"comparison.{kind}" for kind in ("csv", "md", "png"))
+    with atomic_write(csv) as temporary:
+        to_frame(ranking).to_csv(temporary, index=False)
+    write_text(markdown, to_markdown(ranking))
+    save(figure, picture)
+    return csv, markdown, picture
+
+
+def _print(result: CompareResult) -> None:
+    # A file is as wide as it needs to be.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(to_text(result.ranking, width))
+    print("", *notes(result.ranking), sep="\n")
+    for file in result.files:
+        print(f"saved   {file}")
+
+
+if __name__ == "__main__":
+    run_command(main)

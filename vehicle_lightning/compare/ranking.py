@@ -1,0 +1,188 @@
+"""The ranking: one row a run, the best first, each against the baseline."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vehicle_lightning.compare.paired import Difference, holm_adjusted, paired_difference
+from vehicle_lightning.compare.records import LeftOut, Record
+from vehicle_lightning.config import PLACES, Settings
+from vehicle_lightning.errors import RunError
+
+SIGNIFICANCE = 0.05
+LOWER_IS_BETTER = frozenset(
+    {"train/loss", "val/loss", "train/running_loss", "val/calibration_error"}
+    | {"gap", "seconds", "parameters", "best_epoch", "epochs"}
+)
+# Where data and results lie does not matter for a figure; with what precision it came about does.
+SHOWN_SETTINGS = [name for name in Settings.model_fields if name not in PLACES - {"precision"}]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run in the comparison.
+
+    Attributes:
+        record: the run.
+        settings: those that not all runs share and that are not the default, in words.
+        metric: the figure that the rows are sorted by.
+        epochs_to_loss: first epoch with the target training loss; None where it is not reached.
+        difference: from the baseline; None for the baseline itself, and where no image is common.
+        p_adjusted: its p-value after Holm's adjustment for the number of comparisons, or NaN.
+        conclusion: "baseline", "better", "worse", "no difference shown" or "no common images".
+    """
+
+    record: Record
+    settings: str
+    metric: float
+    epochs_to_loss: int | None
+    difference: Difference | None
+    p_adjusted: float
+    conclusion: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """All runs that may be compared, the best first.
+
+    Attributes:
+        rows: one a run.
+        baseline: the run that all others are compared with.
+        metric: name of the figure that the rows are sorted by.
+        target_loss: training loss that the convergence is told by.
+        left_out: runs that may not be compared with the baseline, or cannot be read.
+    """
+
+    rows: tuple[Row, ...]
+    baseline: Record
+    metric: str
+    target_loss: float
+    left_out: tuple[LeftOut, ...]
+
+
+def rank(
+    records: Sequence[Record],
+    baseline: Record,
+    *,
+    metric: str,
+    target_loss: float | None = None,
+    left_out: Sequence[LeftOut] = (),
+) -> Ranking:
+    """Compare every run with the baseline.
+
+    Args:
+        records: the runs, the baseline among them.
+        baseline: the run to compare the others with.
+        metric: the figure to sort by.
+        target_loss: training loss to count epochs to; by default the lowest of the baseline.
+        left_out: runs that have been left out already.
+
+    Raises:
+        RunError: no other run may be compared with the baseline, or a run has no such metric.
+    """
+    reasons = {record.run: why_not_comparable(record, baseline) for record in records}
+    compared = [record for record in records if reasons[record.run] is None]
+    apart = [LeftOut(r.name, reason) for r in records if (reason := reasons[r.run]) is not None]
+    if len(compared) == 1 and apart:
+        raise RunError(
+            f"Nothing can be compared with {baseline.name}: "
+            + "; ".join(f"{one.name}: {one.reason}" for one in apart[:3])
+            + ("; and so on." if len(apart) > 3 else ".")
+        )
+    if target_loss is None:
+        target_loss = float(baseline.curves["train/loss"].min())
+    found = {
+        record.run: difference
+        for record in compared
+        if record is not baseline
+        and (difference := paired_difference(record, baseline)) is not None
+    }
+    adjusted = dict(zip(found, holm_adjusted([d.p_value for d in found.values()]), strict=True))
+    differing = _differing_settings(compared)
+    rows = [
+        Row(
+            record=record,
+            settings=_in_words(record, differing),
+            metric=record.figure(metric),
+            epochs_to_loss=record.epochs_to(target_loss),
+            difference=found.get(record.run),
+            p_adjusted=adjusted.get(record.run, math.nan),
+            conclusion="baseline"
+            if record is baseline
+            else _conclude(found.get(record.run), adjusted.get(record.run)),
+        )
+        for record in compared
+    ]
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    rows.sort(key=lambda row: (math.isnan(row.metric), sign * row.metric))
+    return Ranking(tuple(rows), baseline, metric, target_loss, (*left_out, *apart))
+
+
+def choose_baseline(records: Sequence[Record]) -> Record:
+    """Return the run whose settings differ least from the defaults; the first of several.
+
+    It is chosen among the largest set of runs that may be compared with one another.
+    """
+    sets = Counter((record.fingerprint, record.settings.split) for record in records)
+    largest = sets.most_common(1)[0][0]
+    candidates = [r for r in records if (r.fingerprint, r.settings.split) == largest]
+    return min(candidates, key=lambda record: len(_own_settings(record)))
+
+
+def why_not_comparable(record: Record, baseline: Record) -> str | None:
+    """Return why the accuracies of two runs must not be compared; None where they may be."""
+    if record.fingerprint != baseline.fingerprint:
+        return f"it has other images or labels than {baseline.name}"
+    if record.settings.split != baseline.settings.split:
+        return (
+            f"it validates other images than {baseline.name} "
+            f"({_split_in_words(record)} instead of {_split_in_words(baseline)})"
+        )
+    return None
+
+
+def _split_in_words(record: Record) -> str:
+    s = record.settings
+    if s.folds is None:
+        how = f"--val-fraction {s.val_fraction:g}"
+    else:
+        how = f"--folds {s.folds}" + ("" if s.fold is None else f" --fold {s.fold}")
+    return f"{how} --split-seed {s.split_seed}"
+
+
+def _conclude(difference: Difference | None, p_adjusted: float | None) -> str:
+    if difference is None or p_adjusted is None:
+        return "no common images"
+    low, high = difference.interval
+    if p_adjusted >= SIGNIFICANCE or low <= 0 <= high:
+        return "no difference shown"
+    return "better" if difference.value > 0 else "worse"
+
+
+def _differing_settings(records: Sequence[Record]) -> list[str]:
+    return [
+        name
+        for name in SHOWN_SETTINGS
+        if len({getattr(record.settings, name) for record in records}) > 1
+    ]
+
+
+def _own_settings(record: Record) -> dict[str, Any]:
+    return record.settings.model_dump(exclude_defaults=True, include=set(SHOWN_SETTINGS))
+
+
+def _in_words(record: Record, differing: Sequence[str]) -> str:
+    own = _own_settings(record)
+    words = [_setting_in_words(name, own[name]) for name in differing if name in own]
+    return ", ".join(words) or ("-" if own else "defaults")
+
+
+def _setting_in_words(name: str, value: Any) -> str:
+    words = name.replace("_", " ")
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    if isinstance(value, tuple):
+        return f"{words} " + " ".join(map(str, value))
+    return f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"

@@ -1,0 +1,66 @@
+"""Checkpoints: `best.ckpt` and `last.ckpt`, written whole."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from vehicle_lightning.files import atomic_write
+from vehicle_lightning.runs.folder import RunFolder
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it, so that it is never half there."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write the checkpoint.
+
+        Raises:
+            OSError: the disk is full or the folder cannot be written to.
+        """
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(target) as temporary:
+            super().save_checkpoint(checkpoint, temporary, storage_options)
+
+
+class OneFile(ModelCheckpoint):
+    """Keeps one checkpoint under one name, replaced after an epoch."""
+
+    def __init__(self, path: Path, monitor: str | None = None) -> None:
+        """Choose when to replace the file.
+
+        Args:
+            path: the file.
+            monitor: a figure; replace the file where it is the lowest so far. None: always.
+        """
+        super().__init__(
+            path.parent,
+            filename=path.stem,
+            monitor=monitor,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        self._path = str(path.resolve())
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint; the run folder may have moved since it was written."""
+        scores = state_dict["best_k_models"].values()
+        moved = {
+            "dirpath": self.dirpath,
+            "best_model_path": self._path,
+            "kth_best_model_path": self._path if scores else "",
+            "best_k_models": dict.fromkeys([self._path], *scores) if scores else {},
+        }
+        super().load_state_dict(state_dict | moved)
+
+
+def best_and_last(run: RunFolder) -> list[ModelCheckpoint]:
+    """Return the callbacks that keep the lowest validation loss, and the last whole epoch.
+
+    The last one is written after the best one, and so knows of it.
+    """
+    return [OneFile(run.best_checkpoint, "val/loss"), OneFile(run.last_checkpoint)]

@@ -1,0 +1,136 @@
+"""Several processes that train together: where they meet, and how all end when one of them fails.
+
+Lightning starts the processes of one machine itself; torchrun and SLURM start those of several.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+import torch.distributed as dist
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+from vehicle_lightning.errors import RunError
+from vehicle_lightning.fit.interruption import SIGNALS
+from vehicle_lightning.runs.folder import RunFolder
+
+GRACE = 5.0  # seconds the other processes have to say what happened to them
+
+
+def own_environment() -> list[Any]:
+    """Return what replaces Lightning's own choice of who starts the processes.
+
+    Lightning answers SLURM's signal by a checkpoint of its own in the working directory, from where
+    every later run would start; here a job is stopped and resumed like any other run.
+    """
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+
+
+def started_together() -> int:
+    """How many processes a launcher such as torchrun or srun started for this training."""
+    by_slurm = os.environ["SLURM_NTASKS"] if SLURMEnvironment.detect() else "1"
+    return int(os.environ.get("WORLD_SIZE", by_slurm))
+
+
+def announce_meeting(trainer: L.Trainer) -> str | None:
+    """Return what the first process will wait for, where it takes more than one machine."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if trainer.num_nodes == 1 or environment is None:
+        return None
+    sentence = (
+        f"Waiting for {trainer.world_size} processes on {trainer.num_nodes} machines to meet at "
+        f"{environment.main_address}:{environment.main_port}."
+    )
+    if not isinstance(environment, LightningEnvironment):
+        return sentence
+    return (
+        f"{sentence} Start this command on the others too, with NODE_RANK=1 (2, ...), MASTER_ADDR "
+        f"and MASTER_PORT set, or start all by torchrun or srun."
+    )
+
+
+@contextmanager
+def ended_by_signals(trainer: L.Trainer) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a process that waits for other machines.
+
+    No handler written in Python would run meanwhile. Once the training has begun,
+    `StopBetweenSteps` answers them; before that there is nothing to lose.
+    """
+    if trainer.num_nodes == 1 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {name: signal.signal(name, signal.SIG_DFL) for name in SIGNALS}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def lost_process(error: Exception, trainer: L.Trainer, run: RunFolder) -> RunError | None:
+    """Return what to say where another process ended, and this one noticed by an error.
+
+    The processes that Lightning started from this one have ended when this returns: one that waits
+    for the others would wait for ever.
+
+    Args:
+        error: what this process stumbled on.
+        trainer: what trained.
+        run: to go on with.
+    """
+    codes = _end_children(trainer)
+    is_connection = isinstance(error, dist.DistError) or "gloo" in str(error)
+    if trainer.world_size == 1 or not is_connection:
+        return None
+    failed = [f"process {rank} {_ending(code)}" for rank, code in codes.items() if code]
+    what = " and ".join(failed) or "another process ended or cannot be reached"
+    again = f" To go on from the last whole epoch: --resume {run.path}"
+    return RunError(
+        f"The training of {trainer.world_size} processes has ended, as {what}."
+        + again * trainer.is_global_zero
+    )
+
+
+def say_why_all_end() -> None:
+    """Let Lightning say that it ends all processes as one has failed.
+
+    It does so within seconds, also where this process hangs waiting for the one that is gone.
+    """
+    logger = logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("error: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+def _end_children(trainer: L.Trainer) -> dict[int, int]:
+    """Wait a little for the processes started from this one, end them, return their exit codes."""
+    launcher = trainer.strategy.launcher
+    if not isinstance(launcher, _SubprocessScriptLauncher):
+        return {}
+    until = time.monotonic() + GRACE
+    while any(child.poll() is None for child in launcher.procs) and time.monotonic() < until:
+        time.sleep(0.05)
+    codes = {rank: child.poll() or 0 for rank, child in enumerate(launcher.procs, start=1)}
+    for child in launcher.procs:
+        child.kill()
+    launcher.procs.clear()  # so that Lightning does not end this process while it says why
+    return codes
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}, for the reason it gave"
+    name = signal.Signals(-code).name
+    return f"was ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")

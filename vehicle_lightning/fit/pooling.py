@@ -1,0 +1,198 @@
+"""Pooling: what the fold runs of a run over several folds or seeds come to together."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median, stdev
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vehicle_lightning.fit.tensorboard import SPREAD_CURVES
+from vehicle_lightning.runs.fold_runs import FoldRun
+from vehicle_lightning.runs.statistics import Measurement, wilson_interval
+from vehicle_lightning.runs.summary import Status, Summary
+from vehicle_lightning.runs.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished fold_run: its figures, its curves, and its validation predictions."""
+
+    fold_run: FoldRun
+    summary: Summary
+    history: pd.DataFrame
+    predictions: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class PooledSummary(Summary):
+    """The figures of all fold runs together; `summary.json` has the keys of a single run and more.
+
+    `val` counts every image once: its accuracy is the mean over the fold runs that validated it.
+    `train` is the mean over the fold runs, its interval that of as many images as there are. Best
+    epoch and epochs are medians, seconds the sum, and the verdict the most frequent one.
+
+    Attributes:
+        fold_runs: number of trainings asked for.
+        finished: number of those that have been measured.
+        trained_epochs: epochs of all of them together.
+        seed_accuracies: seed -> its validation accuracy, of the seeds that finished all folds.
+        fold_accuracies: fold -> its validation accuracy, as the mean over the seeds; empty where
+            the same images validated in all fold runs.
+    """
+
+    fold_runs: int
+    finished: int
+    trained_epochs: int
+    seed_accuracies: dict[int, float]
+    fold_accuracies: dict[int, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return super().to_dict() | {
+            "seconds_per_epoch": self.seconds / self.trained_epochs,
+            "fold_runs": self.fold_runs,
+            "finished": self.finished,
+            "trained_epochs": self.trained_epochs,
+            "seed_accuracies": {str(key): value for key, value in self.seed_accuracies.items()},
+            "fold_accuracies": {str(key): value for key, value in self.fold_accuracies.items()},
+        }
+
+    @property
+    def speed(self) -> str:
+        """Time and size in words."""
+        return (
+            f"{self.seconds / 60:.1f} min in all, {self.seconds / self.trained_epochs:.1f} s an "
+            f"epoch, {self.parameters:,} parameters"
+        )
+
+    def __str__(self) -> str:
+        lines = [f"pooled  {self.finished} of {self.fold_runs} trainings"]
+        if len(self.seed_accuracies) > 1:
+            lines.append(f"seeds   {_spread(self.seed_accuracies)}")
+        if len(self.fold_accuracies) > 1:
+            lines.append(f"folds   {_spread(self.fold_accuracies)}")
+        return "\n".join([*lines, super().__str__()])
+
+
+def pool(results: Sequence[Result], fold_runs: Sequence[FoldRun], status: Status) -> PooledSummary:
+    """Sum up the finished fold runs.
+
+    Args:
+        results: at least one.
+        fold_runs: all fold runs that the settings ask for.
+        status: whether all of them went to their end, and if not, why.
+    """
+    summaries = [result.summary for result in results]
+    predictions = pool_predictions(results)
+    right = (predictions["label"] == predictions["prediction"]).to_numpy()
+    image = pd.factorize(predictions["file"])[0]
+    asked, done = (Counter(m.seed for m in of) for of in (fold_runs, [r.fold_run for r in results]))
+    complete = [seed for seed in done if done[seed] == asked[seed]]
+    folds = predictions["fold"].dropna().unique()
+    return PooledSummary(
+        train=_mean_of_training(summaries),
+        val=Measurement.from_predictions(
+            _mean_by(image, right.astype(float)),
+            _mean_by(image, predictions["loss"].to_numpy(dtype=float)),
+        ),
+        best_epoch=round(median(summary.best_epoch for summary in summaries)),
+        epochs=round(median(summary.epochs for summary in summaries)),
+        seconds=sum(summary.seconds for summary in summaries),
+        parameters=summaries[0].parameters,
+        verdict=_most_frequent([summary.verdict for summary in summaries]),
+        status=status,
+        fold_runs=len(fold_runs),
+        finished=len(results),
+        trained_epochs=sum(summary.epochs for summary in summaries),
+        seed_accuracies={
+            seed: float(right[(predictions["seed"] == seed).to_numpy()].mean()) for seed in complete
+        },
+        fold_accuracies={
+            int(fold): float(right[(predictions["fold"] == fold).to_numpy(dtype=bool)].mean())
+            for fold in sorted(folds)
+        },
+    )
+
+
+def pool_predictions(results: Sequence[Result]) -> pd.DataFrame:
+    """Return the validation predictions of all fold runs, worst first, with `seed` and `fold`.
+
+    Over all folds of a seed every image of the data set stands there once, predicted by a network
+    that was not trained on it.
+    """
+    frames = [
+        result.predictions.assign(
+            seed=result.fold_run.seed,
+            fold=pd.array([result.fold_run.fold] * len(result.predictions), dtype="Int64"),
+        )
+        for result in results
+    ]
+    pooled = pd.concat(frames, ignore_index=True)
+    first = ["seed", "fold"]
+    pooled = pooled[first + [column for column in pooled.columns if column not in first]]
+    return pooled.sort_values("loss", ascending=False, kind="stable", ignore_index=True)
+
+
+def mean_curves(results: Sequence[Result]) -> pd.DataFrame:
+    """Return the mean of all columns of the fold runs' curves: one row an epoch.
+
+    A figure that is not a number in one fold run is none in the mean.
+    """
+    values = _curves(results, list(results[0].history.columns))
+    mean = pd.DataFrame(values.mean(axis=0), columns=results[0].history.columns)
+    return mean.assign(epoch=np.arange(1, len(mean) + 1))
+
+
+def spread_of_curves(results: Sequence[Result]) -> pd.DataFrame:
+    """Return the lowest and the highest of the fold runs' losses and accuracies, row by row."""
+    values = _curves(results, list(SPREAD_CURVES))
+    return pd.DataFrame(
+        {f"{name}_lowest": values[:, :, i].min(axis=0) for i, name in enumerate(SPREAD_CURVES)}
+        | {f"{name}_highest": values[:, :, i].max(axis=0) for i, name in enumerate(SPREAD_CURVES)}
+    )
+
+
+def _curves(results: Sequence[Result], columns: list[str]) -> NDArray[np.float64]:
+    """Return the curves of all fold runs, float64 of shape (members, epochs, columns).
+
+    A fold run that patience ended earlier goes on with its last figures, so that every epoch is told
+    of all fold runs.
+    """
+    histories = [result.history[columns].to_numpy(dtype=np.float64) for result in results]
+    length = max(map(len, histories))
+    return np.stack([h[np.minimum(np.arange(length), len(h) - 1)] for h in histories])
+
+
+def _mean_by(group: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the values in each group; not a number where one of them is none."""
+    mean: NDArray[np.float64] = np.bincount(group, weights=values) / np.bincount(group)
+    return mean
+
+
+def _mean_of_training(summaries: Sequence[Summary]) -> Measurement:
+    # The fold runs of one seed train on overlapping images: as many as there are, and no more.
+    n = max(summary.train.n for summary in summaries)
+    accuracy = fmean(summary.train.accuracy for summary in summaries)
+    loss = fmean(summary.train.loss for summary in summaries)
+    return Measurement(accuracy, wilson_interval(accuracy * n, n), n, loss)
+
+
+def _most_frequent(verdicts: Sequence[Verdict]) -> Verdict:
+    kind, count = Counter(verdict.kind for verdict in verdicts).most_common(1)[0]
+    example = next(verdict for verdict in verdicts if verdict.kind == kind)
+    if len(verdicts) == 1:
+        return example
+    because = f"so in {count} of {len(verdicts)} trainings. The first of them: {example.because}"
+    return Verdict(kind, because, example.flags)
+
+
+def _spread(accuracies: dict[int, float]) -> str:
+    shares = [100 * share for share in accuracies.values()]
+    return (
+        f"{min(shares):.1f} to {max(shares):.1f} %, mean {fmean(shares):.1f}, "
+        f"standard deviation {stdev(shares):.1f} (n={len(shares)})"
+    )

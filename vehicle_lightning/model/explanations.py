@@ -1,0 +1,170 @@
+"""From images to a sheet that shows what spoke for their predictions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vehicle_lightning.data.images import read_image
+from vehicle_lightning.errors import DataError, RunError
+from vehicle_lightning.model.classifier import VehicleClassifier
+from vehicle_lightning.model.evidence import change_by_masking, enlarge, evidence_maps
+from vehicle_lightning.model.load import load_classifier
+from vehicle_lightning.runs.plots import plot_explanations, save
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One image to explain.
+
+    Attributes:
+        path: its file.
+        name: what to call it.
+        checkpoints: those of the networks to explain it by, which take images of one size.
+        label: its class by the data set; None where that is not known.
+        prediction: the class to explain and its probability; None where the networks are to say.
+    """
+
+    path: Path
+    name: str
+    checkpoints: tuple[Path, ...]
+    label: str | None = None
+    prediction: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What one or several networks, whose probabilities are averaged, made of one image.
+
+    Attributes:
+        image: uint8 of shape (H, W, 3), as the networks see it.
+        evidence: float32 of shape (H, W); above 0 where it speaks for the prediction.
+        prediction: the class.
+        probability: that of the class, in [0, 1].
+        hottest: how the probability changes where the quarter of the image is masked that speaks
+            most for the prediction, in [-1, 1].
+        coldest: the same of the quarter that speaks least for it, or most against it.
+    """
+
+    image: NDArray[np.uint8]
+    evidence: NDArray[np.float32]
+    prediction: str
+    probability: float
+    hottest: float
+    coldest: float
+
+
+@dataclass(frozen=True)
+class ExplainResult:
+    """The sheet and its occlusion check: mean changes of the probability, in [-1, 1]."""
+
+    sheet: Path
+    images: int
+    hottest: float
+    coldest: float
+
+
+def explain_subjects(subjects: Sequence[Subject], sheet: Path, *, title: str) -> ExplainResult:
+    """Explain images, and write the sheet.
+
+    Args:
+        subjects: at least one.
+        sheet: the picture to write.
+        title: what explains them; stands above the sheet.
+
+    Raises:
+        RunError: a checkpoint is damaged, or its network keeps no places apart.
+        DataError: an image cannot be read.
+        OSError: the sheet cannot be written.
+    """
+    load = cache(load_classifier)
+    explanations = []
+    for subject in subjects:
+        classifiers = [load(checkpoint).model for checkpoint in subject.checkpoints]
+        image = _read(subject, classifiers[0].settings.image_size)
+        explanations.append(explain(classifiers, image, subject.prediction))
+    figure = plot_explanations(
+        np.stack([explanation.image for explanation in explanations]),
+        np.stack([explanation.evidence for explanation in explanations]),
+        [_caption(*pair) for pair in zip(subjects, explanations, strict=True)],
+        title=f"{title}: what spoke for the prediction",
+    )
+    save(figure, sheet)
+    return ExplainResult(
+        sheet,
+        len(explanations),
+        fmean(explanation.hottest for explanation in explanations),
+        fmean(explanation.coldest for explanation in explanations),
+    )
+
+
+def explain(
+    classifiers: Sequence[VehicleClassifier],
+    image: NDArray[np.uint8],
+    prediction: tuple[str, float] | None = None,
+) -> Explanation:
+    """Explain the prediction of one image by the mean evidence of the networks.
+
+    Args:
+        classifiers: at least one, in eval mode, of the same classes.
+        image: uint8 of shape (H, W, 3), of the size that the networks take.
+        prediction: the class to explain and its probability; by default the likeliest.
+
+    Raises:
+        RunError: the last feature maps have one pixel, which speaks for the whole image.
+    """
+    images = torch.tensor(image).permute(2, 0, 1)[None].float()
+    predicted, probability = prediction or _likeliest(classifiers, images)
+    classes = torch.tensor([classifiers[0].class_names.index(predicted)])
+    maps = [evidence_maps(classifier, images, classes) for classifier in classifiers]
+    if any(one[0].numel() == 1 for one in maps):
+        raise RunError(
+            f"The --channels shrink an image of {len(image)} pixels a side to a single one, so "
+            f"the network cannot tell where in it something is; give a run with fewer blocks."
+        )
+    evidence = torch.stack([enlarge(one, len(image)) for one in maps]).mean(dim=0)
+
+    def change(order: Tensor) -> float:
+        return fmean(float(change_by_masking(c, images, classes, order)) for c in classifiers)
+
+    return Explanation(
+        image,
+        evidence[0].numpy(),
+        predicted,
+        probability,
+        hottest=change(evidence),
+        coldest=change(-evidence),
+    )
+
+
+def _likeliest(classifiers: Sequence[VehicleClassifier], images: Tensor) -> tuple[str, float]:
+    """Return the class that one image, float (1, 3, H, W), is taken for, and its probability."""
+    with torch.inference_mode():
+        every = [classifier.measured_logits(images).softmax(dim=1) for classifier in classifiers]
+    probability, number = torch.stack(every).mean(dim=0).squeeze(0).max(dim=0)
+    return classifiers[0].class_names[int(number)], float(probability)
+
+
+def _read(subject: Subject, size: int) -> NDArray[np.uint8]:
+    try:
+        return read_image(subject.path, size)
+    except MemoryError:
+        raise
+    except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
+        reason = " ".join(str(error).replace(str(subject.path), "the file").split())
+        raise DataError(
+            f"{subject.path} cannot be read: {reason or type(error).__name__}."
+        ) from error
+
+
+def _caption(subject: Subject, explanation: Explanation) -> tuple[str, str]:
+    prediction = f"{explanation.prediction} ({explanation.probability:.0%})"
+    if subject.label is None:
+        return subject.name, f"predicted\n{prediction}"
+    return f"{subject.name}\nlabel {subject.label}", f"taken for\n{prediction}"

@@ -1,0 +1,275 @@
+"""Predict images by trained networks: `python -m vehicle_lightning.predict RUN photos`."""
+
+import heapq
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+import tyro
+from pydantic import Field, model_validator
+
+from vehicle_lightning.cli import parse_options, run_command
+from vehicle_lightning.config import Accelerator, SettingsGroup
+from vehicle_lightning.console import progress_bar
+from vehicle_lightning.errors import DataError, RunError, SettingsError
+from vehicle_lightning.parallel import keep_freed_memory
+from vehicle_lightning.predict.inputs import (
+    ImageFile,
+    find_images,
+    listed_images,
+    tell_apart,
+)
+from vehicle_lightning.predict.output import (
+    Tally,
+    check_folder,
+    check_output,
+    write_predictions,
+    write_submission,
+)
+from vehicle_lightning.runs.calibration import UNCALIBRATED, find_calibration, same_decision
+from vehicle_lightning.runs.fold_runs import find_checkpoints
+from vehicle_lightning.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    import torch
+
+    from vehicle_lightning.predict.stream import PredictedBatch
+
+EXPLAINED = 16  # images
+UNREADABLE = 1  # exit code where an image could not be predicted
+NAMED = 3  # of them in the terminal
+
+
+class PredictOptions(SettingsGroup):
+    """Predict the classes of images by one or several trained networks.
+
+    Of the paths, run folders and checkpoints are models, whose probabilities are averaged; all
+    else is images. A run over folds or seeds counts with all its networks.
+    """
+
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
+        (),
+        description="Run folders and .ckpt files; and images: files, folders, quoted patterns.",
+    )
+    csv: Path | None = Field(None, description="CSV file with the names of the images to predict.")
+    image_dir: Path | None = Field(
+        None, description="Folder the names are relative to; by default images beside the CSV."
+    )
+    image_column: str | None = Field(
+        None, description="CSV column with the image file names; by default that of the run."
+    )
+    output: Path = Field(
+        Path("predictions.csv"),
+        description="CSV file to write. Earlier predictions are replaced, no other file.",
+    )
+    submission: Path | None = Field(
+        None,
+        description="CSV file to write with the names of --csv and their predicted labels, under "
+        "the column names the run was trained with.",
+    )
+    flip_averaging: tyro.conf.FlagCreatePairsOff[bool] = Field(
+        False,
+        description="Predict by the mean of the logits of an image and its mirror image, also "
+        "where the run did not.",
+    )
+    calibrated: tyro.conf.FlagCreatePairsOff[bool] = Field(
+        False, description="Use the temperature and the threshold that `calibrate` found."
+    )
+    explain: tyro.conf.FlagCreatePairsOff[bool] = Field(
+        False,
+        description="Draw what spoke for the prediction in the images with the highest entropy, "
+        "as a picture beside the output.",
+    )
+    batch_size: int = Field(128, ge=1, description="Images that go through the network at once.")
+    accelerator: Accelerator = Field("auto", description="Kind of device; one is used.")
+
+    @model_validator(mode="after")
+    def _csv_where_it_is_needed(self) -> Self:
+        for flag in ("image_dir", "image_column", "submission"):
+            if getattr(self, flag) is not None and self.csv is None:
+                raise ValueError(f"--{flag.replace('_', '-')} needs --csv, the list of the images")
+        return self
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What was predicted, how fast, and the files that were written.
+
+    Attributes:
+        tally: counts and faults.
+        seconds: from the first image to the last row.
+        files: what was written.
+    """
+
+    tally: Tally
+    seconds: float
+    files: tuple[Path, ...]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line, predict, and print what came of it."""
+    options = parse_options(PredictOptions, "predict", arguments)
+    result = predict(options)
+    print(_text(result, options))
+    return UNREADABLE if result.tally.faults else 0
+
+
+def predict(options: PredictOptions) -> PredictResult:
+    """Predict images and write what was asked for.
+
+    An image that cannot be read gets a row that says why. There is no submission then, as it needs
+    a label in every row.
+
+    Raises:
+        InputError: a model, an image folder or a CSV is missing or wrong, or a device is not there.
+        OSError: a folder cannot be read, or the disk is full.
+    """
+    models, others = tell_apart(options.paths)
+    checkpoints = find_checkpoints(models)
+    calibrations = [
+        find_calibration(checkpoint) if options.calibrated else UNCALIBRATED
+        for checkpoint in checkpoints
+    ]
+    decision = same_decision(calibrations)
+    _check_places(options, others)
+    images = [] if options.csv else find_images(others)
+    keep_freed_memory()
+    # Importing torch and lightning takes seconds; what is wrong already has been said by now.
+    from vehicle_lightning.predict.ensemble import Ensemble
+    from vehicle_lightning.predict.stream import predict_images
+
+    device = _find_device(options.accelerator)
+    ensemble = Ensemble.load(
+        checkpoints,
+        [calibration.temperature for calibration in calibrations],
+        device,
+        flip_averaging=options.flip_averaging,
+    )
+    if options.explain:
+        _check_explainable(ensemble.image_sizes)
+    run = ensemble.settings
+    if options.csv:
+        images = _listed(options, options.csv, run.image_column)
+    started = time.perf_counter()
+    batches = _with_progress(predict_images(images, ensemble, options.batch_size), len(images))
+    tally = write_predictions(options.output, batches, ensemble.class_names, decision)
+    seconds = time.perf_counter() - started
+    files = [options.output]
+    if options.submission and not tally.faults:
+        write_submission(
+            options.submission, tally.predictions, (run.image_column, run.label_column)
+        )
+        files.append(options.submission)
+    if options.explain and len(tally.faults) < len(images):
+        names = [RunFolder(m).label if m.is_dir() else m.name for m in models]
+        files.append(_explain(options.output, images, tally, checkpoints, " and ".join(names)))
+    return PredictResult(tally, seconds, tuple(files))
+
+
+def _explain(
+    output: Path,
+    images: Sequence[ImageFile],
+    tally: Tally,
+    checkpoints: Sequence[Path],
+    title: str,
+) -> Path:
+    """Draw the evidence in the images that the networks are least sure of, and return the file."""
+    from vehicle_lightning.model.explanations import Subject, explain_subjects
+
+    predicted = [pair for pair in zip(images, tally.predictions, strict=True) if pair[1].label]
+    unsure = heapq.nlargest(EXPLAINED, predicted, key=lambda pair: pair[1].entropy)
+    subjects = [
+        Subject(
+            image.path,
+            image.path.name,
+            tuple(checkpoints),
+            prediction=(one.label, one.probability),
+        )
+        for image, one in unsure
+    ]
+    sheet = output.with_name(f"{output.stem}_explained.png")
+    return explain_subjects(subjects, sheet, title=title).sheet
+
+
+def _check_explainable(image_sizes: Sequence[int]) -> None:
+    if len(image_sizes) > 1:
+        raise RunError(
+            f"The networks take images of {' and '.join(map(str, image_sizes))} pixels, whose maps "
+            f"cannot be averaged; give networks of one image size, or leave out --explain."
+        )
+
+
+def _check_places(options: PredictOptions, others: Sequence[Path]) -> None:
+    check_output(options.output)
+    if options.csv is None:
+        return
+    if others:
+        raise SettingsError(f"Give the images by --csv or as paths, not both (got {others[0]}).")
+    if not options.csv.is_file():
+        raise DataError(f"There is no CSV file {options.csv}; name it with --csv.")
+    image_dir = _image_dir(options, options.csv)
+    if not image_dir.is_dir():
+        raise DataError(f"There is no image folder {image_dir}; name it with --image-dir.")
+    if options.submission is not None:
+        check_folder(options.submission)
+        for flag, file in (("--csv", options.csv), ("--output", options.output)):
+            if options.submission.resolve() == file.resolve():
+                raise DataError(f"--submission and {flag} are both {file}; name another file.")
+
+
+def _listed(options: PredictOptions, csv: Path, usual_column: str) -> list[ImageFile]:
+    return listed_images(csv, options.image_column or usual_column, _image_dir(options, csv))
+
+
+def _image_dir(options: PredictOptions, csv: Path) -> Path:
+    return csv.parent / "images" if options.image_dir is None else options.image_dir
+
+
+def _find_device(accelerator: str) -> "torch.device":
+    from lightning.fabric import Fabric
+
+    try:
+        return Fabric(accelerator=accelerator, devices=1).device
+    except Exception as error:  # each accelerator refuses in its own way
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"--accelerator {accelerator} cannot be had here: {reason}") from error
+
+
+def _with_progress(batches: Iterator["PredictedBatch"], total: int) -> Iterator["PredictedBatch"]:
+    """Yield the batches while a bar counts their images and says how many a second."""
+    with progress_bar() as progress:
+        task = progress.add_task("Predicting", total=total)
+        started, done = time.perf_counter(), 0
+        for batch in batches:
+            yield batch
+            done += len(batch.names)
+            rate = done / (time.perf_counter() - started)
+            progress.update(
+                task, completed=done, description=f"Predicting, {rate:.0f} images a second"
+            )
+
+
+def _text(result: PredictResult, options: PredictOptions) -> str:
+    tally = result.tally
+    total = len(tally.predictions)
+    lines = [f"{total} image{'s' * (total != 1)}, {total / result.seconds:.0f} a second"]
+    width = max(map(len, tally.counts))
+    lines += [f"  {label:{width}}  {count}" for label, count in tally.counts.items()]
+    if tally.faults:
+        lines.append(f"{len(tally.faults)} could not be predicted:")
+        lines += [f"  {name} ({fault})" for name, fault in tally.faults[:NAMED]]
+        rest = len(tally.faults) - NAMED
+        lines += [f"  and {rest} more, see the column error"] if rest > 0 else []
+    lines += [f"saved   {file}" for file in result.files]
+    if options.submission not in (None, *result.files):
+        lines.append(
+            f"No {options.submission} was written, as a submission needs a label for every image; "
+            f"mend the images, or fill the gaps from {options.output}."
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,79 @@
+"""The fold runs of a run over several folds or seeds: one training each."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.errors import RunError
+from vehicle_lightning.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class FoldRun:
+    """One training of a run over several folds or seeds.
+
+    Attributes:
+        seed: seed of its weights, order, dropout and augmentation.
+        fold: the fold that validates; None where the same images validate in all fold runs.
+        settings: those of the run, narrowed to this training.
+    """
+
+    seed: int
+    fold: int | None
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """Name of its folder inside that of the run: `seed0-fold2`."""
+        return f"seed{self.seed}" if self.fold is None else f"seed{self.seed}-fold{self.fold}"
+
+    @property
+    def title(self) -> str:
+        """The same in words."""
+        return f"seed {self.seed}" if self.fold is None else f"seed {self.seed}, fold {self.fold}"
+
+
+def fold_runs(settings: Settings) -> list[FoldRun]:
+    """Return every training that the settings ask for, seed by seed.
+
+    All seeds share one partition into folds, that of `split_seed`, so that they can be compared on
+    the same images.
+    """
+    all_folds = settings.folds is not None and settings.fold is None
+    folds = list(range(settings.folds or 0)) if all_folds else [settings.fold]
+    return [
+        FoldRun(seed, fold, settings.model_copy(update={"seed": seed, "seeds": 1, "fold": fold}))
+        for seed in range(settings.seed, settings.seed + settings.seeds)
+        for fold in folds
+    ]
+
+
+def find_checkpoints(models: Iterable[Path]) -> list[Path]:
+    """Return the checkpoint files of models, each once; of a run over folds or seeds, all of them.
+
+    Raises:
+        RunError: a run has none, or not yet all of them.
+        SettingsError: the settings of a run cannot be read.
+    """
+    files = [file for model in models for file in _checkpoints(model)]
+    return list({file.resolve(): file for file in files}.values())
+
+
+def _checkpoints(model: Path) -> list[Path]:
+    if not model.is_dir():
+        return [model]
+    run = RunFolder(model)
+    settings = read_settings(run.config)
+    if not settings.is_repeated:
+        if not run.best_checkpoint.is_file():
+            raise RunError(f"{model} has no {run.best_checkpoint.name} yet; train it first.")
+        return [run.best_checkpoint]
+    files = [run.fold_run(fold_run.name).best_checkpoint for fold_run in fold_runs(settings)]
+    missing = sum(not file.is_file() for file in files)
+    if missing:
+        raise RunError(
+            f"{missing} of the {len(files)} trainings of {model} are missing; finish it with "
+            f"python -m vehicle_lightning.fit --resume {model}, or give single trainings of it."
+        )
+    return files

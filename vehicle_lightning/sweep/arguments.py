@@ -1,0 +1,179 @@
+"""From the command line of `sweep` to settings and a space; imports nothing slow."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from pydantic import Field, field_validator
+
+from vehicle_lightning.cli import SettingsGroups, read_ahead
+from vehicle_lightning.config import Settings, SettingsGroup, read_settings
+from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.sweep.space import Space, read_space
+
+DEFAULT_SPACE = Path("experiments/spaces/switches.yaml")
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class SearchOptions(SettingsGroup):
+    """What to search, and how long."""
+
+    trials: int = Field(
+        50, ge=1, le=100_000, description="Finished trials the study is to have, of all workers."
+    )
+    timeout: str | None = Field(
+        None, description="Stop after this time, as in 90, 30m or 2h; the same command goes on."
+    )
+    space: Path = Field(
+        DEFAULT_SPACE,
+        description="YAML file of settings, some of them with a range or a list of values.",
+    )
+    study: str | None = Field(
+        None, description="Name of the study; by default that of the space's file."
+    )
+    storage: str | None = Field(
+        None,
+        description="URL of a database that several workers share, such as "
+        "postgresql://user@host/name; by default a SQLite file in the study's folder.",
+    )
+    config: Path | None = Field(
+        None, description="YAML file of settings that the trials share; the space comes on top."
+    )
+
+    @field_validator("timeout")
+    @classmethod
+    def _a_time(cls, timeout: str | None) -> str | None:
+        if timeout is not None:
+            seconds(timeout)
+        return timeout
+
+
+@dataclass(frozen=True)
+class SweepArguments:
+    """Search for settings: many trainings, each with other settings, the best by validation loss.
+
+    Each trial is a run folder LOG_DIR/STUDY/NUMBER. Any number of workers may join a study by the
+    same command; what one of them leaves unfinished another goes on with. All other flags are those
+    of `fit`, and the same in all trials.
+    """
+
+    search: Annotated[SearchOptions, tyro.conf.OmitArgPrefixes]
+    settings: Annotated[SettingsGroups, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class SweepCommand:
+    """A parsed command line of `vehicle_lightning.sweep`.
+
+    Attributes:
+        space: what is searched.
+        base: what all trials share.
+        study: name of the study.
+        storage: URL of the database; None is a SQLite file in the study's folder.
+        trials: how many finished trials the study is to have.
+        timeout: seconds after which to stop, or None.
+    """
+
+    space: Space
+    base: Settings
+    study: str
+    storage: str | None
+    trials: int
+    timeout: float | None
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder on this machine."""
+        return self.base.log_dir / self.study
+
+
+def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
+    """Parse the command line of `vehicle_lightning.sweep`.
+
+    Exits with code 2, after printing what is wrong, where a flag is unknown or malformed.
+
+    Raises:
+        SettingsError: a value is out of range, or the space or the settings file is wrong.
+    """
+    files = read_ahead(arguments, "space", "config")
+    if files.help:
+        space, defaults = None, Settings()
+    else:
+        space = read_space(files.space or DEFAULT_SPACE)
+        defaults = _defaults(files.config, space)
+    parsed = tyro.cli(
+        SweepArguments,
+        prog="python -m vehicle_lightning.sweep",
+        args=list(arguments),
+        default=SweepArguments(SearchOptions(), SettingsGroups.of(defaults)),
+    )
+    if space is None:  # tyro has printed the help and ended; this is for the types
+        raise SettingsError("Ask for help by --help alone.")
+    options, base = parsed.search, parsed.settings.joined()
+    _check_fixed(space, arguments)
+    if base.name is not None:
+        raise SettingsError("--name is that of a single run; name the search by --study.")
+    study = _valid_name(options.study or space.file.stem)
+    base = _on_one_device(base)
+    space.check(base)
+    return SweepCommand(
+        space=space,
+        base=base,
+        study=study,
+        storage=options.storage,
+        trials=options.trials,
+        timeout=None if options.timeout is None else seconds(options.timeout),
+    )
+
+
+def seconds(time: str) -> float:
+    """Return the seconds of `90`, `90s`, `30m`, `2h` or `1d`; fractions may have a point.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", time.strip())
+    if match is None or float(match[1]) == 0:
+        raise ValueError("a time has the form 90, 30m or 2h")
+    return float(match[1]) * SECONDS[match[2]]
+
+
+def _defaults(config: Path | None, space: Space) -> Settings:
+    """Return the settings before any flag: the file's, and those the space fixes on top."""
+    below = {} if config is None else read_settings(config).model_dump()
+    try:
+        return Settings(**(below | dict(space.fixed)))
+    except SettingsError as error:
+        raise SettingsError(f"Space {space.file}: {error}") from error
+
+
+def _check_fixed(space: Space, arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        flag = argument.partition("=")[0].replace("_", "-")
+        for name in space.domains:
+            words = name.replace("_", "-")
+            if flag in (f"--{words}", f"--no-{words}"):
+                raise SettingsError(
+                    f"{flag} fixes what {space.file} searches; leave out the flag, or take {name} "
+                    f"out of the space."
+                )
+
+
+def _on_one_device(base: Settings) -> Settings:
+    if one_device := base.on_one_device():
+        return one_device
+    raise SettingsError(
+        "A trial trains on one device; leave out --devices and --num-nodes, and start one worker "
+        "for each device, as in --devices 0, and --devices 1, (an index ends in a comma)."
+    )
+
+
+def _valid_name(study: str) -> str:
+    try:
+        Settings(name=study)
+    except SettingsError as error:
+        raise SettingsError(f"--study {study} must be usable as one folder's name.") from error
+    return study
