@@ -56,6 +56,7 @@ def ignore_harmless_warnings() -> None:
         ".*No (positive|negative) samples.*",  # a class may be missing from a small sample
         "Image size .* exceeds limit",  # a large photograph is read all the same
         ".*Corrupt EXIF data.*",  # so is one with damaged metadata
+        ".*in eval mode at the start of training.*",  # batch statistics of a backbone stay
         ".*treespec, LeafSpec.*is deprecated.*",  # Lightning's own use of torch
     ):
         warnings.filterwarnings("ignore", message)

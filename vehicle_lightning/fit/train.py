@@ -116,10 +116,11 @@ def train_once(
         if meeting := devices.announce_meeting(trainer):
             lines.say(meeting)
         device = trainer.strategy.root_device
-        if isinstance(data, VehicleDataModule) and features_suffice(settings, parts):
+        if isinstance(data, VehicleDataModule) and features_suffice(settings):
             lines.say("Computing the features of all images once: the backbone stays frozen.")
             start = read_checkpoint(checkpoint).classifier if checkpoint else model.model
             data.use_features(compute_features(start, data.predict_dataloader(), device))
+            model.train()  # looking put it into eval mode
 
         status = fit_until_stopped(trainer, model, data, run, checkpoint)
         if not trainer.is_global_zero:
@@ -245,11 +246,11 @@ def fit_until_stopped(
     return "pruned" if is_pruned else "finished"
 
 
-def features_suffice(settings: Settings, parts: Parts) -> bool:
+def features_suffice(settings: Settings) -> bool:
     """Whether a backbone sees the same in every epoch: it never learns, and no image changes."""
     changes = settings.augment or settings.mixup or settings.initial_size or settings.flip_averaging
     is_frozen = settings.backbone is not None and settings.frozen_epochs >= settings.epochs
-    return is_frozen and not changes and parts.network is None
+    return is_frozen and not changes
 
 
 def quiet_lightning() -> None:

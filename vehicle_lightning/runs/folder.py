@@ -79,10 +79,10 @@ class RunFolder:
             release_and_remove(lock)
 
     def remove_if_empty(self) -> None:
-        """Remove a folder that nothing was written into, and that of its name likewise."""
+        """Remove a folder that nothing was written into, and those above it likewise."""
         with suppress(OSError):
-            self.path.rmdir()
-            self.path.parent.rmdir()
+            for folder in (self.path, *self.path.parents[:2]):
+                folder.rmdir()
 
     @property
     def quoted(self) -> str:
