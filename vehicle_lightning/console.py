@@ -16,7 +16,14 @@ Item = TypeVar("Item")
 # Of the processes that drive several devices, the first one speaks for all. Which one that is
 # stands in the environment, as torchrun, Lightning and srun set it.
 NUMBERS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-speaks = all(os.environ.get(number, "0") == "0" for number in NUMBERS)
+
+
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that train together, or the only one."""
+    return all(os.environ.get(number, "0") == "0" for number in NUMBERS)
+
+
+speaks = is_first_process()
 console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not speaks)
 
 

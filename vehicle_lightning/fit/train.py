@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.console import ignore_harmless_warnings, speaks
+from vehicle_lightning.console import ignore_harmless_warnings, is_first_process
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.fit import devices
 from vehicle_lightning.fit.callbacks import (
@@ -148,15 +148,18 @@ def run_folder(settings: Settings, run: RunFolder | None) -> Iterator[RunFolder]
     Of several processes that train together only the first one makes and fills it. What was made in
     vain, as the data turned out to be wrong, is removed.
     """
-    if not speaks:
+    if not is_first_process():
         yield run or RunFolder(settings.log_dir / settings.run_name / "unused")
         return
+    was_there = settings.log_dir.exists()
     run = run or RunFolder.create(settings.log_dir, settings.run_name)
     try:
         with run.lock():
             yield run
     finally:
-        run.remove_if_empty()
+        with suppress(OSError):  # what is not empty stays
+            for folder in (run.path, run.path.parent, *([] if was_there else [settings.log_dir])):
+                folder.rmdir()
 
 
 def build_trainer(
