@@ -17,7 +17,8 @@ from optuna.pruners import MedianPruner
 from vehicle_lightning.config import Settings, changed_settings, read_settings
 from vehicle_lightning.console import notice
 from vehicle_lightning.errors import RunError, SettingsError
-from vehicle_lightning.fit.__main__ import fit
+from vehicle_lightning.fit.callbacks import PruningCallback
+from vehicle_lightning.fit.train import train
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.runs.summary import Summary
@@ -51,10 +52,11 @@ class Search:
         return time.monotonic() > self.deadline
 
 
-class TrialPruning:
+class TrialPruning(PruningCallback):
     """Pauses and prunes the run of one trial."""
 
     def __init__(self, search: Search, running: RunningTrial, epochs: int) -> None:
+        super().__init__()
         self._search = search
         self._running = running
         # The median rule: the lowest loss so far is above the median of the others at that epoch.
@@ -86,7 +88,7 @@ class TrialPruning:
         with warnings.catch_warnings(action="ignore"):  # of a loss that is not a number
             return epoch == self._running.reported and self._running.trial.should_prune()
 
-    def prunes_after_trainings(self, measured: Sequence[Measurement]) -> bool:
+    def prunes_after_fold_runs(self, measured: Sequence[Measurement]) -> bool:
         """Return whether the trial cannot win, with the best conceivable rest of its fold runs."""
         parts = [(one.loss, one.n) for one in measured]
         self._running.trial.set_user_attr(FOLD_RUNS, parts)
@@ -160,8 +162,7 @@ def _train(search: Search, running: RunningTrial) -> None:
         )
     pruning = TrialPruning(search, running, settings.epochs)
     try:
-        resume = run if is_begun else None
-        summary = fit(settings, resume=resume, new=run, supervisor=pruning).summary
+        summary = train(settings, run, callbacks=[pruning]).summary
     except torch.OutOfMemoryError:
         return _give_up(search, running, point, "it needs more memory than the device has")
     if summary is not None and summary.status != "interrupted":
