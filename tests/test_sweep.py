@@ -1,23 +1,21 @@
-"""The search through its command line: trials, interruptions, several workers, both databases."""
+"""The search through its command line: trials, interruptions, pruning, several workers."""
 
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from tests.conftest import SIZE
@@ -27,16 +25,18 @@ from vehicle_lightning.compare.__main__ import compare
 from vehicle_lightning.config import Settings, read_settings
 from vehicle_lightning.errors import DataError, InputError, SearchError
 from vehicle_lightning.fit.__main__ import main as fit_main
+from vehicle_lightning.fit.train import train
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.sweep import leases
+from vehicle_lightning.sweep import study as study_module
 from vehicle_lightning.sweep.__main__ import main
 from vehicle_lightning.sweep.arguments import parse_sweep, seconds
 from vehicle_lightning.sweep.study import Study, find_database
+from vehicle_lightning.sweep.trials import TrialPruning
 
 SPACE = f"""\
 image_size: {SIZE}
 batch_size: 16
-epochs: 3
+epochs: 2
 accelerator: cpu
 dropout: {{low: 0, high: 0.6}}
 learning_rate: {{low: 1.0e-4, high: 1.0e-2, log: true}}
@@ -64,18 +64,14 @@ class Place:
     def status(self, number: int) -> str:
         return str(json.loads(self.run(number).summary.read_text())["status"])
 
-    def trials(self, storage: str | None = None) -> list[optuna.trial.FrozenTrial]:
-        return trials_in(storage or f"sqlite:///{self.study / 'study.db'}")
-
-
-def trials_in(storage: str) -> list[optuna.trial.FrozenTrial]:
-    database = optuna.storages.RDBStorage(storage)
-    try:
-        trials = optuna.load_study(study_name="small", storage=database).get_trials()
-        # One that two workers began too many in the same moment is withdrawn, untrained.
-        return [trial for trial in trials if trial.state.name != "FAIL"]
-    finally:
-        database.engine.dispose()
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        database = optuna.storages.RDBStorage(f"sqlite:///{self.study / 'study.db'}")
+        try:
+            trials = optuna.load_study(study_name="small", storage=database).get_trials()
+            # One that was retried has failed.
+            return [trial for trial in trials if trial.state.name != "FAIL"]
+        finally:
+            database.engine.dispose()
 
 
 @pytest.fixture
@@ -106,8 +102,9 @@ def test_each_trial_is_an_ordinary_run(searched: tuple[Place, str]) -> None:
         settings = read_settings(run.config)
         assert settings.dropout == trial.params["dropout"]
         assert json.dumps(settings.channels) == trial.params["channels"]
+        assert trial.user_attrs["run"] == str(trial.number)
         assert ("rotation" in trial.params) == settings.augment
-        assert list(trial.intermediate_values) == [1, 2, 3]
+        assert list(trial.intermediate_values) == [1, 2]
         assert list(run.path.glob("events.out.tfevents.*"))
     rows = compare([place.study]).ranking.rows
     assert {row.record.name for row in rows} == {f"small/{number}" for number in range(4)}
@@ -152,7 +149,7 @@ def test_a_finished_search_trains_nothing_more(
     [
         (lambda text: text.replace("high: 0.6", "high: 0.5"), "searches dropout among"),
         (lambda text: text + "flip: {low: 0, high: 1}\n", "searches flip among nothing"),
-        (lambda text: text.replace("epochs: 3", "epochs: 4"), "was begun with epochs 3, and not 4"),
+        (lambda text: text.replace("epochs: 2", "epochs: 4"), "was begun with epochs 2, and not 4"),
     ],
 )
 def test_another_space_or_other_settings_are_refused(
@@ -190,11 +187,38 @@ def test_interrupted_and_continued_is_the_same_search(
     assert "Trial 0 was left unfinished; going on in" in capsys.readouterr().err
     uninterrupted, _ = searched
     trials = place.trials()
-    assert len(trials) == 2
-    for trial, other in zip(trials, uninterrupted.trials(), strict=False):
+    assert [trial.user_attrs["run"] for trial in trials] == ["0", "1"]
+    for number, (trial, other) in enumerate(zip(trials, uninterrupted.trials(), strict=False)):
         assert (trial.params, trial.value) == (other.params, other.value)
         assert trial.intermediate_values == other.intermediate_values
-        assert_equal_runs(place.run(trial.number), uninterrupted.run(trial.number))
+        assert_equal_runs(place.run(number), uninterrupted.run(number))
+
+
+def test_a_trial_whose_run_is_on_another_disk_starts_anew(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("vehicle_lightning.sweep.trials.train", stopped)
+        assert main(place.flags("--trials", "1")) == INTERRUPTED
+    assert main(place.flags("--trials", "1", "--epochs", "2")) == 0
+    assert "left by another worker; as its run is not here" in capsys.readouterr().err
+    assert place.status(0) == "finished"
+
+
+def test_a_run_in_use_is_left_for_later(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(study_module, "DEAD_AFTER", 1)
+    place.run(0).path.mkdir(parents=True)
+    with place.run(0).lock():  # as a worker has that was suspended
+        assert main(place.flags("--trials", "1", "--timeout", "6")) == 0
+    said = capsys.readouterr().err
+    assert said.count("The run of trial 0 is still in use by another process.") >= 2
+    assert not place.run(0).config.exists()
+
+
+def stopped(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_the_time_is_up(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,28 +232,25 @@ def test_a_pruned_trial_says_so_and_can_be_finished(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Study, "is_below_median", lambda _, trial, __: trial.number == 1)
-        assert main(place.flags("--trials", "2")) == 0
+        patch.setattr(TrialPruning, "prunes_after_epoch", lambda *_: True)
+        assert main(place.flags("--trials", "1")) == 0
     printed = capsys.readouterr()
-    assert "2 of 2 trials finished, 1 of them pruned." in printed.out
+    assert "1 of 1 trials finished, 1 of them pruned." in printed.out
     assert "pruned after 1 epochs" in printed.err
-    assert [trial.state.name for trial in place.trials()] == ["COMPLETE", "PRUNED"]
-    assert (place.status(0), place.status(1)) == ("finished", "pruned")
-    assert list(pd.read_csv(place.run(1).metrics)["epoch"]) == [1]
-    names = {row.record.name: row.record for row in compare([place.study]).ranking.rows}
-    assert not names["small/1"].is_finished
-    assert fit_main(["--resume", str(place.run(1).path)]) == 0
-    assert place.status(1) == "finished"
-    assert list(pd.read_csv(place.run(1).metrics)["epoch"]) == [1, 2, 3]
+    assert [trial.state.name for trial in place.trials()] == ["PRUNED"]
+    assert place.status(0) == "pruned"
+    assert list(pd.read_csv(place.run(0).metrics)["epoch"]) == [1]
+    (row,) = compare([place.study]).ranking.rows
+    assert not row.record.is_finished
+    assert fit_main(["--resume", str(place.run(0).path)]) == 0
+    assert place.status(0) == "finished"
+    assert list(pd.read_csv(place.run(0).metrics)["epoch"]) == [1, 2]
 
 
 def test_interrupted_while_a_pruned_trial_is_measured(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Study, "is_below_median", lambda *_: True)
+    monkeypatch.setattr(TrialPruning, "prunes_after_epoch", lambda *_: True)
     with monkeypatch.context() as patch:
         patch.setattr("vehicle_lightning.fit.train.write_report", stopped)
         assert main(place.flags("--trials", "1")) == INTERRUPTED
@@ -238,42 +259,37 @@ def test_interrupted_while_a_pruned_trial_is_measured(
     assert list(pd.read_csv(place.run(0).metrics)["epoch"]) == [1]
 
 
-def test_later_folds_of_a_trial_that_cannot_win_are_not_trained(
+def test_with_folds_the_pooled_loss_counts_and_a_trial_that_cannot_win_ends(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    flags = place.flags("--folds", "2", "--epochs", "1")
+    assert main([*flags, "--trials", "1"]) == 0
     monkeypatch.setattr("vehicle_lightning.sweep.trials.cannot_win", lambda *_: True)
-    assert main(place.flags("--trials", "1", "--folds", "3")) == 0
-    (trial,) = place.trials()
-    assert trial.state.name == "PRUNED"
-    run = place.run(0)
-    summary = json.loads(run.summary.read_text())
-    assert (summary["status"], summary["finished"], summary["fold_runs"]) == ("pruned", 1, 3)
-    assert trial.user_attrs["trainings"] == [[summary["val"]["loss"], summary["val"]["n"]]]
-    assert [part.path.name for part in run.fold_runs] == ["seed0-fold0"]
-
-
-def test_with_folds_the_pooled_loss_counts(place: Place) -> None:
-    assert main(place.flags("--trials", "1", "--folds", "2")) == 0
-    (trial,) = place.trials()
-    summary = json.loads(place.run(0).summary.read_text())
-    assert (trial.state.name, trial.value) == ("COMPLETE", summary["val"]["loss"])
-    assert (summary["val"]["n"], len(trial.user_attrs["trainings"])) == (80, 1)
+    assert main([*flags, "--trials", "2"]) == 0
+    whole, pruned = place.trials()
+    summaries = [json.loads(place.run(number).summary.read_text()) for number in (0, 1)]
+    assert (whole.state.name, whole.value) == ("COMPLETE", summaries[0]["val"]["loss"])
+    assert summaries[0]["val"]["n"] == 80
+    assert pruned.state.name == "PRUNED"
+    assert [summaries[1][k] for k in ("status", "finished", "fold_runs")] == ["pruned", 1, 2]
+    val = summaries[1]["val"]
+    assert pruned.user_attrs["fold_runs"] == [[val["loss"], val["n"]]]
+    assert [part.path.name for part in place.run(1).fold_runs] == ["seed0-fold0"]
 
 
 def test_a_trial_that_does_not_fit_into_memory_is_one_of_the_trials(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import torch
+    def too_large(settings: Settings, run: RunFolder, **parts: Any) -> Any:
+        if run.path.name == "0":
+            raise torch.OutOfMemoryError
+        return train(settings, run, **parts)
 
-    def too_large(*_: Any, **__: Any) -> None:
-        raise torch.OutOfMemoryError
-
-    with monkeypatch.context() as patch:
-        patch.setattr("vehicle_lightning.sweep.__main__.fit", too_large)
-        assert main(place.flags("--trials", "1")) == 0
-    assert "1 of 1 trials finished, 1 could not be trained." in capsys.readouterr().out
-    assert main(place.flags("--trials", "2")) == 0
-    assert "2 of 2 trials finished, 1 could not be trained." in capsys.readouterr().out
+    monkeypatch.setattr("vehicle_lightning.sweep.trials.train", too_large)
+    assert main(place.flags("--trials", "2", "--epochs", "1")) == 0
+    printed = capsys.readouterr()
+    assert "2 of 2 trials finished, 1 could not be trained." in printed.out
+    assert "Trial 0 cannot be trained: it needs more memory than" in printed.err
 
 
 def test_a_foreign_run_in_the_place_of_a_trial_is_left_alone(place: Place) -> None:
@@ -281,8 +297,7 @@ def test_a_foreign_run_in_the_place_of_a_trial_is_left_alone(place: Place) -> No
     place.run(0).config.write_text(Settings(dropout=0.9).to_yaml())
     with pytest.raises(InputError, match=r"holds another run, with another .*dropout"):
         main(place.flags("--trials", "1"))
-    shutil.rmtree(place.run(0).path)
-    assert main(place.flags("--trials", "1")) == 0
+    assert [trial.state.name for trial in place.trials()] == ["WAITING"]  # for when it is gone
 
 
 def test_without_optuna_one_sentence(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,6 +342,7 @@ def test_a_missing_driver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (("--dropout", "0.3"), "--dropout fixes what .*small.yaml searches"),
         (("--no-augment",), "--no-augment fixes what"),
         (("--space", "nowhere.yaml"), "Space nowhere.yaml: No such file"),
+        (("--space", "switch"), "Space switch: No such file"),
         (("--timeout", "soon"), "timeout: a time has the form"),
         (("--trials", "0"), "trials"),
         (("--study", "a/b"), "one folder's name"),
@@ -354,7 +370,7 @@ def test_bad_data_leave_no_study(place: Place, tmp_path: Path) -> None:
 def test_a_settings_file_below_the_space(place: Place, tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("epochs: 7\nbatchnorm: true\nlearning_rate: 0.5\n")
     command = parse_sweep(place.flags("--config", str(tmp_path / "base.yaml"), "--seed", "4"))
-    assert (command.base.epochs, command.base.batchnorm, command.base.seed) == (3, True, 4)
+    assert (command.base.epochs, command.base.batchnorm, command.base.seed) == (2, True, 4)
     assert command.study == "small"
 
 
@@ -372,8 +388,12 @@ def test_no_times(text: str) -> None:
 
 
 def start(flags: list[str]) -> "subprocess.Popen[str]":
+    code = (
+        "import sys; from vehicle_lightning.sweep import __main__, study; study.HEARTBEAT = 1;"
+        "__main__.run_command(__main__.main)"
+    )
     return subprocess.Popen(
-        [sys.executable, "-m", "vehicle_lightning.sweep", *flags],
+        [sys.executable, "-c", code, *flags],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -396,118 +416,33 @@ def wait_for_training(worker: "subprocess.Popen[str]", study: Path) -> RunFolder
     raise AssertionError(worker.communicate())
 
 
-@contextmanager
-def killed_beside(
-    worker: "subprocess.Popen[str]", of: Path, own: Path
-) -> Iterator[Future[RunFolder]]:
-    """Kill a worker in the middle of a training, once this process has begun one of its own."""
+def test_two_workers_one_killed(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(study_module, "DEAD_AFTER", 5)
+    flags = place.flags("--trials", "3", "--epochs", "8")
+    worker = start(flags)
 
     def kill() -> RunFolder:
-        while not runs_of(os.getpid(), own):
+        """Kill the worker in a training, once this process has begun one of its own."""
+        while not runs_of(os.getpid(), place.study):
             assert worker.poll() is None
             time.sleep(0.01)
-        run = wait_for_training(worker, of)
+        run = wait_for_training(worker, place.study)
         worker.kill()
         worker.communicate()
         return run
 
+    wait_for_training(worker, place.study)
     with ThreadPoolExecutor(1) as pool:
-        wait_for_training(worker, of)
-        yield pool.submit(kill)
-
-
-def test_two_workers_one_killed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = place.flags("--trials", "4", "--epochs", "8")
-    with killed_beside(start(flags), place.study, place.study) as killed:
+        killed = pool.submit(kill)
         assert main(flags) == 0
     left = killed.result()
     printed = capsys.readouterr()
-    assert "4 of 4 trials finished" in printed.out
+    assert "3 of 3 trials finished" in printed.out
     assert f"going on in {left.path}" in printed.err
-    assert [trial.number for trial in place.trials()] == [0, 1, 2, 3]
     assert all(trial.state.is_finished() for trial in place.trials())
-    assert [place.status(number) for number in range(4)] == ["finished"] * 4
+    assert sorted(trial.user_attrs["run"] for trial in place.trials()) == ["0", "1", "2"]
+    assert [place.status(number) for number in range(3)] == ["finished"] * 3
     assert list(pd.read_csv(left.metrics)["epoch"]) == list(range(1, 9))
     assert "resumed" in json.loads(left.environment.read_text())
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    """The URL of a PostgreSQL server of this module's own."""
-    psycopg = pytest.importorskip("psycopg", reason="the driver of PostgreSQL is not installed")
-    beside = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
-    path = os.pathsep.join([os.environ.get("PATH", ""), *beside[::-1]])
-    programs = {name: shutil.which(name, path=path) for name in ("initdb", "postgres")}
-    if not all(programs.values()):
-        pytest.skip("PostgreSQL is not installed (initdb, postgres)")
-    own_user: dict[str, Any] = {}
-    if os.name == "posix" and os.geteuid() == 0:  # which PostgreSQL refuses
-        own_user = {"user": "nobody", "extra_groups": []}
-    # The path of a socket may have no more than some hundred characters.
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    if own_user:
-        shutil.chown(folder, user="nobody")
-    try:
-        data = folder / "data"
-        made = subprocess.run(
-            [programs["initdb"], "-D", data, "-A", "trust", "-U", "tester", "--no-sync"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=folder,
-            **own_user,
-        )
-        if made.returncode:
-            pytest.skip(f"initdb cannot make a database here: {made.stderr[-200:]}")
-        options = ["-c", "listen_addresses=", "-c", "fsync=off", "-k", str(folder)]
-        with (folder / "log").open("w") as log:
-            server = subprocess.Popen(
-                [programs["postgres"], "-D", data, *options],
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                **own_user,
-            )
-        try:
-            until = time.monotonic() + 30
-            while True:
-                try:
-                    psycopg.connect(host=str(folder), user="tester", dbname="postgres").close()
-                    break
-                except psycopg.OperationalError:
-                    assert server.poll() is None, (folder / "log").read_text()
-                    assert time.monotonic() < until
-                    time.sleep(0.05)
-            yield f"postgresql://tester@/postgres?host={folder}"
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(30)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_two_machines_share_a_postgresql_and_one_dies(
-    postgresql: str,
-    drawn: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(leases, "RUNS_OUT_AFTER", leases.RENEWED_EVERY + 2)
-    there, here = tmp_path / "there", tmp_path / "here"
-    places = []
-    for folder in (there, here):  # two disks
-        folder.mkdir()
-        places.append(Place(folder, drawn))
-    flags = ["--trials", "4", "--epochs", "8", "--storage", postgresql]
-    studies = [place.study for place in places]
-    with killed_beside(start(places[0].flags(*flags)), *studies) as killed:
-        assert main(places[1].flags(*flags)) == 0
-    number = int(killed.result().path.name)
-    printed = capsys.readouterr()
-    assert "4 of 4 trials finished" in printed.out
-    assert f"Trial {number} was left by another worker; as its run is not here" in printed.err
-    trials = trials_in(postgresql.replace("postgresql:", "postgresql+psycopg:"))
-    assert [trial.number for trial in trials] == [0, 1, 2, 3]
-    assert all(trial.state.is_finished() for trial in trials)
-    assert places[1].status(number) == "finished"

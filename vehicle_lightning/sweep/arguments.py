@@ -14,7 +14,6 @@ from vehicle_lightning.config import Settings, SettingsGroup, read_settings
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.sweep.space import Space, read_space
 
-DEFAULT_SPACE = Path("experiments/spaces/switches.yaml")
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -28,8 +27,9 @@ class SearchOptions(SettingsGroup):
         None, description="Stop after this time, as in 90, 30m or 2h; the same command goes on."
     )
     space: Path = Field(
-        DEFAULT_SPACE,
-        description="YAML file of settings, some of them with a range or a list of values.",
+        Path("switches"),
+        description="YAML file of settings, some of them with a range or a list of values; or "
+        "switches or training, which come with this package.",
     )
     study: str | None = Field(
         None, description="Name of the study; by default that of the space's file."
@@ -86,7 +86,7 @@ class SweepCommand:
 
     @property
     def folder(self) -> Path:
-        """The study's folder on this machine."""
+        """The study's folder on this machine; trial n trains in its folder n."""
         return self.base.log_dir / self.study
 
 
@@ -99,29 +99,36 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
         SettingsError: a value is out of range, or the space or the settings file is wrong.
     """
     files = read_ahead(arguments, "space", "config")
-    if files.help:
-        space, defaults = None, Settings()
-    else:
-        space = read_space(files.space or DEFAULT_SPACE)
-        defaults = _defaults(files.config, space)
+    # Asked for help, tyro ends the process.
+    space = read_space(SearchOptions().space if files.help or not files.space else files.space)
     parsed = tyro.cli(
         SweepArguments,
         prog="python -m vehicle_lightning.sweep",
         args=list(arguments),
-        default=SweepArguments(SearchOptions(), SettingsGroups.of(defaults)),
+        default=SweepArguments(
+            SearchOptions(),
+            SettingsGroups.of(Settings() if files.help else _defaults(files.config, space)),
+        ),
     )
-    if space is None:  # tyro has printed the help and ended; this is for the types
-        raise SettingsError("Ask for help by --help alone.")
     options, base = parsed.search, parsed.settings.joined()
     _check_fixed(space, arguments)
     if base.name is not None:
         raise SettingsError("--name is that of a single run; name the search by --study.")
-    study = _valid_name(options.study or space.file.stem)
-    base = _on_one_device(base)
-    space.check(base)
+    study = options.study or space.file.stem
+    try:
+        Settings(name=study)
+    except SettingsError as error:
+        raise SettingsError(f"--study {study} must be usable as one folder's name.") from error
+    if (base_on_one := base.on_one_device()) is None:
+        raise SettingsError(
+            "A trial trains on one device; leave out --devices and --num-nodes, and start one "
+            "worker for each device, as in --devices 0, and --devices 1, (an index ends in a "
+            "comma)."
+        )
+    space.check(base_on_one)
     return SweepCommand(
         space=space,
-        base=base,
+        base=base_on_one,
         study=study,
         storage=options.storage,
         trials=options.trials,
@@ -160,20 +167,3 @@ def _check_fixed(space: Space, arguments: Sequence[str]) -> None:
                     f"{flag} fixes what {space.file} searches; leave out the flag, or take {name} "
                     f"out of the space."
                 )
-
-
-def _on_one_device(base: Settings) -> Settings:
-    if one_device := base.on_one_device():
-        return one_device
-    raise SettingsError(
-        "A trial trains on one device; leave out --devices and --num-nodes, and start one worker "
-        "for each device, as in --devices 0, and --devices 1, (an index ends in a comma)."
-    )
-
-
-def _valid_name(study: str) -> str:
-    try:
-        Settings(name=study)
-    except SettingsError as error:
-        raise SettingsError(f"--study {study} must be usable as one folder's name.") from error
-    return study

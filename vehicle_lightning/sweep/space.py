@@ -17,86 +17,131 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import UnionType
-from typing import Any, NoReturn, get_args, get_origin
+from typing import Annotated, Any, Self, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from vehicle_lightning.config import PLACES, Settings, nearest_setting, read_mapping
 from vehicle_lightning.errors import SettingsError
 
-# Trials with other validation images, or other numbers of trainings, could not be compared.
+SHIPPED = Path(__file__).parent / "spaces"
+# Trials with other validation images, or other numbers of fold runs, could not be compared.
 UNSEARCHABLE = PLACES | {
     *("folds", "fold", "val_fraction", "split_seed", "skip_unreadable", "seed", "seeds")
 }
-RANGE_KEYS = {"low", "high", "log", "when"}
-CHOICE_KEYS = {"values", "when"}
 SAMPLED = 300  # points at which a space is tried out
 
 Value = Any  # of a setting: a number, a word, a switch, a tuple of numbers, or None
-Condition = tuple[str, tuple[Value, ...]]
 
 
-@dataclass(frozen=True)
-class Range:
-    """Numbers from `low` to `high`, both included.
+def _valid(value: Any, name: str) -> Value:
+    field = Settings.model_fields[name]
+    adapter = TypeAdapter[Any](field.rebuild_annotation(), config={"allow_inf_nan": False})
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{value!r} cannot be a value of {name}: {_first(error)}") from error
+
+
+def _number(value: Any, info: ValidationInfo) -> float:
+    name = str(info.context)
+    kind = Settings.model_fields[name].annotation
+    if not {int, float} & {kind, *(get_args(kind) if get_origin(kind) is UnionType else ())}:
+        raise ValueError(f"{name} is no number, and needs `values`")
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is no number")
+    number: float = _valid(value, name)
+    return number
+
+
+# The setting whose values they are is the context of the validation.
+SettingValue = Annotated[Any, AfterValidator(lambda value, info: _valid(value, info.context))]
+Number = Annotated[Any, AfterValidator(_number)]
+
+
+class Domain(BaseModel):
+    """What a setting may be.
 
     Attributes:
-        low: the lowest.
-        high: the highest.
+        when: other settings, each with the values without which this one is not searched.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    when: dict[str, tuple[Value, ...]] = {}
+
+    @field_validator("when", mode="before")
+    @classmethod
+    def _values_of_settings(cls, when: Any) -> dict[str, tuple[Value, ...]]:
+        if not isinstance(when, dict):
+            raise ValueError("needs the form {setting: value}")
+        for name in when:
+            if name not in Settings.model_fields:
+                raise ValueError(f"{name} is no setting.{nearest_setting(name)}")
+        return {name: tuple(_valid(v, name) for v in _listed(name, v)) for name, v in when.items()}
+
+
+class Range(Domain):
+    """Numbers from `low` to `high`, both included; whole ones where the setting is whole.
+
+    Attributes:
         log: whether equal ratios, not equal differences, are equally likely.
-        is_whole: whether only whole numbers are meant.
-        when: settings, and the values of each, without which this one keeps its fixed value.
     """
 
-    low: float
-    high: float
-    log: bool
-    is_whole: bool
-    when: tuple[Condition, ...]
+    low: Number
+    high: Number
+    log: StrictBool = False
 
-    def draw(self, rng: random.Random) -> float:
+    @model_validator(mode="after")
+    def _spans(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"`low` {self.low:g} must be below `high` {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"with `log`, `low` must be above 0, got {self.low:g}")
+        return self
+
+    def draw(self, rng: random.Random) -> Value:
         """Return one of the numbers, the ends more often than by chance."""
-        return rng.choice([self.low, self.high, self._between(rng)])
-
-    def _between(self, rng: random.Random) -> float:
-        if self.is_whole:
-            return rng.randint(int(self.low), int(self.high))
-        return rng.uniform(self.low, self.high)
-
-    def __str__(self) -> str:
-        return f"{self.low} to {self.high}{', log' * self.log}{_when_in_words(self.when)}"
+        between = rng.randint if isinstance(self.low, int) else rng.uniform
+        return rng.choice([self.low, self.high, between(self.low, self.high)])
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Some values, of which none is nearer to one than to another.
+class Choice(Domain):
+    """Some values, of which none is nearer to one than to another."""
 
-    Attributes:
-        values: all of them.
-        when: settings, and the values of each, without which this one keeps its fixed value.
-    """
+    values: list[SettingValue] = Field(min_length=2)
 
-    values: tuple[Value, ...]
-    when: tuple[Condition, ...]
+    @field_validator("values")
+    @classmethod
+    def _each_once(cls, values: list[Value]) -> list[Value]:
+        for number, value in enumerate(values):
+            if value in values[:number]:
+                raise ValueError(f"{value} stands there twice")
+        return values
 
     @property
-    def labels(self) -> tuple[str | int | float | bool | None, ...]:
-        """The values as plain types: a tuple stands as text."""
-        return tuple(json.dumps(v) if isinstance(v, tuple) else v for v in self.values)
+    def labels(self) -> list[str]:
+        """The values as text, as the database has them."""
+        return [json.dumps(value) for value in self.values]
 
-    def value(self, label: str | int | float | bool | None) -> Value:
+    def value(self, label: str) -> Value:
         """Return the value that a label stands for."""
-        return self.values[[_kind(known) for known in self.labels].index(_kind(label))]
+        return self.values[self.labels.index(label)]
 
     def draw(self, rng: random.Random) -> Value:
         """Return one of the values."""
         return rng.choice(self.values)
-
-    def __str__(self) -> str:
-        return f"{' | '.join(map(str, self.labels))}{_when_in_words(self.when)}"
-
-
-Domain = Range | Choice
 
 
 @dataclass(frozen=True)
@@ -110,10 +155,10 @@ class Space:
     """
 
     file: Path
-    domains: Mapping[str, Domain]
+    domains: Mapping[str, Range | Choice]
     fixed: Mapping[str, Value]
 
-    def choose(self, pick: Callable[[str, Domain], Value]) -> dict[str, Value]:
+    def choose(self, pick: Callable[[str, Range | Choice], Value]) -> dict[str, Value]:
         """Return one point: a value of every setting whose conditions hold.
 
         Args:
@@ -121,13 +166,9 @@ class Space:
         """
         chosen: dict[str, Value] = {}
         for name, domain in self.domains.items():
-            if all(other in chosen and chosen[other] in of for other, of in domain.when):
+            if all(k in chosen and chosen[k] in values for k, values in domain.when.items()):
                 chosen[name] = pick(name, domain)
         return chosen
-
-    def describe(self) -> dict[str, str]:
-        """Return every searched setting with what it may be, in words."""
-        return {name: str(domain) for name, domain in self.domains.items()}
 
     def check(self, base: Settings) -> None:
         """Try the space out on settings, at random points.
@@ -144,10 +185,9 @@ class Space:
             try:
                 trial_settings(base, point)
             except SettingsError as error:
-                words = ", ".join(f"{name} {in_words(value)}" for name, value in point.items())
                 raise SettingsError(
-                    f"Space {self.file} allows {words}, which do not go together: {error} Narrow "
-                    f"it, or make one depend on the other by `when`."
+                    f"Space {self.file} allows {in_words(point)}, which do not go together: "
+                    f"{error} Narrow it, or make one depend on the other by `when`."
                 ) from error
 
 
@@ -161,153 +201,64 @@ def trial_settings(base: Settings, point: Mapping[str, Value]) -> Settings:
 
 
 def in_words(value: Value) -> str:
-    """Return a value as tables and messages have it."""
+    """Return a value, or a point of the space, as tables and messages have it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {in_words(one)}" for name, one in value.items())
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def read_space(path: Path) -> Space:
+def read_space(named: Path) -> Space:
     """Read a search space.
+
+    Args:
+        named: the file, or the name of one that comes with this package, such as `switches`.
 
     Raises:
         SettingsError: the file is missing or is not YAML, or an entry is wrong.
     """
+    shipped = SHIPPED / f"{named}.yaml"
+    path = shipped if shipped.is_file() else named
     content = read_mapping(path, "Space")
-    fixed = {key: value for key, value in content.items() if not isinstance(value, dict)}
-    domains = {
-        key: _Entry(path, key, value).read() for key, value in content.items() if key not in fixed
-    }
+    fixed = {name: value for name, value in content.items() if not isinstance(value, dict)}
+    domains: dict[str, Range | Choice] = {}
+    for name in [name for name in content if name not in fixed]:
+        if name in UNSEARCHABLE:
+            raise SettingsError(
+                f"Space {path}: {name} cannot be searched, as trials are compared on the same "
+                f"data, the same validation images and the same seeds."
+            )
+        kind = Choice if "values" in content[name] else Range
+        try:
+            domains[name] = kind.model_validate(content[name], context=name)
+        except ValidationError as error:
+            raise SettingsError(f"Space {path}, {name}: {_first(error).rstrip('.')}.") from error
     if not domains:
         raise SettingsError(
             f"Space {path} searches nothing; give a setting a range, as in "
             f"`dropout: {{low: 0, high: 0.6}}`, or values, as in `augment: {{values: [false, "
             f"true]}}`."
         )
-    for key in domains.keys() & UNSEARCHABLE:
-        raise SettingsError(
-            f"Space {path}: {key} cannot be searched, as trials are compared on the same data, the "
-            f"same validation images and the same seeds."
-        )
     return Space(path, _in_order(path, domains), fixed)
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """One searched setting as it stands in the file."""
-
-    file: Path
-    name: str
-    content: dict[Any, Any]
-
-    def read(self) -> Domain:
-        if "values" in self.content:
-            self._allow(CHOICE_KEYS)
-            return self._choice()
-        if "low" in self.content or "high" in self.content:
-            self._allow(RANGE_KEYS)
-            return self._range()
-        return self._refuse("needs `low` and `high`, or `values`")
-
-    def _choice(self) -> Choice:
-        listed = self.content["values"]
-        if not isinstance(listed, list) or len(listed) < 2:
-            self._refuse("`values` needs a list of at least two")
-        values = tuple(self._valid(self.name, value) for value in listed)
-        twice = [value for number, value in enumerate(values) if value in values[:number]]
-        if twice:
-            self._refuse(f"`values` names {twice[0]} twice")
-        return Choice(values, self._when())
-
-    def _range(self) -> Range:
-        kinds = _number_kinds(self.name)
-        if not kinds:
-            self._refuse("is no number, and needs `values`")
-        ends = []
-        for key in ("low", "high"):
-            if not _is_number(self.content.get(key)):
-                self._refuse(f"`{key}` must be a number, got {self.content.get(key)!r}")
-            ends.append(self._valid(self.name, self.content[key]))
-        low, high = ends
-        log = self.content.get("log", False)
-        if not isinstance(log, bool):
-            self._refuse(f"`log` must be true or false, got {log!r}")
-        if low >= high:
-            self._refuse(f"`low` {low:g} must be below `high` {high:g}")
-        if log and low <= 0:
-            self._refuse(f"with `log`, `low` must be above 0, got {low:g}")
-        return Range(low, high, log, kinds == {int}, self._when())
-
-    def _when(self) -> tuple[Condition, ...]:
-        conditions = self.content.get("when", {})
-        if not isinstance(conditions, dict):
-            self._refuse("`when` needs the form {setting: value}")
-        return tuple(
-            (other, tuple(self._valid(other, v) for v in _listed(other, asked)))
-            for other, asked in conditions.items()
-            if self._is_setting(other)
-        )
-
-    def _is_setting(self, other: Any) -> bool:
-        if other not in Settings.model_fields:
-            self._refuse(f"`when` names {other}, which is no setting.{nearest_setting(other)}")
-        return True
-
-    def _valid(self, name: str, value: Any) -> Value:
-        try:
-            return _adapter(name).validate_python(value)
-        except ValidationError as error:
-            message = error.errors()[0]["msg"].removeprefix("Value error, ")
-            self._refuse(f"{value!r} cannot be a value of {name}: {message}")
-
-    def _allow(self, known: set[str]) -> None:
-        for key in self.content:
-            if key not in known:
-                self._refuse(f"does not know `{key}`, but {', '.join(sorted(known))}")
-
-    def _refuse(self, what: str) -> NoReturn:
-        raise SettingsError(f"Space {self.file}, {self.name}: {what.rstrip('.')}.")
-
-
-def _in_order(path: Path, domains: dict[str, Domain]) -> dict[str, Domain]:
-    """Put those that others depend on first, and check the conditions."""
+def _in_order(path: Path, domains: dict[str, Range | Choice]) -> dict[str, Range | Choice]:
+    """Check the conditions, and put the settings that others depend on first."""
     for name, domain in domains.items():
-        for other, asked in domain.when:
-            entry = f"Space {path}, {name}: `when` names {other}"
-            depended = domains.get(other)
-            if not isinstance(depended, Choice):
+        for other, values in domain.when.items():
+            entry, searched = f"Space {path}, {name}: `when` names {other}", domains.get(other)
+            if not isinstance(searched, Choice):
                 raise SettingsError(f"{entry}, which is not searched among `values`.")
-            for value in asked:
-                if value not in depended.values:
+            for value in values:
+                if value not in searched.values:
                     raise SettingsError(f"{entry} {value}, which is none of its values.")
-    graph = {name: [other for other, _ in domain.when] for name, domain in domains.items()}
     try:
-        return {name: domains[name] for name in TopologicalSorter(graph).static_order()}
+        order = TopologicalSorter({name: domains[name].when for name in domains})
+        return {name: domains[name] for name in order.static_order()}
     except CycleError as error:
         circle = " -> ".join(error.args[1])
         raise SettingsError(f"Space {path}: `when` goes in a circle: {circle}.") from error
-
-
-def _adapter(name: str) -> TypeAdapter[Any]:
-    field = Settings.model_fields[name]
-    return TypeAdapter(field.rebuild_annotation(), config={"allow_inf_nan": False})
-
-
-def _number_kinds(name: str) -> set[type]:
-    annotation = Settings.model_fields[name].annotation
-    kinds = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
-    return {kind for kind in kinds if kind in (int, float)}
-
-
-def _is_number(value: Any) -> bool:
-    # YAML reads 1e-5, without a point, as text.
-    if isinstance(value, str):
-        try:
-            float(value)
-        except ValueError:
-            return False
-        return True
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _listed(name: str, asked: Any) -> list[Any]:
@@ -317,11 +268,8 @@ def _listed(name: str, asked: Any) -> list[Any]:
     return asked if isinstance(asked, list) and (nested or not is_tuple) else [asked]
 
 
-def _kind(label: Any) -> tuple[type, Any]:
-    return type(label), label  # 1 is not true
-
-
-def _when_in_words(when: tuple[Condition, ...]) -> str:
-    if not when:
-        return ""
-    return " when " + " and ".join(f"{k} is {' or '.join(map(str, of))}" for k, of in when)
+def _first(error: ValidationError) -> str:
+    """Return what is wrong first, in words."""
+    mistake = error.errors()[0]
+    where = " ".join(f"`{part}`" for part in mistake["loc"] if isinstance(part, str))
+    return f"{where} {mistake['msg']}".strip().replace("Value error, ", "")

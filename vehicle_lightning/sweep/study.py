@@ -1,72 +1,128 @@
 """The study: what all workers share of a search, in a database.
 
-Optuna (Akiba et al. 2019) samples and keeps the trials; a trial is one row there from its start to
-its end, whoever trains it in between. So that a search is deterministic and may be interrupted, a
-trial's sampler is seeded by the seed of the search and the trial's number, not by how many trials
-this process has sampled before.
+Optuna samples the trials, keeps them, and retries those whose worker has died: such a trial has
+failed, and a new one with its settings and its run folder waits for any worker. Three small things
+are done here, as Optuna lacks them.
+
+- Its heartbeat goes on in `Study.optimize` only, for which an interrupted trial has failed for
+  good, and ends at the first error of the database. Here it goes on until the trial ends, and tells
+  a worker that was suspended for too long that its trial is another's.
+- In SQLite, which locks no rows, two workers could get the same trial, or both retry it. A lock
+  beside the file keeps them apart; in other databases Optuna's own locks of rows do.
+- A trial is sampled by a seed of its own, not by what its worker has sampled before, so that an
+  interrupted search goes on as if nothing had happened.
 
 Sources:
     Akiba et al. (2019), Optuna: a next-generation hyperparameter optimization framework.
     Bergstra et al. (2011), Algorithms for hyper-parameter optimization (the tree-structured Parzen
     estimator).
-    Golovin et al. (2017), Google Vizier: a service for black-box optimization (the median rule).
 """
 
+import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import optuna
 from filelock import FileLock
-from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from vehicle_lightning.config import PLACES, Settings
 from vehicle_lightning.errors import SearchError
-from vehicle_lightning.sweep.leases import ATTRIBUTE, Lease, Worker
-from vehicle_lightning.sweep.space import Choice, Domain, Space, Value
+from vehicle_lightning.sweep.space import Choice, Range, Space, Value
 
+HEARTBEAT = 5  # seconds from one to the next
+DEAD_AFTER = 30  # seconds without one
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-JUDGED_FROM = 5  # finished trials, before any is pruned
+BEGUN = (TrialState.RUNNING, *FINISHED)
 LOCKED_FOR = 60  # seconds to wait for another worker to write to SQLite
 DRIVERS = {"psycopg": "psycopg[binary]", "MySQLdb": "mysqlclient"}  # module -> package
 
 
-@dataclass(frozen=True)
-class HeldTrial:
-    """A trial that is this worker's to train.
+class RunningTrial:
+    """A trial that this worker trains; entered as a context, its heartbeat goes on.
 
     Attributes:
-        trial: Optuna's handle, through which its settings are sampled.
-        lease: the right to train it.
-        is_taken_over: whether another worker, or an earlier start of this one, began it.
+        trial: Optuna's, through which its settings are sampled.
+        run: name of its run folder: the number of trials begun before it, retries not counted.
+        is_retried: whether another worker, or an earlier start of this one, began it.
+        reported: the last epoch whose loss is known of it; 0 before the first.
+        is_lost: whether another worker has it now, as this one gave no sign for too long.
     """
 
-    trial: optuna.Trial
-    lease: Lease
-    is_taken_over: bool
+    def __init__(self, storage: RDBStorage, trial: optuna.Trial, run: str, reported: int) -> None:
+        self.trial = trial
+        self.run = run
+        self.is_retried = "run" in trial.user_attrs
+        self.reported = reported
+        self.is_lost = False
+        self._storage = storage
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        number = self.trial._trial_id
+        while not self._ended.wait(HEARTBEAT) and not self.is_lost:
+            with suppress(SQLAlchemyError, StorageInternalError):  # of a moment
+                self._storage.record_heartbeat(number)
+                self.is_lost = self._storage.get_trial(number).state.is_finished()
+
+
+class SeededSampler(optuna.samplers.TPESampler):
+    """The tree-structured Parzen estimator, seeded for each trial by its place in the search."""
+
+    def __init__(self, seed: int, place: int = 0) -> None:
+        own = int(np.random.SeedSequence((seed, place)).generate_state(1)[0])
+        super().__init__(seed=own, multivariate=True, group=True, constant_liar=True)
+        self._search_seed = seed
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Let another one, of another seed, sample the trial."""
+        study.sampler = SeededSampler(self._search_seed, _place(study, trial))
 
 
 class Study:
-    """The trials of one search, in the database that its workers share."""
+    """The trials of one search, in the database that its workers share.
 
-    def __init__(self, name: str, url: URL, seed: int) -> None:
-        storage = _storage(url)
+    Attributes:
+        optuna: the same for Optuna's own functions.
+    """
+
+    def __init__(self, name: str, url: URL, folder: Path, seed: int) -> None:
+        sqlite = url.get_backend_name() == "sqlite"
         self.name = name
-        self._storage = storage
-        self._seed = seed
-        self._study = optuna.create_study(
-            storage=storage, study_name=name, load_if_exists=True, direction="minimize"
+        self._retry = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
+        self._storage = RDBStorage(
+            url.render_as_string(hide_password=False),
+            {"connect_args": {"timeout": LOCKED_FOR}} if sqlite else {"pool_pre_ping": True},
+            heartbeat_interval=HEARTBEAT,
+            grace_period=DEAD_AFTER,
+            heartbeat_stale_trial_callback=self._retry,
         )
-        self._id = storage.get_study_id_from_name(name)
+        self._lock = FileLock(folder / ".study.lock")
+        self.optuna = optuna.create_study(
+            storage=self._storage,
+            sampler=SeededSampler(seed),
+            study_name=name,
+            load_if_exists=True,
+            direction="minimize",
+        )
 
     @classmethod
     @contextmanager
@@ -84,18 +140,20 @@ class Study:
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder.mkdir(parents=True, exist_ok=True)
-        with _opening(url), FileLock(folder / ".opening.lock"):
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with")
+            with _opening(url), FileLock(folder / ".study.lock"):
+                try:
+                    study = cls(name, url, folder, seed)
+                except SQLAlchemyError:
+                    # Workers on several machines may make the tables at once; then there they are.
+                    time.sleep(1)
+                    study = cls(name, url, folder, seed)
             try:
-                study = cls(name, url, seed)
-            except SQLAlchemyError:
-                # Workers on several machines may make the tables at once; then they are there now.
-                time.sleep(1)
-                study = cls(name, url, seed)
-        try:
-            with _using(url):
-                yield study
-        finally:
-            study._storage.engine.dispose()
+                with _using(url):
+                    yield study
+            finally:
+                study._storage.engine.dispose()
 
     def agree(self, space: Space, base: Settings, fingerprint: str) -> None:
         """Write down what is searched on what, or check that it is what stands there.
@@ -111,11 +169,15 @@ class Study:
         fixed = base.model_dump(
             mode="json", exclude=set(PLACES - {"precision"}) | set(space.domains)
         )
-        parts = {"space": space.describe(), "fixed": fixed, "data": {"fingerprint": fingerprint}}
-        known = self._study.user_attrs
+        domains = {
+            name: domain.model_dump(mode="json", exclude_defaults=True)
+            for name, domain in space.domains.items()
+        }
+        parts = {"space": domains, "fixed": fixed, "data": {"fingerprint": fingerprint}}
+        known = self.optuna.user_attrs
         for part, own in parts.items():
             if part not in known:
-                self._study.set_user_attr(part, own)
+                self.optuna.set_user_attr(part, own)
             elif known[part] != own:
                 raise SearchError(self._difference(part, known[part], own))
 
@@ -132,118 +194,93 @@ class Study:
             f"another name by --study."
         )
 
-    def worker(self, folder: Path) -> Worker:
-        """Return this process as one that works on the study."""
-        return Worker(self._storage.engine, folder)
-
-    def take(self, worker: Worker, trials: int) -> HeldTrial | None:
+    def take(self, trials: int) -> RunningTrial | None:
         """Return a trial to train: one that was left by its worker, else a new one.
 
         Args:
-            worker: who is to train it.
-            trials: how many there may be in all.
+            trials: how many there are to be in all; where workers share a database but no disk,
+                several may begin the last one in the same moment.
 
         Returns:
             The trial, or None where there are as many, and those that run are in other hands.
         """
-        for left in self.trials(TrialState.RUNNING):
-            lease = worker.acquire(_id(left), left.user_attrs[ATTRIBUTE])
-            if lease is not None:
-                return HeldTrial(self._sampled(_id(left)), lease, is_taken_over=True)
-        if len(self._valid_trials()) >= trials:
-            return None
-        begun = create_trial(state=TrialState.RUNNING, user_attrs={ATTRIBUTE: worker.new_lease()})
-        new = self._storage.create_new_trial(self._id, begun)
-        number = self._storage.get_trial(new).number
-        if sum(trial.number <= number for trial in self._valid_trials()) > trials:
-            # Others have begun the last ones in the same moment.
-            self._storage.set_trial_state_values(new, TrialState.FAIL)
-            return None
-        return HeldTrial(self._sampled(new), worker.hold(new), is_taken_over=False)
+        with self._lock:
+            fail_stale_trials(self.optuna)
+            if not self.trials(TrialState.WAITING):
+                if len(self.trials(*BEGUN)) >= trials:
+                    return None
+                self.optuna.enqueue_trial({})
+            for waiting in self.trials(TrialState.WAITING):
+                # A worker that died before the first heartbeat would never count as dead.
+                self._storage.record_heartbeat(waiting._trial_id)
+            trial = self.optuna.ask()
+        frozen = self._storage.get_trial(trial._trial_id)
+        run = str(frozen.user_attrs.get("run", _place(self.optuna, frozen)))
+        running = RunningTrial(self._storage, trial, run, frozen.last_step or 0)
+        trial.set_user_attr("run", run)
+        return running
 
-    def finish(self, held: HeldTrial, loss: float, facts: dict[str, Any]) -> bool:
-        """Write down the validation loss of a trial, once; infinite where it could not be trained.
+    def finish(self, running: RunningTrial, facts: dict[str, Any], loss: float | None) -> bool:
+        """Write down what a trial came to, once.
 
         Args:
-            held: the trial.
-            loss: in nats.
-            facts: what else to remember of it, as JSON types.
+            running: the trial.
+            facts: what to remember of it, as JSON types.
+            loss: validation loss in nats, infinite where it could not be trained; None where it was
+                pruned.
 
         Returns:
             Whether the trial still was this worker's.
         """
-        return self._tell(held, facts, loss=loss)
-
-    def prune(self, held: HeldTrial, facts: dict[str, Any]) -> bool:
-        """Write down that a trial was ended early; return whether it still was this worker's."""
-        return self._tell(held, facts, loss=None)
-
-    def _tell(self, held: HeldTrial, facts: dict[str, Any], loss: float | None) -> bool:
-        if not held.lease.renew():
+        state = TrialState.PRUNED if loss is None else TrialState.COMPLETE
+        try:
+            with self._lock:
+                for name, value in facts.items():
+                    running.trial.set_user_attr(name, value)
+                self.optuna.tell(running.trial, loss, state)
+        except UpdateFinishedTrialError:
             return False
-        for name, value in facts.items():
-            held.trial.set_user_attr(name, value)
-        if loss is None:
-            self._study.tell(held.trial, state=TrialState.PRUNED)
-        else:
-            self._study.tell(held.trial, loss)
         return True
 
-    def is_below_median(self, trial: optuna.Trial, epochs: int) -> bool:
-        """Return whether a trial falls behind the others at the epoch it has reported last.
-
-        The median stopping rule (Golovin et al. 2017): its lowest loss so far is higher than the
-        median of the finished trials' losses at the same epoch. It holds from a quarter of the
-        epochs on, and once enough trials have finished.
-
-        Args:
-            trial: the trial.
-            epochs: those it is to train.
-        """
-        pruner = optuna.pruners.MedianPruner(
-            n_startup_trials=JUDGED_FROM, n_warmup_steps=-(-epochs // 4), n_min_trials=JUDGED_FROM
-        )
-        with warnings.catch_warnings(action="ignore"):  # of a loss that is not a number
-            return pruner.prune(self._study, self._storage.get_trial(trial._trial_id))
-
-    def last_epoch(self, trial: optuna.Trial) -> int:
-        """Return the last epoch that was reported of a trial; 0 before the first."""
-        return self._storage.get_trial(trial._trial_id).last_step or 0
+    def put_back(self, running: RunningTrial) -> None:
+        """Let any worker go on with a trial, unless one does already."""
+        with self._lock:
+            left = self._storage.get_trial(running.trial._trial_id)
+            if not left.state.is_finished():
+                self.optuna.tell(running.trial, state=TrialState.FAIL)
+                self._retry(self.optuna, left)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return all trials in one of the states, in the order of their numbers."""
-        return self._study.get_trials(deepcopy=False, states=states)
+        return self.optuna.get_trials(deepcopy=False, states=states)
 
     @property
     def finished(self) -> list[FrozenTrial]:
         """The trials that have come to their end, pruned ones among them."""
         return self.trials(*FINISHED)
 
-    @property
-    def as_optuna(self) -> optuna.Study:
-        """The same for Optuna's own functions."""
-        return self._study
 
-    def _valid_trials(self) -> list[FrozenTrial]:
-        return self.trials(TrialState.RUNNING, *FINISHED)
-
-    def _sampled(self, trial_id: int) -> optuna.Trial:
-        number = self._storage.get_trial(trial_id).number
-        seed = int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
-        with warnings.catch_warnings(action="ignore"):  # Optuna calls these options experimental
-            self._study.sampler = optuna.samplers.TPESampler(
-                seed=seed, multivariate=True, group=True, constant_liar=True
-            )
-        return optuna.Trial(self._study, trial_id)
-
-
-def suggest(trial: optuna.Trial, name: str, domain: Domain) -> Value:
+def suggest(trial: optuna.Trial, name: str, domain: Range | Choice) -> Value:
     """Sample a setting; one that was sampled before an interruption stays what it was."""
     if isinstance(domain, Choice):
         return domain.value(trial.suggest_categorical(name, domain.labels))
-    if domain.is_whole:
-        return trial.suggest_int(name, int(domain.low), int(domain.high), log=domain.log)
-    return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+    sample = trial.suggest_int if isinstance(domain.low, int) else trial.suggest_float
+    return sample(name, domain.low, domain.high, log=domain.log)
+
+
+def _place(study: optuna.Study, trial: FrozenTrial) -> int:
+    """Return how many trials were begun before this one, or before the one that it retries."""
+    begun = [
+        other.number
+        for other in study.get_trials(deepcopy=False)
+        if other.number == _original(other)
+    ]
+    return begun.index(_original(trial))
+
+
+def _original(trial: FrozenTrial) -> int:
+    retried = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
+    return trial.number if retried is None else retried
 
 
 @contextmanager
@@ -305,13 +342,3 @@ def find_database(storage: str | None, folder: Path) -> URL:
             f"postgresql://user@host/name."
         ) from error
     return url
-
-
-def _storage(url: URL) -> RDBStorage:
-    is_sqlite = url.get_backend_name() == "sqlite"
-    options = {"connect_args": {"timeout": LOCKED_FOR}} if is_sqlite else {"pool_pre_ping": True}
-    return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options)
-
-
-def _id(trial: FrozenTrial) -> int:
-    return trial._trial_id

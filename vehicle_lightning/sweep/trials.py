@@ -1,59 +1,49 @@
-"""One trial of a search: settings sampled, an ordinary run trained, the result written down."""
+"""One trial of a search: settings sampled, an ordinary run trained, the result written down.
+
+Sources:
+    Golovin et al. (2017), Google Vizier: a service for black-box optimization (the median rule).
+"""
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
 
 import torch
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import MedianPruner
 
 from vehicle_lightning.config import Settings, changed_settings, read_settings
 from vehicle_lightning.console import notice
 from vehicle_lightning.errors import RunError, SettingsError
-from vehicle_lightning.fit.supervision import Supervisor
+from vehicle_lightning.fit.callbacks import PruningCallback
+from vehicle_lightning.fit.train import train
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.runs.summary import Summary
-from vehicle_lightning.sweep.space import Space, in_words, trial_settings
-from vehicle_lightning.sweep.study import JUDGED_FROM, HeldTrial, Study, suggest
+from vehicle_lightning.sweep.arguments import SweepCommand
+from vehicle_lightning.sweep.space import Value, in_words, trial_settings
+from vehicle_lightning.sweep.study import RunningTrial, Study, suggest
 
-PARTS = "trainings"  # attribute: validation loss and images of each training so far
+JUDGED_FROM = 5  # finished trials, before any is pruned
+FOLD_RUNS = "fold_runs"  # attribute: validation loss and images of each fold run so far
 
-
-class Fit(Protocol):
-    """`vehicle_lightning.fit.fit`."""
-
-    def __call__(
-        self,
-        settings: Settings,
-        *,
-        resume: RunFolder | None,
-        new: RunFolder | None,
-        supervisor: Supervisor,
-    ) -> Any:
-        """Train, and return the run with its summary."""
+Part = tuple[float, int]
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched, and where.
+    """What this worker works on.
 
     Attributes:
+        command: what is asked for.
         study: what the workers share.
-        space: the search space.
-        base: what all trials share.
-        folder: the study's folder on this machine; trial n trains in its folder n.
-        trials: how many there are to be in all.
         deadline: by `time.monotonic`, when to stop.
     """
 
+    command: SweepCommand
     study: Study
-    space: Space
-    base: Settings
-    folder: Path
-    trials: int
     deadline: float
 
     @property
@@ -62,58 +52,60 @@ class Search:
         return time.monotonic() > self.deadline
 
 
-class TrialSupervisor:
+class TrialPruning(PruningCallback):
     """Pauses and prunes the run of one trial."""
 
-    def __init__(self, search: Search, held: HeldTrial, settings: Settings) -> None:
+    def __init__(self, search: Search, running: RunningTrial, epochs: int) -> None:
+        super().__init__()
         self._search = search
-        self._held = held
-        self._epochs = settings.epochs
+        self._running = running
+        # The median rule: the lowest loss so far is above the median of the others at that epoch.
+        search.study.optuna.pruner = MedianPruner(
+            n_startup_trials=JUDGED_FROM, n_warmup_steps=-(-epochs // 4), n_min_trials=JUDGED_FROM
+        )
 
     @property
     def title(self) -> str:
         """What the run is called on the progress bar."""
-        return f"Trial {self._held.trial.number} of {self._search.trials}"
+        return f"Trial {self._running.run} of {self._search.command.trials}"
 
     def must_pause(self) -> bool:
         """Return whether the time is up, or another worker has the trial now."""
-        return self._held.lease.is_lost or self._search.is_over
+        return self._running.is_lost or self._search.is_over
 
     def report(self, epoch: int, val_loss: float) -> None:
         """Write the validation loss down, unless that was done before an interruption."""
-        if epoch > self._search.study.last_epoch(self._held.trial):
-            self._held.trial.report(val_loss, epoch)
+        if epoch <= self._running.reported:
+            return
+        try:
+            self._running.trial.report(val_loss, epoch)
+            self._running.reported = epoch
+        except UpdateFinishedTrialError:
+            self._running.is_lost = True
 
     def prunes_after_epoch(self, epoch: int) -> bool:
         """Return whether the trial falls behind the median of the others."""
-        study, trial = self._search.study, self._held.trial
-        return study.last_epoch(trial) == epoch and study.is_below_median(trial, self._epochs)
+        with warnings.catch_warnings(action="ignore"):  # of a loss that is not a number
+            return epoch == self._running.reported and self._running.trial.should_prune()
 
-    def prunes_after_trainings(self, measured: Sequence[Measurement]) -> bool:
-        """Return whether the trial cannot win, with the best conceivable rest of its trainings."""
+    def prunes_after_fold_runs(self, measured: Sequence[Measurement]) -> bool:
+        """Return whether the trial cannot win, with the best conceivable rest of its fold runs."""
         parts = [(one.loss, one.n) for one in measured]
-        self._held.trial.set_user_attr(PARTS, parts)
-        others = [
-            [(float(loss), int(n)) for loss, n in trial.user_attrs[PARTS]]
-            for trial in self._search.study.finished
-            if PARTS in trial.user_attrs
-        ]
-        return cannot_win(parts, others)
-
-
-Part = tuple[float, int]
+        self._running.trial.set_user_attr(FOLD_RUNS, parts)
+        finished = [trial.user_attrs for trial in self._search.study.finished]
+        return cannot_win(parts, [facts[FOLD_RUNS] for facts in finished if FOLD_RUNS in facts])
 
 
 def cannot_win(parts: Sequence[Part], others: Sequence[Sequence[Part]]) -> bool:
-    """Return whether a trial over several trainings cannot become the best any more.
+    """Return whether a trial over several fold runs cannot become the best any more.
 
-    That is so where its pooled loss would be above that of the best trial even if each training it
+    That is so where its pooled loss would be above that of the best trial even if each fold run it
     still lacks came out as well as the best of any trial did there. Before enough trials have all
-    their trainings there is no telling.
+    their fold runs there is no telling.
 
     Args:
-        parts: mean validation loss, in nats, and number of images of each training so far.
-        others: the same of the trials that have finished; of pruned ones, of fewer trainings.
+        parts: mean validation loss, in nats, and number of images of each fold run so far.
+        others: the same of the trials that have finished; of pruned ones, of fewer fold runs.
     """
     length = max((len(other) for other in others), default=0)
     complete = [other for other in others if len(other) == length]
@@ -134,66 +126,78 @@ def _pooled(parts: Sequence[Part]) -> float:
     return sum(_loss(part) * part[1] for part in parts) / sum(n for _, n in parts)
 
 
-def run_trial(search: Search, held: HeldTrial, fit: Fit) -> bool:
-    """Train a trial to its end, and write down what it came to.
-
-    Returns:
-        Whether it came to its end; otherwise it is left for whoever asks next.
+def run_trial(search: Search, running: RunningTrial) -> None:
+    """Train a trial to its end and write down what it came to, or let others go on with it.
 
     Raises:
         InputError: something is wrong with the data, the device or the run folder.
         KeyboardInterrupt: a person stopped it.
     """
-    number = held.trial.number
-    point = search.space.choose(lambda name, domain: suggest(held.trial, name, domain))
-    with held.lease:
+    with running:
         try:
-            settings = trial_settings(search.base, point)
-        except SettingsError as error:
-            return _finish_untrainable(search, held, str(error).rstrip("."))
-        try:
-            run, resume = _find_run(search.folder / str(number), settings)
-            if held.is_taken_over:
-                notice(_taken_over(number, run, resume))
-            supervisor = TrialSupervisor(search, held, settings)
-            summary = fit(settings, resume=resume, new=run, supervisor=supervisor).summary
-        except torch.OutOfMemoryError:
-            return _finish_untrainable(search, held, "it needs more memory than the device has")
+            _train(search, running)
         except BaseException:
-            held.lease.give_up()
+            search.study.put_back(running)
             raise
-        if summary is None or summary.status == "interrupted":
-            if held.lease.is_lost:
-                notice(f"Trial {number} was taken over by another worker.")
-                return False
-            held.lease.give_up()
-            if not search.is_over:
-                raise KeyboardInterrupt
+
+
+def _train(search: Search, running: RunningTrial) -> None:
+    command, trial = search.command, running.trial
+    point = command.space.choose(lambda name, domain: suggest(trial, name, domain))
+    try:
+        settings = trial_settings(command.base, point)
+    except SettingsError as error:
+        return _give_up(search, running, point, str(error).rstrip("."))
+    run = RunFolder(command.folder / running.run)
+    run.path.mkdir(exist_ok=True)
+    if _is_in_use(run):  # by a worker that was suspended; its trial is retried later
+        return notice(f"The run of trial {running.run} is still in use by another process.")
+    is_begun = _is_begun(run, settings)
+    if running.is_retried:
+        notice(
+            f"Trial {running.run} was left unfinished; going on in {run.path}."
+            if is_begun
+            else f"Trial {running.run} was left by another worker; as its run is not here, it "
+            f"starts anew."
+        )
+    pruning = TrialPruning(search, running, settings.epochs)
+    try:
+        summary = train(settings, run, callbacks=[pruning]).summary
+    except torch.OutOfMemoryError:
+        return _give_up(search, running, point, "it needs more memory than the device has")
+    if summary is not None and summary.status != "interrupted":
+        return _finish(search, running, point, summary)
+    search.study.put_back(running)
+    if running.is_lost:
+        notice(f"Trial {running.run} was taken over by another worker.")
+    elif not search.is_over:
+        raise KeyboardInterrupt
+    return None
+
+
+def _is_in_use(run: RunFolder) -> bool:
+    try:
+        with run.lock():
             return False
-        return _finish(search, held, summary)
+    except RunError:
+        return True
 
 
-def _find_run(path: Path, settings: Settings) -> tuple[RunFolder, RunFolder | None]:
-    """Return the folder of a trial, and the run to continue where it has been begun here."""
-    run = RunFolder(path)
-    path.mkdir(parents=True, exist_ok=True)
+def _is_begun(run: RunFolder, settings: Settings) -> bool:
+    """Return whether a run is to be continued."""
     if not run.config.is_file():
-        return run, None
+        return False
     if changed := changed_settings(read_settings(run.config), settings):
         raise RunError(
-            f"{path} holds another run, with another {', '.join(changed)} than the trial that "
+            f"{run.path} holds another run, with another {', '.join(changed)} than the trial that "
             f"belongs there; choose another --study or --log-dir."
         )
-    return run, run
+    return True
 
 
-def _taken_over(number: int, run: RunFolder, resume: RunFolder | None) -> str:
-    if resume is None:
-        return f"Trial {number} was left by another worker; as its run is not here, it starts anew."
-    return f"Trial {number} was left unfinished; going on in {run.path}."
-
-
-def _finish(search: Search, held: HeldTrial, summary: Summary) -> bool:
+def _finish(
+    search: Search, running: RunningTrial, point: dict[str, Value], summary: Summary
+) -> None:
     facts = {
         "val": summary.val.to_dict(),
         "train": summary.train.to_dict(),
@@ -201,26 +205,17 @@ def _finish(search: Search, held: HeldTrial, summary: Summary) -> bool:
         "epochs": summary.epochs,
         "seconds": summary.seconds,
     }
-    if summary.status == "pruned":
-        told = search.study.prune(held, facts)
-    else:
-        loss = summary.val.loss if math.isfinite(summary.val.loss) else math.inf
-        told = search.study.finish(held, loss, facts)
-    if not told:
-        notice(f"Trial {held.trial.number} was taken over by another worker.")
-    else:
-        pruned = f", pruned after {summary.epochs} epochs" if summary.status == "pruned" else ""
+    is_pruned = summary.status == "pruned"
+    loss = summary.val.loss if math.isfinite(summary.val.loss) else math.inf
+    if search.study.finish(running, facts, None if is_pruned else loss):
         notice(
-            f"Trial {held.trial.number}: val loss {summary.val.loss:.3f}, accuracy {summary.val}"
-            f"{pruned}; {_in_words(held)}"
+            f"Trial {running.run}: val loss {summary.val.loss:.3f}, accuracy {summary.val}"
+            f"{f', pruned after {summary.epochs} epochs' * is_pruned}; {in_words(point)}"
         )
-    return told
+    else:
+        notice(f"Trial {running.run} was taken over by another worker.")
 
 
-def _finish_untrainable(search: Search, held: HeldTrial, reason: str) -> bool:
-    notice(f"Trial {held.trial.number} cannot be trained: {reason}; {_in_words(held)}")
-    return search.study.finish(held, math.inf, {"untrainable": reason})
-
-
-def _in_words(held: HeldTrial) -> str:
-    return ", ".join(f"{name} {in_words(value)}" for name, value in held.trial.params.items())
+def _give_up(search: Search, running: RunningTrial, point: dict[str, Value], reason: str) -> None:
+    notice(f"Trial {running.run} cannot be trained: {reason}; {in_words(point)}")
+    search.study.finish(running, {"untrainable": reason}, math.inf)

@@ -112,7 +112,7 @@ def plot_slices(
                 **look,
             )
         if isinstance(domain, Choice):
-            labels = [in_words(label) for label in domain.labels]
+            labels = [in_words(value) for value in domain.values]
             axes.set_xticks(range(len(labels)), labels, fontsize=8, parse_math=False)
             axes.set_xlim(-0.6, len(labels) - 0.4)
         if number % columns == 0:
@@ -129,7 +129,7 @@ def _position(trial: FrozenTrial, name: str, domain: object) -> float:
     if not isinstance(domain, Choice):
         return float(value)
     # Beside one another, by number, where many have the same value.
-    return domain.values.index(domain.value(value)) + 0.3 * (trial.number * 0.618 % 1 - 0.5)
+    return domain.labels.index(value) + 0.3 * (trial.number * 0.618 % 1 - 0.5)
 
 
 def _loss(trial: FrozenTrial) -> float:
