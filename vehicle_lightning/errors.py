@@ -1,5 +1,7 @@
 """What can be wrong with the user's input: one sentence each, shown without a traceback."""
 
+from collections.abc import Iterable
+
 
 class InputError(Exception):
     """Bad input; its message says in one sentence what, where, and what to do.
@@ -37,3 +39,21 @@ class ExportError(InputError):
 
 class SearchError(InputError):
     """A study or its database cannot be used."""
+
+
+NAMED = 10  # items of a list that a sentence names
+LONGEST_SHOWN = 300  # letters of a name
+
+
+def join_first(items: Iterable[str]) -> str:
+    """Join items with commas: the first ten by name, the rest counted."""
+    every = list(items)
+    rest = len(every) - NAMED
+    named = ", ".join(one_line(item) for item in every[:NAMED])
+    return named + (f" and {rest} more" if rest > 0 else "")
+
+
+def one_line(text: str) -> str:
+    """Return text that a terminal can show: what cannot be printed is escaped, the rest cut off."""
+    shown = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."

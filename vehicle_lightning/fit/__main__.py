@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vehicle_lightning.cli import INTERRUPTED, parse_fit, run_command
 from vehicle_lightning.config import Settings
-from vehicle_lightning.data.location import check_data
+from vehicle_lightning.data.table import read_table
 from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.runs.folder import RunFolder
 
@@ -56,7 +56,7 @@ def fit(
         InputError: something is wrong with the data, the settings together, or the run to resume.
         OSError: the disk is full.
     """
-    check_data(settings)
+    read_table(settings).checked()
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
     if settings.is_repeated:

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 
 from vehicle_lightning.config import SourceSettings
+from vehicle_lightning.data.cache import cache_folder
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.data.findings import read_report
-from vehicle_lightning.data.location import locate_data
 from vehicle_lightning.data.serious import in_one_line, serious_findings
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text
 
-FINDINGS_VERSION = 1  # raise it whenever the same data would have other serious findings
+FINDINGS_VERSION = 2  # raise it whenever the same data would have other serious findings
 PACKAGES = (
     "torch",
     "torchvision",
@@ -48,8 +48,8 @@ def write_environment(path: Path, data: VehicleDataModule) -> None:
                 "images": len(data.table),
                 "train": len(data.rows["train"]),
                 "val": len(data.rows["val"]),
-                "copies": data.copies,
-                "near_copies": data.near_copies,
+                "exact_duplicates": data.exact_duplicates,
+                "near_duplicates": data.near_duplicates,
                 "class_names": list(data.table.class_names),
             },
         }
@@ -63,15 +63,14 @@ def write_findings(path: Path, settings: SourceSettings, data: VehicleDataModule
 
     It is looked for once and then remembered for all runs on the same data.
     """
-    data_dir, cache_dir = locate_data(settings)
-    remembered = cache_dir / f"{data.fingerprint}-findings{FINDINGS_VERSION}.json"
+    remembered = cache_folder(settings) / f"{data.fingerprint}-findings{FINDINGS_VERSION}.json"
     try:
         report = read_report(remembered.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not known yet, or damaged
-        report = serious_findings(data.table, data.groups)
+        report = serious_findings(data.table, data.duplicates.of_image, data.contrast)
         with suppress(OSError):  # then the next run looks again
             write_text(remembered, report.to_json())
-    report = replace(report, csv=str(data_dir / settings.csv))
+    report = replace(report, csv=data.table.source)
     write_text(path, report.to_json())
     return in_one_line(report)
 

@@ -105,7 +105,7 @@ def _check_same_data(run: RunFolder, fingerprint: str) -> None:
 def _check_every_fold(every: Sequence[FoldRun], data: VehicleDataModule) -> None:
     """Find what would stop a later fold before the first one is trained."""
     for fold_run in {fold_run.fold: fold_run for fold_run in every}.values():
-        own_data = data.split_anew(fold_run.settings, seed=fold_run.seed)
+        own_data = data.split_anew(fold_run.settings)
         load_start(build_classifier(fold_run.settings, own_data), own_data.fingerprint)
 
 
@@ -170,7 +170,7 @@ def _train_member(
     supervision: Supervision | None,
 ) -> Summary | None:
     """Train one fold run; None where it is stopped before it could be measured."""
-    own_data = data.split_anew(fold_run.settings, seed=fold_run.seed)
+    own_data = data.split_anew(fold_run.settings)
     folder.path.mkdir(exist_ok=True)
     resume = folder if folder.config.is_file() else None
     try:

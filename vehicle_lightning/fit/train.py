@@ -84,6 +84,7 @@ def _train(
     if resume and is_first_process:
         held.enter_context(resume.lock())
     data = data or read_data(settings)
+    settings = settings.model_copy(update=dict(data.table.found))  # what was recognised is kept
     L.seed_everything(settings.seed, verbose=False)
     model = build_classifier(settings, data)
     finished_epochs = 0 if resume is None else check_continuable(resume, settings, data.fingerprint)
@@ -148,9 +149,7 @@ def read_data(settings: Settings) -> VehicleDataModule:
     Raises:
         DataError: something is wrong with the data, or with a folder to write to.
     """
-    data = VehicleDataModule(
-        settings, seed=settings.seed, train_eval_fraction=settings.train_eval_fraction
-    )
+    data = VehicleDataModule(settings)
     data.setup()
     return data
 
@@ -281,13 +280,17 @@ def _patience(settings: Settings) -> list[L.Callback]:
 
 def _first_line(run: RunFolder, data: VehicleDataModule, finished_epochs: int) -> str:
     rows = data.rows
-    copies = (
-        f" ({data.copies} exact and {data.near_copies} near copies, each on the side of its twin)"
-        if data.copies or data.near_copies
+    duplicates = (
+        f" ({data.exact_duplicates} exact and {data.near_duplicates} near duplicates, each in the "
+        f"split of its like)"
+        if data.exact_duplicates or data.near_duplicates
         else ""
     )
+    if data.left_out:
+        duplicates += f", {data.left_out} left out as duplicates of images in another split"
+    test = f", {len(rows['test'])} test" if "test" in rows else ""
     start = f"continuing after epoch {finished_epochs}" if finished_epochs else "starting"
     return (
         f"Run {run.path}: {start}; {len(rows['train'])} training and {len(rows['val'])} "
-        f"validation images{copies}, classes {', '.join(data.table.class_names)}."
+        f"validation images{test}{duplicates}, classes {', '.join(data.table.class_names)}."
     )

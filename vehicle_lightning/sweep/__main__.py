@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vehicle_lightning.cli import INTERRUPTED, run_command
 from vehicle_lightning.console import notice
-from vehicle_lightning.data.location import check_data
+from vehicle_lightning.data.table import read_table
 from vehicle_lightning.errors import SearchError
 from vehicle_lightning.fit.__main__ import fit
 from vehicle_lightning.sweep.arguments import SweepCommand, parse_sweep
@@ -54,7 +54,7 @@ def sweep(command: SweepCommand) -> SweepResult:
     """
     if find_spec("optuna") is None:
         raise SearchError('The search needs Optuna: pip install -e ".[sweep]".')
-    check_data(command.base)
+    read_table(command.base).checked()
     # Importing torch, lightning and Optuna takes seconds; what is wrong already has been said.
     from vehicle_lightning.sweep.study import Study, find_database
 
