@@ -202,11 +202,11 @@ FAULTS: dict[str, list[tuple[int, Spoil]]] = {
     "blank-label": [(10, unlabelled)],
     "unknown-label": [(4, labelled_unknown)],
     "outside": [(8, outside)],
-    "exact-copies": [(20, same_file)],
-    "contradicting-copies": [(12, same_file_with_another_label)],
-    "near-copies": [*((8, spoil) for spoil in (compressed, resized, cropped, brighter))],
-    "mirrored-copies": [(8, mirrored)],
-    "straddling-copies": [(8, in_the_test_csv)],
+    "exact-duplicates": [(20, same_file)],
+    "contradicting-duplicates": [(12, same_file_with_another_label)],
+    "near-duplicates": [*((8, spoil) for spoil in (compressed, resized, cropped, brighter))],
+    "mirrored-duplicates": [(8, mirrored)],
+    "straddling-duplicates": [(8, in_the_test_csv)],
     "tiny-image": [(5, tiny)],
     "odd-shape": [(5, long)],
     "huge-image": [(1, huge)],
@@ -240,9 +240,9 @@ def test_all_planted_faults_are_found_and_nothing_else(
     assert found.keys() - INCIDENTAL == names.keys()
 
     # Exact copies with another label are exact copies too.
-    names["exact-copies"] = names["exact-copies"] | names["contradicting-copies"]
+    names["exact-duplicates"] = names["exact-duplicates"] | names["contradicting-duplicates"]
     for kind, expected in names.items():
         assert len(found[kind]) == len(expected), kind
         for group in found[kind]:
-            assert len(group) == (2 if "copies" in kind else 1), (kind, group)
+            assert len(group) == (2 if "duplicates" in kind else 1), (kind, group)
             assert len(expected & set(group)) == 1, (kind, group)

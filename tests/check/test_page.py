@@ -111,7 +111,7 @@ def facts(browser: str, page: Path, scratch: Path, width: int) -> dict[str, Any]
 def test_a_report_in_a_browser(browser: str, report: Path, tmp_path: Path, width: int) -> None:
     found = facts(browser, report / "index.html", tmp_path, width)
     content = json.loads((report / "findings.json").read_text(encoding="utf-8"))["findings"]
-    assert {"leak", "exact-copies", "unusable-file", "outside"} <= {f["kind"] for f in content}
+    assert {"leak", "exact-duplicates", "unusable-file", "outside"} <= {f["kind"] for f in content}
     assert {name for name, _ in found["pictures"]} & set(HOSTILE)
     assert all(natural > 0 for _, natural in found["pictures"])
     assert found["targets"] == [True] * len(content)

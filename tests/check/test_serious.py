@@ -33,11 +33,14 @@ def test_serious_findings_are_named_and_recorded(
 ) -> None:
     run = quick_fit(spoilt, tmp_path / "logs")("--epochs", "1", *flags)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "Serious" in line]
-    assert "copies of 1 photograph have different labels" in line
+    assert "duplicates of 1 photograph have different labels" in line
     assert "first number in the file name" in line
     found = json.loads(run.findings.read_text(encoding="utf-8"))
     assert (found["images"], len(found["classes"])) == (81, 2)
-    assert {finding["kind"] for finding in found["findings"]} == {"contradicting-copies", "leak"}
+    assert {finding["kind"] for finding in found["findings"]} == {
+        "contradicting-duplicates",
+        "leak",
+    }
     assert all(finding["severity"] == "serious" for finding in found["findings"])
 
 
