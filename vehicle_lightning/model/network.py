@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vehicle_lightning.config import NetworkSettings
 from vehicle_lightning.model.backbone import Backbone
+from vehicle_lightning.model.dropout import Dropout
 
 POOLINGS = {"average": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}
 
@@ -46,7 +47,7 @@ class ConvBlock(nn.Sequential):
             nn.ReLU(inplace=True),
             *_optional(nn.BatchNorm2d(outputs), batchnorm),
             nn.MaxPool2d(2),
-            *_optional(nn.Dropout(dropout), dropout > 0),
+            *_optional(Dropout(dropout), dropout > 0),
         )
 
 
@@ -79,7 +80,7 @@ class DenseBlock(nn.Sequential):
             nn.Linear(inputs, outputs),
             nn.ReLU(inplace=True),
             *_optional(nn.BatchNorm1d(outputs), batchnorm),
-            *_optional(nn.Dropout(dropout), dropout > 0),
+            *_optional(Dropout(dropout), dropout > 0),
         )
 
 
@@ -114,7 +115,7 @@ def build_network(
         layers = [
             backbone,
             *_optional(nn.BatchNorm1d(features), batchnorm),
-            *_optional(nn.Dropout(dropout), dropout > 0),
+            *_optional(Dropout(dropout), dropout > 0),
         ]
     widths = (features, *settings.hidden)
     return nn.Sequential(
