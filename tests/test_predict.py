@@ -24,8 +24,8 @@ from tests.conftest import SIZE, DataFolder, Fit, quick_fit
 from vehicle_lightning.data.images import read_image
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.model import explanations
-from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.model.explanations import Subject
+from vehicle_lightning.model.network import ImageClassifier
 from vehicle_lightning.predict import stream
 from vehicle_lightning.predict.__main__ import EXPLAINED, PredictOptions, main, predict
 from vehicle_lightning.predict.inputs import (
@@ -483,7 +483,7 @@ def test_interrupted_it_leaves_what_was_there(
         save(here / f"{number}.png", number)
     run(dropout_run.path, "0.png")
     before = Path("predictions.csv").read_bytes()
-    measured, calls = VehicleClassifier.measured_logits, []
+    measured, calls = ImageClassifier.forward, []
 
     def interrupted(self: VehicleClassifier, images: torch.Tensor) -> torch.Tensor:
         calls.append(len(images))
@@ -491,7 +491,7 @@ def test_interrupted_it_leaves_what_was_there(
             os.kill(os.getpid(), signal.SIGINT)
         return measured(self, images)
 
-    monkeypatch.setattr(VehicleClassifier, "measured_logits", interrupted)
+    monkeypatch.setattr(ImageClassifier, "forward", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(dropout_run.path, "*.png", "--batch-size", "2")
     assert calls == [2, 2]
@@ -515,14 +515,14 @@ def test_few_images_are_held_at_a_time(
         return read_image(path, size)
 
     monkeypatch.setattr(stream, "read_or_fault", counted)
-    measured, seen = VehicleClassifier.measured_logits, [0]
+    measured, seen = ImageClassifier.forward, [0]
 
     def watched(self: VehicleClassifier, images: torch.Tensor) -> torch.Tensor:
         ahead.append(decoded[0] - seen[0])
         seen[0] += len(images)
         return measured(self, images)
 
-    monkeypatch.setattr(VehicleClassifier, "measured_logits", watched)
+    monkeypatch.setattr(ImageClassifier, "forward", watched)
     assert len(run(dropout_run.path, "photos", "--batch-size", "8")) == 300
     assert len(ahead) == 38
     assert max(ahead) <= 3 * 8 + 1

@@ -4,6 +4,7 @@ Everything goes to standard error, so that standard output holds results alone.
 """
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -45,3 +46,17 @@ def progress_over(items: Iterable[Item], total: int, description: str) -> Iterat
 def notice(sentence: str) -> None:
     """Tell the person something that is neither a result nor a mistake."""
     console.print(sentence, markup=False)
+
+
+def ignore_harmless_warnings() -> None:
+    """Mute warnings of libraries that nobody here can act on."""
+    for message in (
+        ".*does not have many workers.*",  # a batch is one look-up in a mapped file
+        ".*Checkpoint directory .* exists and is not empty.*",  # as it is on --resume
+        ".*No (positive|negative) samples.*",  # a class may be missing from a small sample
+        "Image size .* exceeds limit",  # a large photograph is read all the same
+        ".*Corrupt EXIF data.*",  # so is one with damaged metadata
+        ".*in eval mode at the start of training.*",  # batch statistics of a backbone stay
+        ".*treespec, LeafSpec.*is deprecated.*",  # Lightning's own use of torch
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,5 +1,25 @@
 """What can be wrong with the user's input: one sentence each, shown without a traceback."""
 
+import re
+from collections.abc import Iterable
+
+LONGEST_SHOWN = 300  # characters of a name or a reason
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal, as PyTorch puts them into its messages
+
+
+def one_line(text: object) -> str:
+    """Return text, or the message of an error, as one line that a terminal can show."""
+    line = " ".join(COLOURS.sub("", str(text)).split())
+    shown = line if line.isprintable() else line.encode("unicode_escape").decode("ascii")
+    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
+
+
+def join_first(items: Iterable[str], named: int = 10) -> str:
+    """Join items with commas: the first few by name, the rest counted."""
+    every = list(items)
+    rest = len(every) - named
+    return ", ".join(map(one_line, every[:named])) + (f" and {rest} more" if rest > 0 else "")
+
 
 class InputError(Exception):
     """Bad input; its message says in one sentence what, where, and what to do.

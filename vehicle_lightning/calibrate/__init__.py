@@ -1,1 +1,1 @@
-"""Calibration: predictions of unseen images -> temperature -> operating point -> report."""
+"""Make the probabilities of a run mean what they say, and choose a threshold."""

@@ -1,1 +1,1 @@
-"""Checking: what is wrong with a data set, before it fools a model."""
+"""Find what is wrong with a data set before it fools a model."""

@@ -1,1 +1,1 @@
-"""Comparison: finished runs side by side, and which differences are more than noise."""
+"""Say which of several runs is better, and whether the difference is more than noise."""

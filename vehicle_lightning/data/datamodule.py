@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import lightning as L
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from vehicle_lightning.config import DataSettings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.batches import (
     Batch,
@@ -28,7 +28,7 @@ from vehicle_lightning.data.splits import cross_validation_fold, hold_out
 from vehicle_lightning.data.table import Table, read_table, shortened
 from vehicle_lightning.errors import DataError
 
-Side = Literal["train", "val"]
+Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -69,18 +69,10 @@ class VehicleDataModule(L.LightningDataModule):
         mean, std: float64 of shape (3,), red, green, blue of the training images in [0, 1].
     """
 
-    def __init__(self, settings: DataSettings, *, seed: int, train_eval_fraction: float) -> None:
-        """Take the settings; nothing is read before `setup`.
-
-        Args:
-            settings: which data, how split, how read.
-            seed: seed of the order of the training images.
-            train_eval_fraction: fraction of the training images measured after each epoch.
-        """
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings; nothing is read before `setup`."""
         super().__init__()
         self.settings = settings
-        self._seed = seed
-        self._train_eval_fraction = train_eval_fraction
         self._images: _Images | None = None
         self._resident: dict[torch.device, ResidentDataset] = {}
         self._ready = False
@@ -107,16 +99,13 @@ class VehicleDataModule(L.LightningDataModule):
         self._dataset = BatchDataset(images.pixels, images.kept, self.table.labels)
         self._ready = True
 
-    def split_anew(self, settings: DataSettings, *, seed: int) -> "VehicleDataModule":
+    def split_anew(self, settings: Settings) -> Self:
         """Return the same images in another split and order, without reading them again.
 
         Args:
-            settings: as those of this data module, but for the fold.
-            seed: seed of the order of the training images.
+            settings: as those of this data module, but for fold and seed.
         """
-        other = VehicleDataModule(
-            settings, seed=seed, train_eval_fraction=self._train_eval_fraction
-        )
+        other = type(self)(settings)
         other._images = self._images
         other._resident = self._resident
         other.setup()
@@ -140,11 +129,33 @@ class VehicleDataModule(L.LightningDataModule):
         """Give features in the place of pixels from now on: float of shape (N, F), by row."""
         self._dataset.features = features
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class, in the order of its number."""
+        return self.table.class_names
+
+    @property
+    def measured_each_epoch(self) -> int:
+        """Training images measured after each epoch."""
+        return len(self.train_sample)
+
+    def loader(self, split: Split) -> DataLoader[Batch]:
+        """Return all images of a split, unshuffled."""
+        return self.measured(self.rows[split])
+
+    def file_names(self, split: Split, count: int) -> list[str]:
+        """Return the file names of the images of a split, in the order of its loader."""
+        return [self.table.names[row] for row in self.rows[split][:count]]
+
+    def pixels_of(self, split: Split, places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return images of a split by their places in its loader: uint8 (N, H, W, 3)."""
+        return self.pixels(self.rows[split][places])
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of the training images."""
         return self._loader(
             TrainingBatches(
-                self.rows["train"], self.settings.batch_size, self._seed, *self._place()
+                self.rows["train"], self.settings.batch_size, self.settings.seed, *self._place()
             )
         )
 
@@ -155,6 +166,14 @@ class VehicleDataModule(L.LightningDataModule):
         """
         place = self._place()
         return [self.measured(rows, *place) for rows in (self.rows["val"], self.train_sample)]
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the test images, or the validation images where no others are kept for a test."""
+        return self.loader("test" if "test" in self.rows else "val")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Return all images, in the order of the table."""
+        return self.measured(np.arange(len(self.table)))
 
     def measured(
         self, rows: NDArray[np.int64], rank: int = 0, world_size: int = 1
@@ -203,7 +222,7 @@ class VehicleDataModule(L.LightningDataModule):
         notice(f"{what}; going on without them.")
         return table.without(faults)
 
-    def _split(self, groups: NDArray[np.int64]) -> dict[Side, NDArray[np.int64]]:
+    def _split(self, groups: NDArray[np.int64]) -> dict[Split, NDArray[np.int64]]:
         settings, labels = self.settings, self.table.labels
         if settings.folds is not None and settings.fold is not None:
             training, validating = cross_validation_fold(
@@ -216,7 +235,7 @@ class VehicleDataModule(L.LightningDataModule):
         return {"train": training, "val": validating}
 
     def _sample(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        size = max(1, round(self._train_eval_fraction * len(rows)))
+        size = max(1, round(self.settings.train_eval_fraction * len(rows)))
         chosen = np.random.default_rng(self.settings.split_seed).choice(rows, size, replace=False)
         return np.sort(chosen)
 
@@ -249,7 +268,7 @@ class VehicleDataModule(L.LightningDataModule):
             pin_memory=on_device is None and self._device().type == "cuda",
             # Its own generator: the global one belongs to dropout and augmentation alone, and when
             # an iterator is made differs between a fresh and a resumed run.
-            generator=torch.Generator().manual_seed(self._seed),
+            generator=torch.Generator().manual_seed(self.settings.seed),
         )
 
 

@@ -1,1 +1,1 @@
-"""Explanations: a run and images -> evidence maps -> occlusion check -> sheet."""
+"""Show what in an image spoke for a prediction."""

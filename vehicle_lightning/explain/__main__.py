@@ -64,7 +64,7 @@ def explain(path: Path, files: Sequence[Path] = ()) -> "ExplainResult":
         raise DataError(f"There is no image file {missing}.")
     from vehicle_lightning.explain.subjects import worst_mistakes
     from vehicle_lightning.model.explanations import Subject, explain_subjects
-    from vehicle_lightning.model.load import load_classifier
+    from vehicle_lightning.model.load import read_checkpoint
     from vehicle_lightning.runs.tensorboard import add_picture
 
     if files:
@@ -74,7 +74,7 @@ def explain(path: Path, files: Sequence[Path] = ()) -> "ExplainResult":
         subjects = worst_mistakes(run, SHOWN)
     result = explain_subjects(subjects, run.picture(SHEET), title=run.label)
     if not run.is_fold_run:  # such write no events
-        epochs = load_classifier(subjects[0].checkpoints[0]).epochs
+        epochs = read_checkpoint(subjects[0].checkpoints[0]).epochs
         add_picture(run, SHEET, result.sheet, epochs)
     return result
 

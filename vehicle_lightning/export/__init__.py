@@ -1,1 +1,1 @@
-"""Export: a run's network as one file that predicts without this package."""
+"""Write a trained network for use without this package (ONNX, torch.export)."""

@@ -16,7 +16,7 @@ from vehicle_lightning.export.program import (
     to_pt2,
 )
 from vehicle_lightning.files import atomic_write
-from vehicle_lightning.model.load import load_classifier
+from vehicle_lightning.model.load import read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def export_checkpoint(checkpoint: Path, run_name: str, output: Path) -> ExportRe
         ExportError: the file would not predict what the run predicts.
         OSError: the file cannot be written.
     """
-    classifier = load_classifier(checkpoint).model
+    classifier = read_checkpoint(checkpoint).classifier
     predictor = Predictor(classifier).eval()
     metadata = {
         "class_names": json.dumps(classifier.class_names, ensure_ascii=False),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from vehicle_lightning.errors import ExportError
-from vehicle_lightning.model.classifier import VehicleClassifier
+from vehicle_lightning.model.network import ImageClassifier
 
 TOLERANCE = 1e-4  # largest difference of a probability that rounding may cause
 CHECKED_BATCHES = (1, 2, 5)  # images; an exported batch size may turn out to be fixed
@@ -19,13 +19,14 @@ Predict = Callable[[Tensor], Tensor]
 class Predictor(nn.Module):
     """Normalisation, network, flip averaging where the run has it, and softmax."""
 
-    def __init__(self, classifier: VehicleClassifier) -> None:
+    def __init__(self, classifier: ImageClassifier) -> None:
         super().__init__()
         self.classifier = classifier
 
     def forward(self, images: Tensor) -> Tensor:
         """Return probabilities, float (N, C), for RGB images, uint8 (N, 3, H, W)."""
-        return self.classifier.measured_logits(images).softmax(dim=1)
+        probabilities: Tensor = self.classifier(images).softmax(dim=1)
+        return probabilities
 
 
 def capture(predictor: Predictor) -> ExportedProgram:

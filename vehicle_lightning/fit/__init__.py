@@ -1,1 +1,1 @@
-"""fit."""
+"""Train a network on a data set, and measure it."""

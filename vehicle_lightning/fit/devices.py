@@ -5,10 +5,10 @@ Lightning starts the processes of one machine itself; torchrun and SLURM start t
 
 import logging
 import os
+import shlex
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,13 +17,54 @@ import lightning as L
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
-from vehicle_lightning.errors import RunError
-from vehicle_lightning.fit.interruption import SIGNALS
+from vehicle_lightning.config import DeviceSettings, Settings
+from vehicle_lightning.errors import RunError, SettingsError, one_line
+from vehicle_lightning.fit.callbacks import SIGNALS
 from vehicle_lightning.runs.folder import RunFolder
 
-GRACE = 5.0  # seconds the other processes have to say what happened to them
+DEVICES = set(DeviceSettings.model_fields) - {"compile"}  # what the Trainer is told
+
+
+def device_options(settings: Settings) -> dict[str, Any]:
+    """Return what the Trainer is told of devices."""
+    return settings.model_dump(include=DEVICES)
+
+
+@contextmanager
+def refusing_devices(settings: Settings) -> Iterator[None]:
+    """Turn what a Trainer complains of while it is built into one sentence.
+
+    Raises:
+        SettingsError: this machine does not have the devices, or not in that way.
+    """
+    try:
+        yield
+    except Exception as error:  # each accelerator refuses in its own way
+        differing = settings.model_dump(exclude_defaults=True)
+        flags = (
+            f"--{name.replace('_', '-')} {differing[name]}" for name in DEVICES & set(differing)
+        )
+        what = " ".join(sorted(flags)) or "The default of the device flags"
+        raise SettingsError(f"{what} cannot be used here: {one_line(error)}") from error
+
+
+def check_devices(trainer: L.Trainer, settings: Settings) -> None:
+    """Refuse what a Trainer takes without a word, but would fail or be slow with.
+
+    Raises:
+        ValueError: the devices do not fit the settings, or the processes that were started.
+    """
+    cores = os.cpu_count() or 1
+    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
+        raise ValueError(f"this machine has {cores} cores")
+    if started_together() != trainer.world_size and started_together() > 1:
+        raise ValueError(
+            f"{started_together()} processes were started, and --devices times --num-nodes is "
+            f"{trainer.world_size}"
+        )
+    if trainer.world_size > 1 and settings.frozen_epochs:
+        raise ValueError("--frozen-epochs needs one device")
 
 
 def own_environment() -> list[Any]:
@@ -79,24 +120,18 @@ def ended_by_signals(trainer: L.Trainer) -> Iterator[None]:
 def lost_process(error: Exception, trainer: L.Trainer, run: RunFolder) -> RunError | None:
     """Return what to say where another process ended, and this one noticed by an error.
 
-    The processes that Lightning started from this one have ended when this returns: one that waits
-    for the others would wait for ever.
-
     Args:
         error: what this process stumbled on.
         trainer: what trained.
         run: to go on with.
     """
-    codes = _end_children(trainer)
     is_connection = isinstance(error, dist.DistError) or "gloo" in str(error)
     if trainer.world_size == 1 or not is_connection:
         return None
-    failed = [f"process {rank} {_ending(code)}" for rank, code in codes.items() if code]
-    what = " and ".join(failed) or "another process ended or cannot be reached"
-    again = f" To go on from the last whole epoch: --resume {run.path}"
+    again = f" To go on from the last whole epoch: --resume {shlex.quote(str(run.path))}"
     return RunError(
-        f"The training of {trainer.world_size} processes has ended, as {what}."
-        + again * trainer.is_global_zero
+        f"The training of {trainer.world_size} processes has ended, as another process ended or "
+        f"cannot be reached." + again * trainer.is_global_zero
     )
 
 
@@ -112,25 +147,3 @@ def say_why_all_end() -> None:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
-
-
-def _end_children(trainer: L.Trainer) -> dict[int, int]:
-    """Wait a little for the processes started from this one, end them, return their exit codes."""
-    launcher = trainer.strategy.launcher
-    if not isinstance(launcher, _SubprocessScriptLauncher):
-        return {}
-    until = time.monotonic() + GRACE
-    while any(child.poll() is None for child in launcher.procs) and time.monotonic() < until:
-        time.sleep(0.05)
-    codes = {rank: child.poll() or 0 for rank, child in enumerate(launcher.procs, start=1)}
-    for child in launcher.procs:
-        child.kill()
-    launcher.procs.clear()  # so that Lightning does not end this process while it says why
-    return codes
-
-
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}, for the reason it gave"
-    name = signal.Signals(-code).name
-    return f"was ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")

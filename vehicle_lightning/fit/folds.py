@@ -1,18 +1,19 @@
 """A run over several folds or seeds: its fold runs trained one after the other, then pooled."""
 
+import copy
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
-import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from vehicle_lightning.config import Settings, read_settings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import RunError, SettingsError
-from vehicle_lightning.files import atomic_write, write_csv, write_text
+from vehicle_lightning.files import atomic_write, write_csv
+from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.devices import started_together
-from vehicle_lightning.fit.environment import read_data_facts, write_environment, write_findings
 from vehicle_lightning.fit.pooling import (
     PooledSummary,
     Result,
@@ -21,41 +22,35 @@ from vehicle_lightning.fit.pooling import (
     pool_predictions,
     spread_of_curves,
 )
-from vehicle_lightning.fit.progress import EpochLines
-from vehicle_lightning.fit.supervision import Supervision, Supervisor
-from vehicle_lightning.fit.tensorboard import RunLogger
+from vehicle_lightning.fit.start import read_data_facts, write_start
+from vehicle_lightning.fit.tensorboard import RunLogger, log_curves
 from vehicle_lightning.fit.train import (
+    Parts,
+    TrainResult,
     build_classifier,
-    check_devices,
+    build_trainer,
+    quiet_lightning,
     read_data,
-    silence,
-    train,
+    run_folder,
+    train_once,
 )
 from vehicle_lightning.model.load import load_start
 from vehicle_lightning.runs.fold_runs import FoldRun, fold_runs
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, save
-from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.summary import Status, Summary
 
 
-def train_repeatedly(
-    settings: Settings,
-    resume: RunFolder | None,
-    *,
-    new: RunFolder | None = None,
-    supervisor: Supervisor | None = None,
-) -> tuple[RunFolder, PooledSummary | None]:
-    """Train every fold_run, each in a run folder inside that of the run, and pool what they say.
+def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> TrainResult:
+    """Train every fold run, each in a run folder inside that of the run, and pool what they say.
 
     A fold run that is finished is not trained again, so that an interrupted run goes on where it
     stopped, and a finished one can be given more seeds.
 
     Args:
         settings: all settings, with `folds`, `seeds` or both.
-        resume: a run to continue; None starts a new one.
-        new: where a new run goes; by default the next number under its name in the log dir.
-        supervisor: who pauses or prunes the run, where it is one of many.
+        run: the folder to train in, as `train` has it.
+        parts: what was given from Python.
 
     Returns:
         The run folder, and the pooled summary unless no fold run was finished.
@@ -64,25 +59,30 @@ def train_repeatedly(
         InputError: something is wrong with the data, the settings, or the run to continue.
         OSError: the disk is full.
     """
-    silence()
+    quiet_lightning()
     settings = _on_one_device(settings)
-    check_devices(settings)
     every = fold_runs(settings)
-    data = read_data(every[0].settings)
-    _check_every_fold(every, data)
-    if resume:
-        _check_same_data(resume, data.fingerprint)
-    run = resume or new or RunFolder.create(settings.log_dir, settings.run_name)
-    with run.lock():
-        write_environment(run.environment, data)
-        write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
-        if supervisor is None:
+    with run_folder(settings, run) as run:
+        build_trainer(every[0].settings, run, [], [])  # refuses devices before data are read
+        data = read_data(every[0].settings, parts.data)
+        if not isinstance(data, VehicleDataModule):
+            raise SettingsError(
+                "--folds and --seeds split the images anew, which only a VehicleDataModule can; "
+                "give a subclass of it as data, or train each seed on its own."
+            )
+        _check_every_fold(every, data, parts)
+        if run.config.is_file():
+            _check_same_data(run, data.fingerprint)
+        said = write_start(run, settings, data, [], epochs=0)
+        pruning = next((c for c in parts.callbacks if isinstance(c, PruningCallback)), None)
+        if pruning is None:
             notice(_first_line(run, data, every))
-        if serious := write_findings(run.findings, settings, data):
-            notice(serious)
-        results, status = _train_all(run, every, data, supervisor)
-        report = _write_report(run, settings, results, every, status) if results else None
-    return run, report
+            for sentence in said[1:]:
+                notice(sentence)
+        results, status = _train_all(run, every, data, parts, pruning)
+        if not results:
+            return TrainResult(run, None)
+        return TrainResult(run, _write_report(run, settings, results, every, status))
 
 
 def _on_one_device(settings: Settings) -> Settings:
@@ -102,20 +102,22 @@ def _check_same_data(run: RunFolder, fingerprint: str) -> None:
         )
 
 
-def _check_every_fold(every: Sequence[FoldRun], data: VehicleDataModule) -> None:
+def _check_every_fold(every: Sequence[FoldRun], data: VehicleDataModule, parts: Parts) -> None:
     """Find what would stop a later fold before the first one is trained."""
     for fold_run in {fold_run.fold: fold_run for fold_run in every}.values():
-        own_data = data.split_anew(fold_run.settings, seed=fold_run.seed)
-        load_start(build_classifier(fold_run.settings, own_data), own_data.fingerprint)
+        own_data = data.split_anew(fold_run.settings)
+        classifier = build_classifier(fold_run.settings, own_data, parts)
+        load_start(classifier.model, own_data.fingerprint)
 
 
 def _train_all(
     run: RunFolder,
     every: Sequence[FoldRun],
     data: VehicleDataModule,
-    supervisor: Supervisor | None,
+    parts: Parts,
+    pruning: PruningCallback | None,
 ) -> tuple[list[Result], Status]:
-    """Train the fold runs that are not finished; fewer come back where the training is stopped."""
+    """Train what is not finished; fewer results come back where the training is stopped."""
     results: list[Result] = []
     started, trained = time.monotonic(), 0
     for number, fold_run in enumerate(every, start=1):
@@ -124,27 +126,25 @@ def _train_all(
         if summary is None:
             run.summary.unlink(missing_ok=True)  # it will no longer be that of all fold runs
             title = f"Training {number} of {len(every)}, {fold_run.title}"
-            lines = EpochLines(title if supervisor is None else f"{supervisor.title}, {title}")
-            supervision = (
-                None if supervisor is None else Supervision(supervisor, by_epoch=number == 1)
-            )
-            summary = _train_member(folder, fold_run, data, lines, supervision)
+            if pruning is not None:
+                pruning.judges_epochs = number == 1  # those after it are judged as a whole
+                title = f"{pruning.title}, {title}"
+            summary = _train_fold_run(folder, fold_run, data, parts, title)
             trained += 1
         if summary is None or summary.status == "interrupted":
             return results, "interrupted"
-        results.append(_result(folder, fold_run, summary))
+        results.append(Result.read(folder, fold_run, summary))
         if summary.status == "pruned":
             return results, "pruned"
-        if supervisor is not None:
+        if pruning is not None:
             measured = [result.summary.val for result in results]
-            if number < len(every) and supervisor.prunes_after_trainings(measured):
+            if number < len(every) and pruning.prunes_after_fold_runs(measured):
                 return results, "pruned"
             continue
         left = (len(every) - number) * (time.monotonic() - started) / max(trained, 1)
         notice(
             f"[{number}/{len(every)}] {fold_run.title}: train "
-            f"{summary.train.accuracy:.1%}, "
-            f"val {summary.val.accuracy:.1%}, {summary.verdict.kind}"
+            f"{summary.train.accuracy:.1%}, val {summary.val.accuracy:.1%}, {summary.verdict.kind}"
             + (f"; about {_in_words(left)} left" if trained and number < len(every) else "")
         )
     return results, "finished"
@@ -162,33 +162,17 @@ def _finished(folder: RunFolder, fold_run: FoldRun) -> Summary | None:
     return summary if summary.status == "finished" and same else None
 
 
-def _train_member(
-    folder: RunFolder,
-    fold_run: FoldRun,
-    data: VehicleDataModule,
-    lines: EpochLines,
-    supervision: Supervision | None,
+def _train_fold_run(
+    folder: RunFolder, fold_run: FoldRun, data: VehicleDataModule, parts: Parts, title: str
 ) -> Summary | None:
-    """Train one fold run; None where it is stopped before it could be measured."""
-    own_data = data.split_anew(fold_run.settings, seed=fold_run.seed)
+    """Train one; None where it is stopped before it could be measured."""
     folder.path.mkdir(exist_ok=True)
-    resume = folder if folder.config.is_file() else None
+    callbacks = [c if isinstance(c, PruningCallback) else copy.deepcopy(c) for c in parts.callbacks]
+    own = replace(parts, data=data.split_anew(fold_run.settings), callbacks=callbacks)
     try:
-        return train(
-            fold_run.settings,
-            resume,
-            data=own_data,
-            new=folder,
-            lines=lines,
-            supervision=supervision,
-        )[1]
+        return train_once(fold_run.settings, folder, own, title=title).summary
     except KeyboardInterrupt:
         return None
-
-
-def _result(folder: RunFolder, fold_run: FoldRun, summary: Summary) -> Result:
-    predictions = read_predictions(folder.predictions)
-    return Result(fold_run, summary, pd.read_csv(folder.metrics), predictions)
 
 
 def _write_report(
@@ -218,21 +202,12 @@ def _write_report(
         plot_confusion_matrix(matrix, names, title=f"{run.label}: validation images"),
         run.picture("confusion_matrix"),
     )
-    _write_events(run, settings, history.join(spread_of_curves(results)), summary)
-    summary.write(run.summary)
-    return summary
-
-
-def _write_events(
-    run: RunFolder, settings: Settings, curves: pd.DataFrame, summary: PooledSummary
-) -> None:
     logger = RunLogger(run, settings)
     logger.start()
-    for row in curves.to_dict("records"):
-        epoch = int(row.pop("epoch"))
-        logger.log_metrics({str(name): value for name, value in row.items()}, epoch)
-    pictures = {name: run.picture(name) for name in ("curves", "confusion_matrix")}
-    logger.finish(summary.figures(), str(summary), pictures)
+    log_curves(logger, history.join(spread_of_curves(results)))
+    logger.finish(summary)
+    summary.write(run.summary)
+    return summary
 
 
 def _first_line(run: RunFolder, data: VehicleDataModule, every: Sequence[FoldRun]) -> str:

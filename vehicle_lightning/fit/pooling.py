@@ -10,11 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vehicle_lightning.fit.tensorboard import SPREAD_CURVES
 from vehicle_lightning.runs.fold_runs import FoldRun
+from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.statistics import Measurement, wilson_interval
 from vehicle_lightning.runs.summary import Status, Summary
 from vehicle_lightning.runs.verdict import Verdict
+
+# Of these curves a run over several folds or seeds shows the spread.
+SPREAD_CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,12 @@ class Result:
     summary: Summary
     history: pd.DataFrame
     predictions: pd.DataFrame
+
+    @classmethod
+    def read(cls, folder: RunFolder, fold_run: FoldRun, summary: Summary) -> "Result":
+        """Read what lies in the folder of a fold run."""
+        predictions = read_predictions(folder.predictions)
+        return cls(fold_run, summary, pd.read_csv(folder.metrics), predictions)
 
 
 @dataclass(frozen=True)
@@ -150,17 +160,19 @@ def mean_curves(results: Sequence[Result]) -> pd.DataFrame:
 def spread_of_curves(results: Sequence[Result]) -> pd.DataFrame:
     """Return the lowest and the highest of the fold runs' losses and accuracies, row by row."""
     values = _curves(results, list(SPREAD_CURVES))
-    return pd.DataFrame(
-        {f"{name}_lowest": values[:, :, i].min(axis=0) for i, name in enumerate(SPREAD_CURVES)}
-        | {f"{name}_highest": values[:, :, i].max(axis=0) for i, name in enumerate(SPREAD_CURVES)}
-    )
+    columns = {}
+    for number, name in enumerate(SPREAD_CURVES):
+        split, _, curve = name.partition("/")
+        columns[f"{split}/spread/{curve}_lowest"] = values[:, :, number].min(axis=0)
+        columns[f"{split}/spread/{curve}_highest"] = values[:, :, number].max(axis=0)
+    return pd.DataFrame(columns)
 
 
 def _curves(results: Sequence[Result], columns: list[str]) -> NDArray[np.float64]:
-    """Return the curves of all fold runs, float64 of shape (members, epochs, columns).
+    """Return the curves of all fold runs, float64 of shape (fold runs, epochs, columns).
 
-    A fold run that patience ended earlier goes on with its last figures, so that every epoch is told
-    of all fold runs.
+    One that patience ended earlier goes on with its last figures, so that every epoch is told of
+    all of them.
     """
     histories = [result.history[columns].to_numpy(dtype=np.float64) for result in results]
     length = max(map(len, histories))

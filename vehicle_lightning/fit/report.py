@@ -1,95 +1,99 @@
 """The report: the best weights measured, judged and drawn, into the run folder."""
 
-from pathlib import Path
-
-import lightning as L
 import pandas as pd
+import torch
 from sklearn.metrics import confusion_matrix
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.data.datamodule import VehicleDataModule
+from vehicle_lightning.data.datamodule import Split, VehicleDataModule
 from vehicle_lightning.files import write_csv
-from vehicle_lightning.fit.evaluation import measure, predict_rows
-from vehicle_lightning.fit.tensorboard import NoEvents, RunLogger
-from vehicle_lightning.model.load import load_classifier
+from vehicle_lightning.fit.other_data import OtherData
+from vehicle_lightning.model.evaluation import evaluate_batches, predictions_table
+from vehicle_lightning.model.load import Checkpoint
+from vehicle_lightning.model.network import ImageClassifier
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, plot_images, save
+from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.runs.summary import Status, Summary
 from vehicle_lightning.runs.verdict import diagnose
 
 SHOWN = 32  # mistakes
 
+Data = VehicleDataModule | OtherData
+
 
 def write_report(
     run: RunFolder,
     settings: Settings,
-    data: VehicleDataModule,
+    data: Data,
     history: pd.DataFrame,
-    logger: RunLogger | NoEvents,
-    trainer: L.Trainer,
+    best: Checkpoint,
     *,
+    device: torch.device,
     status: Status,
 ) -> Summary:
-    """Measure the best weights on all images of both sides, and write down what came of it.
+    """Measure the best weights on all images of both splits, and write down what came of it.
 
-    Writes `predictions_val.csv`, `curves.png`, `confusion_matrix.png`, `mistakes.png`,
-    `summary.json`, and the same into TensorBoard.
+    Writes `predictions_val.csv`, `curves.png`, `confusion_matrix.png`, `mistakes.png` and
+    `summary.json`.
     """
-    best = load_classifier(run.best_checkpoint)
-    model, best_epoch = best.model, best.epochs
-    predictions = {
-        side: predict_rows(model, data, rows, trainer) for side, rows in data.rows.items()
-    }
-    train, val = measure(predictions["train"]), measure(predictions["val"])
+    options = (device, settings.precision)
+    train = predict_split(best.classifier, data, "train", *options)
+    val = predict_split(best.classifier, data, "val", *options)
     summary = Summary(
-        train=train,
-        val=val,
-        best_epoch=best_epoch,
+        train=measure(train),
+        val=measure(val),
+        best_epoch=best.epochs,
         epochs=len(history),
         seconds=float(history["seconds"].sum()),
-        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        parameters=sum(p.numel() for p in best.classifier.parameters()),
         verdict=diagnose(
             history,
-            train,
-            val,
-            train_sample=len(data.train_sample),
-            majority=float(predictions["val"]["label"].value_counts(normalize=True).max()),
+            measure(train),
+            measure(val),
+            train_sample=data.measured_each_epoch or len(train),
+            majority=float(val["label"].value_counts(normalize=True).max()),
             settings=settings,
         ),
         status=status,
     )
-    write_csv(run.predictions, predictions["val"])
-    pictures = _draw(run, data, history, predictions["val"], best_epoch)
-    logger.finish(summary.figures(), str(summary), pictures)
-    summary.write(run.summary)
-    return summary
-
-
-def _draw(
-    run: RunFolder,
-    data: VehicleDataModule,
-    history: pd.DataFrame,
-    predictions: pd.DataFrame,
-    best_epoch: int,
-) -> dict[str, Path]:
-    names = data.table.class_names
-    matrix = confusion_matrix(predictions["label"], predictions["prediction"], labels=names)
-    mistakes = predictions[predictions["label"] != predictions["prediction"]].head(SHOWN)
+    write_csv(run.predictions, val)
+    names = data.class_names
+    matrix = confusion_matrix(val["label"], val["prediction"], labels=names)
+    worst = val[val["label"] != val["prediction"]].head(SHOWN)
     figures = {
-        "curves": plot_curves(history, best_epoch=best_epoch, title=run.label),
+        "curves": plot_curves(history, best_epoch=best.epochs, title=run.label),
         "confusion_matrix": plot_confusion_matrix(
             matrix, names, title=f"{run.label}: validation images"
         ),
         "mistakes": plot_images(
-            data.pixels(mistakes.index.to_numpy()),
-            [_caption(mistake) for _, mistake in mistakes.iterrows()],
+            data.pixels_of("val", worst.index.to_numpy()),
+            [_caption(mistake) for _, mistake in worst.iterrows()],
             title=f"{run.label}: worst mistakes among the validation images",
         ),
     }
     for name, figure in figures.items():
         save(figure, run.picture(name))
-    pictures = {name: run.picture(name) for name in (*figures, "train_batch")}
-    return {name: path for name, path in pictures.items() if path.is_file()}
+    summary.write(run.summary)
+    return summary
+
+
+def predict_split(
+    classifier: ImageClassifier, data: Data, split: Split, device: torch.device, precision: str
+) -> pd.DataFrame:
+    """Return the predictions of all images of a split, worst first, as `predictions_table` does."""
+    seen = evaluate_batches(classifier, data.loader(split), device, precision)
+    logits, labels = zip(*((one.logits, one.labels) for one in seen), strict=True)
+    count = sum(map(len, labels))
+    return predictions_table(
+        torch.cat(logits), torch.cat(labels), data.class_names, data.file_names(split, count)
+    )
+
+
+def measure(predictions: pd.DataFrame) -> Measurement:
+    """Return accuracy, interval, n and mean loss of predicted images."""
+    correct = (predictions["label"] == predictions["prediction"]).to_numpy(dtype=bool)
+    return Measurement.from_predictions(correct, predictions["loss"].to_numpy())
 
 
 def _caption(mistake: "pd.Series[str]") -> str:

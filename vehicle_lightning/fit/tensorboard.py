@@ -1,4 +1,4 @@
-"""TensorBoard: curves by epoch, one chart for both sides, settings beside final figures."""
+"""TensorBoard: both splits in one chart, the settings beside the final figures."""
 
 import math
 from collections.abc import Mapping
@@ -6,19 +6,23 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loggers.logger import DummyLogger
+import pandas as pd
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from numpy.typing import NDArray
 from PIL import Image
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import Summary as Record
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from vehicle_lightning.config import NetworkSettings, Settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.summary import Summary
 
-# Written with every run, at its start without a value: the HPARAMS tab takes its columns from one
-# run, so all must have the same.
+SPLITS = ("train", "val")
+CURVES = ("loss", "accuracy")  # one chart each, with a line for each split
+FIRST_COLUMNS = ("dropout", "batchnorm", "augment", "learning_rate", "epochs")
+PICTURES = ("curves", "confusion_matrix", "mistakes", "train_batch")
 FINAL_FIGURES = (
     "val_accuracy",
     "val_loss",
@@ -30,103 +34,119 @@ FINAL_FIGURES = (
     "seconds",
 )
 
-FIRST_COLUMNS = {"augment", "epochs", "learning_rate", *NetworkSettings.model_fields}
-
-CHARTS = {
-    "train and validation": {
-        "loss": ["Multiline", ["train/loss", "val/loss"]],
-        "accuracy": ["Multiline", ["train/accuracy", "val/accuracy"]],
-    }
-}
-
-# Of a run over several folds or seeds: the mean, and what lies between the lowest and highest of
-# its trainings.
-SPREAD_CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
-SPREAD = {
-    "spread over the trainings": {
-        name: ["Margin", [name, f"{name}_lowest", f"{name}_highest"]] for name in SPREAD_CURVES
-    }
-}
-
-
-class NoEvents(DummyLogger):
-    """Writes nothing: of several trainings only the run that pools them shows in TensorBoard.
-
-    Dozens of curves a run would hide what they have in common, and TensorBoard draws none by itself
-    where there are more than forty.
-    """
-
-    def start(self) -> None:
-        """Write nothing."""
-
-    def finish(
-        self, figures: Mapping[str, float], verdict: str, pictures: Mapping[str, Path]
-    ) -> None:
-        """Write nothing."""
-
 
 class RunLogger(TensorBoardLogger):
-    """Writes event files straight into the run folder."""
+    """Writes event files straight into the run folder, those of the curves into one for each split.
+
+    TensorBoard takes these two folders for runs: the same tag in both makes one chart of two lines.
+    All other tags have a group's name in front, and so stand behind.
+    """
 
     def __init__(self, run: RunFolder, settings: Settings) -> None:
-        """Set up what to write.
-
-        Args:
-            run: where to write.
-            settings: shown in the HPARAMS tab.
-        """
-        super().__init__(
-            str(run.path),
-            name="",
-            version="",
-            default_hp_metric=False,
-            purge_step=1,  # a TensorBoard that has read the events of an earlier start drops them
-        )
+        # A TensorBoard that has read the events of an earlier start drops them.
+        super().__init__(str(run.path), name="", version="", default_hp_metric=False, purge_step=1)
         self._run = run
         self._settings = settings
-        self._is_pooled = settings.is_repeated
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write scalars, less the epoch number that Lightning adds: it is the x-axis."""
-        super().log_metrics({k: v for k, v in metrics.items() if k != "epoch"}, step)
-
-    def save(self) -> None:
-        """Flush the events; the settings stand in the run folder already."""
-        self.experiment.flush()
+        self._writers: dict[str, SummaryWriter] = {}
 
     def start(self) -> None:
-        """Write the settings and the layout of the charts, in place of what an earlier start wrote.
+        """Write the settings, in place of what an earlier start wrote.
 
         Its events may lack the last epochs before it was killed, and of two settings of one run
         TensorBoard shows the first; all of its curves are in the history.
         """
-        for earlier in self._run.path.glob("events.out.tfevents.*"):
-            earlier.unlink()
-        self._log_final({})
-        self.experiment.add_custom_scalars(SPREAD | CHARTS if self._is_pooled else CHARTS)
+        for place in (self._run.path, *(self._run.path / split for split in SPLITS)):
+            for earlier in place.glob("events.out.tfevents.*"):
+                earlier.unlink()
+        self._write_settings()
 
-    def finish(
-        self, figures: Mapping[str, float], verdict: str, pictures: Mapping[str, Path]
-    ) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write scalars, less the epoch number that Lightning adds: it is the x-axis."""
+        others = {}
+        for name, value in metrics.items():
+            split, _, figure = name.partition("/")
+            if split in SPLITS and figure.removeprefix("spread/").startswith(CURVES):
+                self._writer(split).add_scalar(figure, value, step)
+            elif name != "epoch":
+                others[_tag(name)] = value
+        super().log_metrics(others, step)
+
+    def finish(self, summary: Summary) -> None:
         """Write the final figures beside the settings, the verdict, and the pictures."""
-        self._log_final(figures)
-        epochs = int(figures["epochs"])
-        self.experiment.add_text("verdict", verdict, epochs)
-        for name, path in pictures.items():
-            self.experiment.add_image(name, _pixels(path), epochs, dataformats="HWC")
+        self._write_settings()
+        self.log_metrics(
+            {f"summary/{name}": summary.figures()[name] for name in FINAL_FIGURES}, summary.epochs
+        )
+        self.experiment.add_text("summary/verdict", str(summary), summary.epochs)
+        for name in PICTURES:
+            if (path := self._run.picture(name)).is_file():
+                tag, pixels = f"pictures/{name}", _pixels(path)
+                self.experiment.add_image(tag, pixels, summary.epochs, dataformats="HWC")
         self.finalize("success")
 
-    def _log_final(self, figures: Mapping[str, float]) -> None:
-        values = {f"hp/{name}": figures.get(name, math.nan) for name in FINAL_FIGURES}
-        experiment, start, end = hparams(_flat(self._settings), values)
+    def save(self) -> None:
+        """Flush the events; the settings stand in the run folder already."""
+        for writer in (self.experiment, *self._writers.values()):
+            writer.flush()
+
+    def finalize(self, status: str) -> None:
+        """Close the files."""
+        super().finalize(status)
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, split: str) -> SummaryWriter:
+        if split not in self._writers:
+            self._writers[split] = SummaryWriter(str(self._run.path / split), purge_step=1)
+        return self._writers[split]
+
+    def _write_settings(self) -> None:
+        figures = {f"summary/{name}": math.nan for name in FINAL_FIGURES}
         writer = self.experiment._get_file_writer()
-        for summary in (_with_columns_in_order(experiment), start, end):
-            writer.add_summary(summary)
-        self.log_metrics(values, int(figures.get("epochs", 0)))
+        experiment, start, end = hparams(_flat(self._settings), figures)
+        for record in (_with_first_columns(experiment), start, end):
+            writer.add_summary(record)
 
 
-def _with_columns_in_order(experiment: Summary) -> Summary:
-    """Mark the remedies as differing: TensorBoard shows those first, and five without asking."""
+def log_start(logger: Logger, settings: Settings) -> None:
+    """Tell any logger of a run that begins, and of its settings."""
+    if isinstance(logger, RunLogger):
+        logger.start()
+    else:
+        logger.log_hyperparams(settings.model_dump(mode="json"))
+
+
+def log_summary(logger: Logger, summary: Summary) -> None:
+    """Tell any logger of the final figures."""
+    if isinstance(logger, RunLogger):
+        logger.finish(summary)
+    else:
+        figures = {f"summary/{name}": value for name, value in summary.figures().items()}
+        logger.log_metrics(figures, summary.epochs)
+        logger.save()
+
+
+def log_curves(logger: RunLogger, curves: pd.DataFrame) -> None:
+    """Write curves that were drawn elsewhere: one row an epoch, with the column `epoch`."""
+    for row in curves.to_dict("records"):
+        epoch = int(row.pop("epoch"))
+        logger.log_metrics({str(name): value for name, value in row.items()}, epoch)
+
+
+def _tag(name: str) -> str:
+    """Return the tag of a figure that is no curve of both splits."""
+    if name in ("learning_rate", "train/running_loss", "seconds"):
+        return f"optimizer/{name.rpartition('/')[2]}"
+    return f"metrics/{name.removeprefix('val/')}" if name.startswith("val/") else name
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _with_first_columns(experiment: Record) -> Record:
+    """Mark what people vary as differing: TensorBoard shows such five without asking."""
     plugin_data = experiment.value[0].metadata.plugin_data
     content = HParamsPluginData.FromString(plugin_data.content)
     for info in content.experiment.hparam_infos:
@@ -137,7 +157,8 @@ def _with_columns_in_order(experiment: Summary) -> Summary:
 
 def _flat(settings: Settings) -> dict[str, float | str]:
     """Return every setting as a number or text: one type for each, never None."""
-    return {name: _plain(value, _is_optional(name)) for name, value in settings}
+    plain = {name: _plain(value, _is_optional(name)) for name, value in settings}
+    return {name: plain[name] for name in FIRST_COLUMNS} | plain
 
 
 def _is_optional(name: str) -> bool:
@@ -152,8 +173,3 @@ def _plain(value: Any, is_optional: bool) -> float | str:
     if isinstance(value, tuple):
         return "-".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
-
-
-def _pixels(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))

@@ -1,293 +1,261 @@
-"""One training run from settings to a run folder: build, train, measure, write down."""
+"""Train: settings in, a run folder out. All else hangs on the Trainer as callbacks."""
 
 import logging
-import os
 import sys
-import warnings
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import lightning as L
+import numpy as np
 import torch
+from lightning.pytorch.loggers import Logger
 
-from vehicle_lightning.config import DeviceSettings, Settings
+from vehicle_lightning.config import Settings
+from vehicle_lightning.console import ignore_harmless_warnings, speaks
 from vehicle_lightning.data.datamodule import VehicleDataModule
-from vehicle_lightning.errors import SettingsError
-from vehicle_lightning.files import write_text
-from vehicle_lightning.fit.checkpoints import WholeCheckpointIO, best_and_last
-from vehicle_lightning.fit.devices import (
-    announce_meeting,
-    ended_by_signals,
-    lost_process,
-    own_environment,
-    say_why_all_end,
-    started_together,
+from vehicle_lightning.fit import devices
+from vehicle_lightning.fit.callbacks import (
+    EpochLines,
+    FirstBatch,
+    History,
+    PruningCallback,
+    StopBetweenSteps,
+    StopWithoutProgress,
+    TrainingInterruptedError,
 )
-from vehicle_lightning.fit.early_stopping import StopWithoutProgress
-from vehicle_lightning.fit.environment import write_environment, write_findings
-from vehicle_lightning.fit.features import are_enough, find_features
-from vehicle_lightning.fit.first_batch import FirstBatch
-from vehicle_lightning.fit.history import History
-from vehicle_lightning.fit.interruption import StopBetweenSteps, TrainingInterruptedError
-from vehicle_lightning.fit.progress import EpochLines
-from vehicle_lightning.fit.report import write_report
-from vehicle_lightning.fit.resuming import check_continuable
-from vehicle_lightning.fit.supervision import Supervision
-from vehicle_lightning.fit.tensorboard import NoEvents, RunLogger
+from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, best_and_last, epochs_behind
+from vehicle_lightning.fit.other_data import OtherData
+from vehicle_lightning.fit.report import Data, write_report
+from vehicle_lightning.fit.start import write_start
+from vehicle_lightning.fit.tensorboard import RunLogger, log_summary
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.model.load import load_classifier, load_start
+from vehicle_lightning.model.evaluation import compute_features
+from vehicle_lightning.model.load import load_start, read_checkpoint
+from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Status, Summary
 
 
+@dataclass(frozen=True)
+class TrainResult:
+    """Where a run lies and what it came to; no summary where no epoch was finished."""
+
+    run: RunFolder
+    summary: Summary | None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What `train` was given in the place of what the settings describe."""
+
+    network: NetworkFactory | None = None
+    data: L.LightningDataModule | None = None
+    classifier: type[VehicleClassifier] = VehicleClassifier
+    callbacks: Sequence[L.Callback] = ()
+    loggers: Sequence[Logger] = ()
+
+
 def train(
     settings: Settings,
-    resume: RunFolder | None,
+    run: RunFolder | None = None,
     *,
-    data: VehicleDataModule | None = None,
-    new: RunFolder | None = None,
-    lines: EpochLines | None = None,
-    supervision: Supervision | None = None,
-) -> tuple[RunFolder, Summary | None]:
-    """Train, measure and report.
+    network: NetworkFactory | None = None,
+    data: L.LightningDataModule | None = None,
+    classifier: type[VehicleClassifier] = VehicleClassifier,
+    callbacks: Sequence[L.Callback] = (),
+    loggers: Sequence[Logger] = (),
+) -> TrainResult:
+    """Train as the settings say, and write everything into a run folder.
+
+    With `folds` or `seeds`, one network for each fold and seed is trained, and all are pooled.
 
     Args:
-        settings: all settings, of a single training.
-        resume: a run to continue; None starts a new one.
-        data: the data, where they have been read already.
-        new: where a new run goes; by default the next number under its name in the log dir.
-        lines: what the terminal shows; by default a line an epoch.
-        supervision: pauses or prunes the training, where it is one of many.
-
-    Returns:
-        The run folder, and the summary unless the run was interrupted in its first epoch.
+        settings: all settings.
+        run: the folder to train in; where it holds a training already, that one goes on from its
+            last whole epoch. By default the next number under the run's name in the log dir.
+        network: what builds the network, from the settings and the number of classes.
+        data: the images, in the place of those that the settings name; see `OtherData`.
+        classifier: the Lightning module, with another loss, say.
+        callbacks: to hang on the Trainer beside those of a run; copied for each fold run.
+        loggers: to write to beside TensorBoard.
 
     Raises:
-        InputError: something is wrong with the data, the settings, or the run to continue.
+        InputError: something is wrong with the data, the settings together, or the run to continue.
         OSError: the disk is full.
     """
-    with ExitStack() as held:
-        return _train(settings, resume, data, new, lines or EpochLines(), supervision, held)
+    parts = Parts(network, data, classifier, callbacks, loggers)
+    if settings.is_repeated:
+        from vehicle_lightning.fit.folds import train_folds
+
+        return train_folds(settings, run, parts)
+    return train_once(settings, run, parts)
 
 
-def _train(
-    settings: Settings,
-    resume: RunFolder | None,
-    data: VehicleDataModule | None,
-    new: RunFolder | None,
-    lines: EpochLines,
-    supervision: Supervision | None,
-    held: ExitStack,
-) -> tuple[RunFolder, Summary | None]:
-    silence()
-    is_first_process = check_devices(settings)
-    if resume and is_first_process:
-        held.enter_context(resume.lock())
-    data = data or read_data(settings)
-    L.seed_everything(settings.seed, verbose=False)
-    model = build_classifier(settings, data)
-    finished_epochs = 0 if resume is None else check_continuable(resume, settings, data.fingerprint)
-    if finished_epochs == 0:
-        load_start(model, data.fingerprint)
-    run = resume or new or _new_folder(settings, is_first_process)
-    if not resume and is_first_process:
-        held.enter_context(run.lock())
-    history = History(run)
-    logger = NoEvents() if run.is_fold_run else RunLogger(run, settings)
-    trainer = _build_trainer(settings, run, data, history, logger, lines, supervision)
-    if trainer.is_global_zero:
-        run.summary.unlink(missing_ok=True)  # from here on it is not finished
-        write_environment(run.environment, data)
-        write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
-        logger.start()
-        lines.say(_first_line(run, data, finished_epochs))
-        if not run.is_fold_run and (serious := write_findings(run.findings, settings, data)):
-            lines.say(serious)
-    if are_enough(settings):
-        lines.say("Looking at all images once: the backbone is held and no image changes.")
-        measuring = _build_measuring_trainer(settings, run, trainer.strategy.root_device)
-        start = load_classifier(run.last_checkpoint).model if finished_epochs else model
-        data.use_features(find_features(start, data, measuring))
+def train_once(
+    settings: Settings, run: RunFolder | None, parts: Parts, *, title: str = ""
+) -> TrainResult:
+    """Train a single network; `title` says which of several runs this is."""
+    quiet_lightning()
+    with run_folder(settings, run) as run:
+        pruning = next((c for c in parts.callbacks if isinstance(c, PruningCallback)), None)
+        history, lines = History(run), EpochLines(title or getattr(pruning, "title", ""))
+        loggers = [*([] if run.is_fold_run else [RunLogger(run, settings)]), *parts.loggers]
+        callbacks = [history, lines, FirstBatch(run), *parts.callbacks]
+        trainer = build_trainer(settings, run, callbacks, loggers)
+        data = read_data(settings, parts.data)
+        model = build_classifier(settings, data, parts)
+        epochs = epochs_behind(run, settings, data.fingerprint, parts.network)
+        checkpoint = run.last_checkpoint if epochs else None
+        if checkpoint is None:
+            load_start(model.model, data.fingerprint)
+        if trainer.is_global_zero:
+            for sentence in write_start(run, settings, data, loggers, epochs):
+                lines.say(sentence)
+        if meeting := devices.announce_meeting(trainer):
+            lines.say(meeting)
+        device = trainer.strategy.root_device
+        if isinstance(data, VehicleDataModule) and features_suffice(settings):
+            lines.say("Computing the features of all images once: the backbone stays frozen.")
+            start = read_checkpoint(checkpoint).classifier if checkpoint else model.model
+            data.use_features(compute_features(start, data.predict_dataloader(), device))
+            model.train()  # looking put it into eval mode
 
-    if meeting := announce_meeting(trainer):
-        lines.say(meeting)
-    status: Status = "finished"
-    try:
-        with ended_by_signals(trainer):
-            trainer.fit(
-                model,
-                datamodule=data,
-                ckpt_path=run.last_checkpoint if finished_epochs else None,
-                weights_only=True,
+        status = fit_until_stopped(trainer, model, data, run, checkpoint)
+        if not trainer.is_global_zero:
+            sys.exit()
+        if history.frame.empty:
+            return TrainResult(run, None)
+        lines.say("Measuring the best weights on all images.")
+        best = read_checkpoint(run.best_checkpoint, network=parts.network)
+        try:
+            summary = write_report(
+                run, settings, data, history.frame, best, device=device, status=status
             )
-    except (TrainingInterruptedError, SystemExit):  # the latter is Lightning's, before any step
-        status = "interrupted"
-    except Exception as error:
-        if lost := lost_process(error, trainer, run):
-            raise lost from error
-        raise
-    if status == "finished" and supervision and supervision.is_pruned:
-        status = "pruned"
-    if not trainer.is_global_zero:
-        sys.exit()
-    if history.frame.empty:
-        return run, None
-    lines.say("Measuring the best weights on all images.")
-    measuring = _build_measuring_trainer(settings, run, trainer.strategy.root_device)
+        except KeyboardInterrupt:
+            lines.say(f"Interrupted while measuring; to measure again: --resume {run.quoted}")
+            raise
+        for logger in loggers:
+            log_summary(logger, summary)
+        return TrainResult(run, summary)
+
+
+@contextmanager
+def run_folder(settings: Settings, run: RunFolder | None) -> Iterator[RunFolder]:
+    """Give the folder to train in, a new one where None is given, and keep other processes out.
+
+    Of several processes that train together only the first one makes and fills it. What was made in
+    vain, as the data turned out to be wrong, is removed.
+    """
+    if not speaks:
+        yield run or RunFolder(settings.log_dir / settings.run_name / "unused")
+        return
+    run = run or RunFolder.create(settings.log_dir, settings.run_name)
     try:
-        summary = write_report(run, settings, data, history.frame, logger, measuring, status=status)
-    except (KeyboardInterrupt, SystemExit):
-        lines.say(f"Interrupted while measuring; to measure again: --resume {run.path}")
-        raise KeyboardInterrupt from None
-    return run, summary
+        with run.lock():
+            yield run
+    finally:
+        run.remove_if_empty()
 
 
-def read_data(settings: Settings) -> VehicleDataModule:
+def build_trainer(
+    settings: Settings,
+    run: RunFolder,
+    callbacks: Sequence[L.Callback],
+    loggers: Sequence[Logger],
+) -> L.Trainer:
+    """Build the Trainer.
+
+    Raises:
+        SettingsError: this machine has no such devices.
+    """
+    patience = settings.patience
+    with devices.refusing_devices(settings):
+        trainer = L.Trainer(
+            **devices.device_options(settings),
+            max_epochs=settings.epochs,
+            logger=list(loggers),
+            log_every_n_steps=1,  # nothing is logged by the step, and Lightning warns of more
+            callbacks=[
+                *callbacks,
+                StopBetweenSteps(),
+                *([] if patience is None else [StopWithoutProgress(patience)]),
+                *best_and_last(run),
+            ],
+            plugins=[AtomicCheckpointIO(), *devices.own_environment()],
+            default_root_dir=run.path,  # under SLURM, Lightning starts from what it finds there
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            sync_batchnorm=torch.cuda.is_available(),  # takes effect with several GPUs
+            enable_progress_bar=False,  # EpochLines has one for the whole training
+            enable_model_summary=False,
+        )
+        devices.check_devices(trainer, settings)
+    return trainer
+
+
+def read_data(settings: Settings, data: L.LightningDataModule | None = None) -> Data:
     """Read and split the data.
 
     Raises:
         DataError: something is wrong with the data, or with a folder to write to.
     """
-    data = VehicleDataModule(
-        settings, seed=settings.seed, train_eval_fraction=settings.train_eval_fraction
-    )
+    if data is None:
+        data = VehicleDataModule(settings)
+    elif not isinstance(data, VehicleDataModule):
+        data = OtherData(data)
     data.setup()
     return data
 
 
-def silence() -> None:
-    """Mute what Lightning says of itself; it cannot be acted on here."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-    say_why_all_end()
-    for message in (
-        ".*does not have many workers.*",  # a batch is one look-up in a mapped file
-        ".*Checkpoint directory .* exists and is not empty.*",  # as it is on --resume
-        ".*No (positive|negative) samples.*",  # a class may be missing from a small sample
-        "Image size .* exceeds limit",  # a large photograph is read all the same
-        ".*Corrupt EXIF data.*",  # so is one with damaged metadata
-        ".*treespec, LeafSpec.*is deprecated.*",  # Lightning's own use of torch
-    ):
-        warnings.filterwarnings("ignore", message)
+def build_classifier(settings: Settings, data: Data, parts: Parts) -> VehicleClassifier:
+    """Build the classifier for these data, its weights at random by the seed."""
+    L.seed_everything(settings.seed, verbose=False)
+    weights = None
+    if settings.class_weights:
+        counts = np.asarray(data.class_counts)
+        weights = (counts.sum() / (len(counts) * counts)).tolist()
+    mean, std = (np.asarray(values).tolist() for values in (data.mean, data.std))
+    return parts.classifier(settings, data.class_names, mean, std, weights, parts.network)
 
 
-def check_devices(settings: Settings) -> bool:
-    """Refuse what this machine does not have, before anything is read or written.
+def fit_until_stopped(
+    trainer: L.Trainer,
+    model: VehicleClassifier,
+    data: Data,
+    run: RunFolder,
+    checkpoint: Path | None,
+) -> Status:
+    """Fit; a signal, another process that failed, or a search may end it before its time.
 
-    Returns whether this is the first of all processes that train together.
+    Raises:
+        RunError: another process was lost.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # the real trainer will say it again
-            trainer = L.Trainer(
-                **_devices(settings),
-                plugins=own_environment(),
-                logger=False,
-                enable_checkpointing=False,
-            )
-        if trainer.strategy.root_device.type == "cpu":
-            if settings.precision == "16-mixed":
-                raise ValueError("a CPU has no 16-mixed, take bf16-mixed")
-            if trainer.num_devices > (os.cpu_count() or 1):
-                raise ValueError(f"this machine has {os.cpu_count()} cores")
-        if started_together() != trainer.world_size and started_together() > 1:
-            raise ValueError(
-                f"{started_together()} processes were started, and --devices times --num-nodes is "
-                f"{trainer.world_size}"
-            )
-        if trainer.world_size > 1 and settings.frozen_epochs:
-            raise ValueError("--frozen-epochs needs one device")
-    except Exception as error:  # each accelerator refuses in its own way
-        flags = " ".join(
-            f"--{name.replace('_', '-')} {value}" for name, value in _devices(settings).items()
-        )
-        reason = " ".join(str(error).split())
-        raise SettingsError(f"{flags} cannot be had here: {reason}") from error
-    return bool(trainer.is_global_zero)
+        with devices.ended_by_signals(trainer):
+            trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except (TrainingInterruptedError, SystemExit):  # the latter is Lightning's, before any step
+        return "interrupted"
+    except Exception as error:
+        if lost := devices.lost_process(error, trainer, run):
+            raise lost from error
+        raise
+    callbacks: list[L.Callback] = getattr(trainer, "callbacks")  # noqa: B009  # untyped
+    is_pruned = any(isinstance(c, PruningCallback) and c.is_pruned for c in callbacks)
+    return "pruned" if is_pruned else "finished"
 
 
-def build_classifier(settings: Settings, data: VehicleDataModule) -> VehicleClassifier:
-    """Build the classifier for these data, its weights at random."""
-    counts = data.class_counts
-    return VehicleClassifier(
-        settings,
-        data.table.class_names,
-        data.mean.tolist(),
-        data.std.tolist(),
-        (counts.sum() / (len(counts) * counts)).tolist() if settings.class_weights else None,
-    )
+def features_suffice(settings: Settings) -> bool:
+    """Whether a backbone sees the same in every epoch: it never learns, and no image changes."""
+    changes = settings.augment or settings.mixup or settings.initial_size or settings.flip_averaging
+    is_frozen = settings.backbone is not None and settings.frozen_epochs >= settings.epochs
+    return is_frozen and not changes
 
 
-def _new_folder(settings: Settings, is_first_process: bool) -> RunFolder:
-    """Make the run folder; of several processes, only the first one makes and fills one."""
-    if is_first_process:
-        return RunFolder.create(settings.log_dir, settings.run_name)
-    return RunFolder(settings.log_dir / settings.run_name / "unused")
-
-
-def _build_trainer(
-    settings: Settings,
-    run: RunFolder,
-    data: VehicleDataModule,
-    history: History,
-    logger: RunLogger | NoEvents,
-    lines: EpochLines,
-    supervision: Supervision | None,
-) -> L.Trainer:
-    return L.Trainer(
-        **_devices(settings),
-        max_epochs=settings.epochs,
-        logger=logger,
-        log_every_n_steps=1,  # nothing is logged by the step, and Lightning warns of more
-        callbacks=[
-            history,
-            lines,
-            FirstBatch(run, data),
-            StopBetweenSteps(),
-            *([] if supervision is None else [supervision]),
-            *_patience(settings),
-            *best_and_last(run),
-        ],
-        plugins=[WholeCheckpointIO(), *own_environment()],
-        default_root_dir=run.path,  # under SLURM, Lightning starts from what it finds there
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        sync_batchnorm=torch.cuda.is_available(),  # takes effect with several GPUs
-        enable_progress_bar=False,  # EpochLines has one for the whole training
-        enable_model_summary=False,
-    )
-
-
-def _build_measuring_trainer(settings: Settings, run: RunFolder, device: torch.device) -> L.Trainer:
-    return L.Trainer(
-        accelerator=settings.accelerator,
-        devices=1 if device.index is None else [device.index],
-        precision=settings.precision,
-        plugins=own_environment(),
-        default_root_dir=run.path,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    )
-
-
-def _devices(settings: Settings) -> dict[str, Any]:
-    return settings.model_dump(include=set(DeviceSettings.model_fields) - {"compile"})
-
-
-def _patience(settings: Settings) -> list[L.Callback]:
-    return [] if settings.patience is None else [StopWithoutProgress(settings.patience)]
-
-
-def _first_line(run: RunFolder, data: VehicleDataModule, finished_epochs: int) -> str:
-    rows = data.rows
-    copies = (
-        f" ({data.copies} exact and {data.near_copies} near copies, each on the side of its twin)"
-        if data.copies or data.near_copies
-        else ""
-    )
-    start = f"continuing after epoch {finished_epochs}" if finished_epochs else "starting"
-    return (
-        f"Run {run.path}: {start}; {len(rows['train'])} training and {len(rows['val'])} "
-        f"validation images{copies}, classes {', '.join(data.table.class_names)}."
-    )
+def quiet_lightning() -> None:
+    """Mute what Lightning says of itself and what cannot be acted on; its errors stay."""
+    ignore_harmless_warnings()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    devices.say_why_all_end()

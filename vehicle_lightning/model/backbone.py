@@ -26,7 +26,7 @@ class Backbone(nn.Module):
     Attributes:
         mean: of red, green and blue in [0, 1], that the weights expect to be taken away.
         std: that they expect to be divided by.
-        features: F, numbers an image.
+        width: F, numbers an image.
     """
 
     def __init__(self, name: str) -> None:
@@ -38,7 +38,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name = name
         self.body, self.mean, self.std = _builder(name)(name)
-        self.features = _take_off_last_layer(self.body, name)
+        self.width = _take_off_last_layer(self.body, name)
         self._learns = True
         for module in self.modules():
             if isinstance(module, nn.Dropout):
@@ -49,19 +49,24 @@ class Backbone(nn.Module):
         features: Tensor = self.body(images)
         return features.flatten(1)
 
+    @property
+    def last_convolution(self) -> nn.Module:
+        """The layer whose output is the last one with height and width."""
+        return [layer for layer in self.body.modules() if isinstance(layer, nn.Conv2d)][-1]
+
     def train(self, mode: bool = True) -> "Backbone":
-        """Switch to training, but for batch normalisation and while the weights are held."""
+        """Switch to training, but for batch normalisation and while the weights are frozen."""
         super().train(mode and self._learns)
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
         return self
 
-    def hold(self, held: bool) -> None:
-        """Hold the weights as they are, or let them learn, from the next batch on."""
-        self._learns = not held
-        self.requires_grad_(not held)
-        self.train(not held)
+    def freeze(self, frozen: bool) -> None:
+        """Keep the weights as they are, or let them learn, from the next batch on."""
+        self._learns = not frozen
+        self.requires_grad_(not frozen)
+        self.train(not frozen)
 
     def layers(self) -> list[list[nn.Parameter]]:
         """Return the weights layer by layer, the first one first."""
@@ -79,6 +84,12 @@ class Backbone(nn.Module):
         found = _download(self.name) if file is None else _read(file)
         source = "What was downloaded" if file is None else f"--weights {file}"
         self.body.load_state_dict(_matched(found, self, source), strict=False)
+
+
+def find_backbone(network: nn.Module) -> Backbone | None:
+    """Return the backbone that a network has as its `features`, if any."""
+    features = getattr(network, "features", None)
+    return features if isinstance(features, Backbone) else None
 
 
 def _build_torchvision(name: str) -> tuple[nn.Module, Sequence[float], Sequence[float]]:

@@ -13,19 +13,20 @@ Sources:
     Zeiler and Fergus 2014, Visualizing and understanding convolutional networks (occlusion).
 """
 
+from typing import Any, cast
+
 import torch
-from captum.attr import LayerGradientXActivation
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.model.network import last_feature_maps
+from vehicle_lightning.errors import RunError
+from vehicle_lightning.model.network import ImageClassifier
 
 MASKED = 0.25  # of each image, in the occlusion check
 MOST_PLACES = 16  # side by side on a map; of more it is speckled, and masking moves less
 
 
-def evidence_maps(classifier: VehicleClassifier, images: Tensor, classes: Tensor) -> Tensor:
+def evidence_maps(classifier: ImageClassifier, images: Tensor, classes: Tensor) -> Tensor:
     """Return how much each place speaks for (above 0) or against (below 0) a class.
 
     What is explained are the log odds of the class, so that what speaks for all classes alike
@@ -38,20 +39,37 @@ def evidence_maps(classifier: VehicleClassifier, images: Tensor, classes: Tensor
 
     Returns:
         Float (N, h, w), in the resolution of the last feature maps.
+
+    Raises:
+        RunError: the network does not say which its last feature maps are.
     """
-
-    def log_odds(batch: Tensor) -> Tensor:
-        return _log_odds(classifier(batch), classes)
-
-    maps_of = LayerGradientXActivation(log_odds, last_feature_maps(classifier.network))
-
-    def maps(batch: Tensor) -> Tensor:
-        attribution: Tensor = maps_of.attribute(batch.clone().requires_grad_())
-        return attribution.detach().sum(dim=1)
-
+    layer = getattr(classifier.network, "feature_maps", None)
+    if not isinstance(layer, nn.Module):
+        raise RunError(
+            "The network does not say which of its layers sees places apart; give it an attribute "
+            "feature_maps, the module whose output is the last one with height and width."
+        )
     if not classifier.settings.flip_averaging:
-        return maps(images)
-    return (maps(images) + maps(images.flip(3)).flip(2)) / 2
+        return _maps(classifier, layer, images, classes)
+    mirrored = _maps(classifier, layer, images.flip(3), classes).flip(2)
+    return (_maps(classifier, layer, images, classes) + mirrored) / 2
+
+
+def _maps(classifier: ImageClassifier, layer: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+    """Return the output of a layer times the gradient of the log odds by it, over the channels."""
+    seen: list[Tensor] = []
+
+    def see(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        seen.append(output)
+        copy: Tensor = output.clone()
+        return copy  # what comes behind may change its input in place
+
+    hook = layer.register_forward_hook(see)
+    with hook, torch.enable_grad():
+        logits = classifier.network(classifier.normalize(images.clone().requires_grad_()))
+        (gradient,) = torch.autograd.grad(_log_odds(logits, classes).sum(), seen)
+    maps: Tensor = (gradient * seen[0]).detach().sum(dim=1)
+    return maps
 
 
 def enlarge(maps: Tensor, size: int) -> Tensor:
@@ -62,7 +80,7 @@ def enlarge(maps: Tensor, size: int) -> Tensor:
 
 
 def change_by_masking(
-    classifier: VehicleClassifier, images: Tensor, classes: Tensor, maps: Tensor
+    classifier: ImageClassifier, images: Tensor, classes: Tensor, maps: Tensor
 ) -> Tensor:
     """Return how the probability of a class changes where the highest places of a map are masked.
 
@@ -80,11 +98,12 @@ def change_by_masking(
     pixels = maps.flatten(1)
     highest = pixels.topk(round(MASKED * pixels.shape[1]), dim=1).indices
     is_masked = torch.zeros_like(pixels, dtype=torch.bool).scatter(1, highest, True)
-    mean_colour = 255 * torch.tensor(classifier.hparams["mean"]).view(1, 3, 1, 1)
+    normalize = classifier.normalize
+    mean_colour = (-normalize.shift / normalize.scale).view(1, 3, 1, 1)
     masked = torch.where(is_masked.view_as(maps)[:, None], mean_colour, images)
     with torch.inference_mode():
         before, after = (
-            classifier.measured_logits(batch).softmax(dim=1).gather(1, classes[:, None])
+            cast(Tensor, classifier(batch)).softmax(dim=1).gather(1, classes[:, None])
             for batch in (images, masked)
         )
     return (after - before).squeeze(1)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from vehicle_lightning.data.images import read_image
 from vehicle_lightning.errors import DataError, RunError
-from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.model.evidence import change_by_masking, enlarge, evidence_maps
-from vehicle_lightning.model.load import load_classifier
+from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.network import ImageClassifier
 from vehicle_lightning.runs.plots import plot_explanations, save
 
 
@@ -83,10 +83,10 @@ def explain_subjects(subjects: Sequence[Subject], sheet: Path, *, title: str) ->
         DataError: an image cannot be read.
         OSError: the sheet cannot be written.
     """
-    load = cache(load_classifier)
+    load = cache(read_checkpoint)
     explanations = []
     for subject in subjects:
-        classifiers = [load(checkpoint).model for checkpoint in subject.checkpoints]
+        classifiers = [load(checkpoint).classifier for checkpoint in subject.checkpoints]
         image = _read(subject, classifiers[0].settings.image_size)
         explanations.append(explain(classifiers, image, subject.prediction))
     figure = plot_explanations(
@@ -105,7 +105,7 @@ def explain_subjects(subjects: Sequence[Subject], sheet: Path, *, title: str) ->
 
 
 def explain(
-    classifiers: Sequence[VehicleClassifier],
+    classifiers: Sequence[ImageClassifier],
     image: NDArray[np.uint8],
     prediction: tuple[str, float] | None = None,
 ) -> Explanation:
@@ -143,10 +143,10 @@ def explain(
     )
 
 
-def _likeliest(classifiers: Sequence[VehicleClassifier], images: Tensor) -> tuple[str, float]:
+def _likeliest(classifiers: Sequence[ImageClassifier], images: Tensor) -> tuple[str, float]:
     """Return the class that one image, float (1, 3, H, W), is taken for, and its probability."""
     with torch.inference_mode():
-        every = [classifier.measured_logits(images).softmax(dim=1) for classifier in classifiers]
+        every = [classifier(images).softmax(dim=1) for classifier in classifiers]
     probability, number = torch.stack(every).mean(dim=0).squeeze(0).max(dim=0)
     return classifiers[0].class_names[int(number)], float(probability)
 

@@ -1,104 +1,194 @@
-"""Trained networks out of checkpoints, loaded without running any code in them."""
+"""Trained classifiers out of checkpoints: no code in a file is run, and no Lightning is needed."""
 
+import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from vehicle_lightning.errors import RunError
-from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.config import Settings
+from vehicle_lightning.errors import RunError, SettingsError, join_first, one_line
+from vehicle_lightning.model.network import ImageClassifier, NetworkFactory
+from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
 
-NORMALIZATION = "0."  # the first layer of the network
+MODEL = "model."  # what VehicleClassifier calls its ImageClassifier
+
+Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Checkpoint:
     """What a checkpoint holds.
 
     Attributes:
-        model: the classifier, in eval mode, on the CPU.
+        classifier: in eval mode, on the CPU.
         epochs: whole epochs it has trained.
-        fingerprint: that of the data it was trained on.
+        fingerprint: that of the data it was trained on; empty where they had none.
     """
 
-    model: VehicleClassifier
+    classifier: ImageClassifier
     epochs: int
     fingerprint: str
 
 
-def load_classifier(path: Path) -> Loaded:
-    """Load a classifier from a checkpoint.
+def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageClassifier:
+    """Load the classifier of a run: its weights with the lowest validation loss.
+
+    Args:
+        path: a run folder, or a checkpoint file.
+        network: what builds the network, where the run was trained with one given from Python.
+
+    Returns:
+        The classifier in eval mode, on the CPU: images, uint8 or float (B, 3, H, W) of pixel values
+        in [0, 255], to logits (B, C).
+
+    Raises:
+        RunError: there is no such run, or its checkpoint is damaged or of another network.
+    """
+    return read_checkpoint(find_checkpoint(Path(path)), network=network).classifier
+
+
+def read_checkpoint(path: Path, *, network: NetworkFactory | None = None) -> Checkpoint:
+    """Load all that is asked of a checkpoint file.
 
     Only tensors and plain types are unpickled, so that a file from a stranger cannot run code.
 
     Raises:
         RunError: the file is missing, damaged, or no checkpoint of this classifier.
     """
-    if not path.is_file():
-        raise RunError(f"There is no checkpoint {path}.")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        model = VehicleClassifier(**checkpoint["hyper_parameters"])
-        model.load_state_dict(checkpoint["state_dict"])
-        data = checkpoint["VehicleDataModule"]
-        return Loaded(model.eval(), int(checkpoint["epoch"]) + 1, str(data["fingerprint"]))
-    except Exception as error:  # a damaged or foreign file fails in many ways
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise RunError(f"{path} is no checkpoint of this classifier: {reason}") from error
+    content = _read(path)
+    if content.is_from_python and network is None:
+        raise RunError(
+            f"The network of {path} was given from Python; load it there by "
+            f"vehicle_lightning.load(run, network=...)."
+        )
+    classifier = ImageClassifier(
+        content.settings, content.class_names, content.mean, content.std, network
+    )
+    if difference := _difference(classifier.state_dict(), content.weights):
+        raise RunError(f"{path} holds the weights of another network: {difference}.")
+    classifier.load_state_dict(content.weights)
+    return Checkpoint(classifier.eval(), content.epochs, content.fingerprint)
 
 
-def load_start(model: VehicleClassifier, fingerprint: str) -> None:
+def load_start(classifier: ImageClassifier, fingerprint: str) -> None:
     """Load the weights that a training starts from, where they are not random.
 
     Args:
-        model: the classifier to train.
+        classifier: what is to be trained.
         fingerprint: that of its data.
 
     Raises:
         RunError: those of another run cannot be taken.
         SettingsError: those of the backbone cannot be had.
     """
-    if model.settings.pretrained is not None:
-        take_weights(model, fingerprint)
-    elif model.backbone is not None:
-        model.backbone.load_weights(model.settings.weights)
+    settings = classifier.settings
+    if settings.pretrained is not None:
+        take_weights(classifier, settings.pretrained, fingerprint)
+    elif settings.backbone is not None:
+        from vehicle_lightning.model.backbone import find_backbone
+
+        if backbone := find_backbone(classifier.network):
+            backbone.load_weights(settings.weights)
 
 
-def take_weights(model: VehicleClassifier, fingerprint: str) -> None:
-    """Start a classifier from the weights that its settings name as `pretrained`.
+def take_weights(classifier: ImageClassifier, path: Path, fingerprint: str) -> None:
+    """Start a network from the weights of another run.
 
-    Its own normalisation stays, as that belongs to its data, and so does its last layer where the
-    other tells apart another number of classes.
+    The normalisation stays, as that belongs to the data, and so does the last layer where the other
+    tells apart another number of classes.
 
     Args:
-        model: the classifier to train.
-        fingerprint: that of its data.
+        classifier: what is to be trained.
+        path: the run folder, or a checkpoint.
+        fingerprint: that of the data to train on.
 
     Raises:
-        RunError: there is no such checkpoint, its network has other layers, or it was trained on
+        RunError: there is no such checkpoint, its network is another one, or it was trained on
             images that are to validate now.
     """
-    settings, path = model.settings, model.settings.pretrained
-    if path is None:
-        return
     file = RunFolder(path).best_checkpoint if path.is_dir() else path
-    loaded = load_classifier(file)
-    if loaded.fingerprint == fingerprint and loaded.model.settings.split != settings.split:
+    other = _read(file)
+    if other.fingerprint == fingerprint and other.settings.split != classifier.settings.split:
         raise RunError(
             f"{file} was trained on the same images in another split, so it has seen some of those "
             f"that are to validate; take weights from other data or the same split."
         )
-    own, theirs = model.network.state_dict(), loaded.model.network.state_dict()
-    kept = {name for name in own if name.startswith(NORMALIZATION)}
-    if len(loaded.model.class_names) != len(model.class_names):
-        kept |= set(list(own)[-2:])  # weight and bias of the last layer
-    taken = {name: weights for name, weights in theirs.items() if name not in kept}
-    shapes = {name: weights.shape for name, weights in own.items() if name not in kept}
-    if {name: weights.shape for name, weights in taken.items()} != shapes:
+    own = classifier.state_dict()
+    numbers = len(other.class_names), len(classifier.class_names)
+    kept = {
+        name
+        for name, weight in own.items()
+        if name.startswith("normalize.") or _is_of_classes(weight, other.weights.get(name), numbers)
+    }
+    taken = {name: weight for name, weight in other.weights.items() if name not in kept}
+    if difference := _difference({k: v for k, v in own.items() if k not in kept}, taken):
         raise RunError(
-            f"The network of {file} has other layers than the one to be trained, so that its "
-            f"weights cannot be taken; give both the same --channels, --residual, --batchnorm, "
-            f"--hidden and --pooling, and without --pooling the same --image-size."
+            f"The network of {file} has other layers than the one to be trained ({difference}), so "
+            f"that its weights cannot be taken; give both the same settings of the network, and "
+            f"without --pooling the same --image-size."
         )
-    model.network.load_state_dict(own | taken)
+    classifier.load_state_dict(own | taken)
+
+
+@dataclass(frozen=True)
+class _Content:
+    settings: Settings
+    class_names: list[str]
+    mean: list[float]
+    std: list[float]
+    is_from_python: bool
+    weights: Weights
+    epochs: int
+    fingerprint: str
+
+
+def _read(path: Path) -> _Content:
+    if not path.is_file():
+        raise RunError(f"There is no checkpoint {path}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        told, state = content["hyper_parameters"], content["state_dict"]
+        return _Content(
+            Settings(**told["settings"]),
+            told["class_names"],
+            told["mean"],
+            told["std"],
+            bool(told["network_from_python"]),
+            {k.removeprefix(MODEL): v for k, v in state.items() if k.startswith(MODEL)},
+            int(content["epoch"]) + 1,
+            str(content["data"].get("fingerprint", "")),
+        )
+    except Exception as error:  # a damaged or foreign file fails in many ways
+        raise RunError(f"{path} is no checkpoint of this package: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    if isinstance(error, RunError | SettingsError):
+        return str(error).rstrip(".")
+    if isinstance(error, pickle.UnpicklingError | RuntimeError | EOFError):
+        return "it is damaged, or holds more than weights and plain values"
+    return one_line(error) or type(error).__name__
+
+
+def _is_of_classes(own: Tensor, other: Tensor | None, numbers: tuple[int, int]) -> bool:
+    """Whether weights differ just as the numbers of classes do: those of the last layer."""
+    return (
+        other is not None
+        and numbers[0] != numbers[1]
+        and own.shape[1:] == other.shape[1:]
+        and (len(other), len(own)) == numbers
+    )
+
+
+def _difference(own: Weights, found: Weights) -> str:
+    """Return in what two sets of weights differ, or nothing."""
+    missing, others = own.keys() - found.keys(), found.keys() - own.keys()
+    reshaped = {n for n in own.keys() & found.keys() if own[n].shape != found[n].shape}
+    kinds = (("lacking", missing), ("with", others), ("in another shape", reshaped))
+    parts = [f"{what} {join_first(sorted(names), 3)}" for what, names in kinds if names]
+    return ", ".join(parts)

@@ -1,17 +1,26 @@
-"""The network: pixels through convolutional blocks and dense layers to class logits.
+"""The network: normalised images through convolutional blocks and dense layers to class logits.
 
-A plain `nn.Module`; to try another network, replace `build_network`.
+To train another network, replace `build_network`, or pass a function like it as
+`train(network=...)`. What it returns is any `nn.Module` from normalised images, float (B, 3, H, W),
+to logits (B, C). It may have besides, each asked for by one part of the package:
+
+-   `feature_maps`, the module whose output is the last one with height and width: for `explain`;
+-   `mean` and `std`, three numbers each in [0, 1]: the normalisation that its weights were trained
+    with, in place of that of the training images.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from vehicle_lightning.config import NetworkSettings
-from vehicle_lightning.model.backbone import Backbone
+from vehicle_lightning.config import Settings
 from vehicle_lightning.model.dropout import Dropout
+
+NetworkFactory = Callable[[Settings, int], nn.Module]
+"""From the settings and the number of classes to a network."""
 
 POOLINGS = {"average": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}
 
@@ -84,51 +93,73 @@ class DenseBlock(nn.Sequential):
         )
 
 
-def build_network(
-    settings: NetworkSettings,
-    *,
-    image_size: int,
-    classes: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-) -> nn.Sequential:
-    """Build the network: images (B, 3, H, W) of pixel values in [0, 255] to logits (B, classes).
+class Network(nn.Module):
+    """Features (B, F) of normalised images (B, 3, H, W), and a head that makes logits of them.
+
+    Attributes:
+        features: convolutional blocks and pooling, or a pretrained backbone.
+        head: dense layers.
+        feature_maps: the part of `features` whose output is the last one with height and width.
+        mean, std: the normalisation that pretrained features expect; None for that of the images.
+    """
+
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+
+    def __init__(self, features: nn.Module, head: nn.Module, feature_maps: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+        self.head = head
+        # In a tuple, since a module assigned twice would hold its weights under two names.
+        self._feature_maps = (feature_maps,)
+
+    @property
+    def feature_maps(self) -> nn.Module:
+        """The module whose output is the last one with height and width."""
+        return self._feature_maps[0]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, C) for normalised images, float (B, 3, H, W)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+
+def build_network(settings: Settings, classes: int) -> nn.Module:
+    """Build the network that the settings describe.
 
     With the default settings it is the case study's, parameter for parameter:
     Conv(3, 16) - ReLU - MaxPool - Conv(16, 32) - ReLU - MaxPool - Linear. With a backbone, that
-    stands in the place of the convolutional blocks and brings the normalisation it was trained
-    with; `batchnorm` and `dropout` follow it as they follow a block.
-
-    Args:
-        settings: which layers.
-        image_size: height and width of the images, in pixels.
-        classes: number of classes.
-        mean: mean of red, green and blue over the training images, in [0, 1].
-        std: their standard deviations.
+    stands in the place of the convolutional blocks; `batchnorm` and `dropout` follow it as they
+    follow a block.
     """
     batchnorm, dropout = settings.batchnorm, settings.dropout
-    if settings.backbone is None:
-        features, layers = _convolutional(settings, image_size)
-    else:
+    if settings.backbone is not None:
+        from vehicle_lightning.model.backbone import Backbone  # torchvision takes its time
+
         backbone = Backbone(settings.backbone)
-        features, mean, std = backbone.features, backbone.mean, backbone.std
-        layers = [
-            backbone,
-            *_optional(nn.BatchNorm1d(features), batchnorm),
+        head = nn.Sequential(
+            *_optional(nn.BatchNorm1d(backbone.width), batchnorm),
             *_optional(Dropout(dropout), dropout > 0),
-        ]
-    widths = (features, *settings.hidden)
-    return nn.Sequential(
-        Normalize(mean, std),
-        *layers,
-        *(DenseBlock(i, o, batchnorm=batchnorm, dropout=dropout) for i, o in _pairs(widths)),
-        nn.Linear(widths[-1], classes),
-    )
+            *_dense(backbone.width, settings, classes),
+        )
+        network = Network(backbone, head, backbone.last_convolution)
+        network.mean, network.std = backbone.mean, backbone.std
+        return network
+    width, blocks, pooling = _convolutional(settings)
+    head = nn.Sequential(*_dense(width, settings, classes))
+    return Network(nn.Sequential(blocks, *pooling), head, blocks)
 
 
-def _convolutional(settings: NetworkSettings, image_size: int) -> tuple[int, list[nn.Module]]:
-    """Return the number of features an image, and the blocks that find them."""
-    convolutions = nn.Sequential(
+def _dense(width: int, settings: Settings, classes: int) -> list[nn.Module]:
+    widths = (width, *settings.hidden)
+    batchnorm, dropout = settings.batchnorm, settings.dropout
+    blocks = [DenseBlock(i, o, batchnorm=batchnorm, dropout=dropout) for i, o in _pairs(widths)]
+    return [*blocks, nn.Linear(widths[-1], classes)]
+
+
+def _convolutional(settings: Settings) -> tuple[int, nn.Sequential, list[nn.Module]]:
+    """Return the number of features an image, the blocks that find them, and what flattens them."""
+    blocks = nn.Sequential(
         *(
             layer
             for i, o in _pairs((3, *settings.channels))
@@ -139,21 +170,60 @@ def _convolutional(settings: NetworkSettings, image_size: int) -> tuple[int, lis
         )
     )
     if settings.pooling in POOLINGS:
-        pooling = POOLINGS[settings.pooling](1)
-        return settings.channels[-1], [convolutions, pooling, nn.Flatten()]
-    side = image_size // 2 ** len(settings.channels)
-    return settings.channels[-1] * side**2, [convolutions, nn.Flatten()]
+        return settings.channels[-1], blocks, [POOLINGS[settings.pooling](1), nn.Flatten()]
+    side = settings.image_size // 2 ** len(settings.channels)
+    return settings.channels[-1] * side**2, blocks, [nn.Flatten()]
 
 
-def last_feature_maps(network: nn.Sequential) -> nn.Module:
-    """Return the layer of `build_network` whose output is the last one with height and width.
+class ImageClassifier(nn.Module):
+    """All that predicts: normalisation, network and class names. Using it takes no Lightning.
 
-    Of a backbone this is its last convolution.
+    `VehicleClassifier` trains it, and `load` returns it.
     """
-    layer = network[1]
-    if isinstance(layer, Backbone):
-        return [m for m in layer.modules() if isinstance(m, nn.Conv2d)][-1]
-    return layer
+
+    def __init__(
+        self,
+        settings: Settings,
+        class_names: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        network: NetworkFactory | None = None,
+    ) -> None:
+        """Build it, its weights at random.
+
+        Args:
+            settings: of the run.
+            class_names: name of each class, in the order of the logits.
+            mean: mean of red, green and blue over the training images, in [0, 1].
+            std: their standard deviations.
+            network: what builds the network; by default `build_network`.
+        """
+        super().__init__()
+        self.settings = settings
+        self.class_names = tuple(class_names)
+        built = (network or build_network)(settings, len(self.class_names))
+        own_mean, own_std = (getattr(built, name, None) for name in ("mean", "std"))
+        self.normalize = Normalize(own_mean or mean, own_std or std)
+        self.network = built.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, C) for images (B, 3, H, W) of pixel values in [0, 255].
+
+        In eval mode, where the settings have `flip_averaging`, their mean over each image and its
+        mirror image. In the place of images `features` (B, F) will do.
+        """
+        if images.ndim == 2:
+            return cast(Network, self.network).head(images)  # type: ignore[no-any-return]
+        normalised = self.normalize(images)
+        logits: Tensor = self.network(normalised)
+        if self.settings.flip_averaging and not self.training:
+            logits = (logits + self.network(normalised.flip(3))) / 2
+        return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the head of a `Network` is given: (B, F), for images (B, 3, H, W)."""
+        features: Tensor = cast(Network, self.network).features(self.normalize(images))
+        return features
 
 
 def _optional(layer: nn.Module, wanted: bool) -> list[nn.Module]:

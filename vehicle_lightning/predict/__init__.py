@@ -1,1 +1,1 @@
-"""Prediction: trained networks and images in, one row an image out."""
+"""Predict the classes of images by trained networks."""

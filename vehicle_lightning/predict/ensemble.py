@@ -8,8 +8,8 @@ from torch import Tensor
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError
-from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.model.load import load_classifier
+from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.network import ImageClassifier
 
 
 class Ensemble:
@@ -24,7 +24,7 @@ class Ensemble:
 
     def __init__(
         self,
-        models: Sequence[VehicleClassifier],
+        models: Sequence[ImageClassifier],
         temperatures: Sequence[float],
         device: torch.device,
     ) -> None:
@@ -56,7 +56,7 @@ class Ensemble:
         Raises:
             RunError: a file is no checkpoint, or their classes differ.
         """
-        models = [load_classifier(file).model for file in checkpoints]
+        models = [read_checkpoint(file).classifier for file in checkpoints]
         for file, model in zip(checkpoints, models, strict=True):
             if model.class_names != models[0].class_names:
                 raise RunError(
@@ -76,7 +76,7 @@ class Ensemble:
             images: for each image size S, uint8 of shape (B, 3, S, S) in [0, 255].
         """
         there = {size: pixels.to(self.device) for size, pixels in images.items()}
-        logits = [model.measured_logits(there[model.settings.image_size]) for model in self._models]
+        logits = [model(there[model.settings.image_size]) for model in self._models]
         every = [
             (one.cpu().double() / temperature).softmax(dim=1)
             for one, temperature in zip(logits, self._temperatures, strict=True)

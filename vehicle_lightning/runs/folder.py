@@ -1,7 +1,8 @@
 """The run folder: one place for everything a run writes."""
 
+import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,17 @@ class RunFolder:
             yield
         finally:
             release_and_remove(lock)
+
+    def remove_if_empty(self) -> None:
+        """Remove a folder that nothing was written into, and those above it likewise."""
+        with suppress(OSError):
+            for folder in (self.path, *self.path.parents[:2]):
+                folder.rmdir()
+
+    @property
+    def quoted(self) -> str:
+        """The path, to be pasted into a shell."""
+        return shlex.quote(str(self.path))
 
     @property
     def label(self) -> str:

@@ -1,1 +1,1 @@
-"""Search: a space of settings -> trials, each an ordinary run -> the best settings."""
+"""Search for good settings."""

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.loggers import Logger
 
-from vehicle_lightning.config import SourceSettings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.data.findings import read_report
 from vehicle_lightning.data.location import locate_data
 from vehicle_lightning.data.serious import in_one_line, serious_findings
-from vehicle_lightning.errors import RunError
+from vehicle_lightning.errors import RunError, join_first
 from vehicle_lightning.files import write_text
+from vehicle_lightning.fit.report import Data
+from vehicle_lightning.fit.tensorboard import log_start
+from vehicle_lightning.runs.folder import RunFolder
 
+NAMES = {"train": "training", "val": "validation", "test": "test"}
 FINDINGS_VERSION = 1  # raise it whenever the same data would have other serious findings
 PACKAGES = (
     "torch",
@@ -35,7 +41,27 @@ PACKAGES = (
 )
 
 
-def write_environment(path: Path, data: VehicleDataModule) -> None:
+def write_start(
+    run: RunFolder, settings: Settings, data: Data, loggers: Sequence[Logger], epochs: int
+) -> list[str]:
+    """Write down with what a run begins, or goes on after so many epochs; return what to say of it.
+
+    Of a fold run the run that it is part of says it all.
+    """
+    run.summary.unlink(missing_ok=True)  # from here on it is not finished
+    write_environment(run.environment, data)
+    write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
+    for logger in loggers:
+        log_start(logger, settings)
+    if run.is_fold_run:
+        return []
+    said = [f"Run {run.path}: {_first_line(data, epochs)}"]
+    if isinstance(data, VehicleDataModule) and (serious := write_findings(run, settings, data)):
+        said.append(serious)
+    return said
+
+
+def write_environment(path: Path, data: Data) -> None:
     """Write command, versions, git commit, hardware and data as JSON.
 
     Where a run is resumed, its first start stays, and this one is added under `resumed`.
@@ -45,12 +71,8 @@ def write_environment(path: Path, data: VehicleDataModule) -> None:
         environment = _this_start() | {
             "data": {
                 "fingerprint": data.fingerprint,
-                "images": len(data.table),
-                "train": len(data.rows["train"]),
-                "val": len(data.rows["val"]),
-                "copies": data.copies,
-                "near_copies": data.near_copies,
-                "class_names": list(data.table.class_names),
+                "class_names": list(data.class_names),
+                **(_counts(data) if isinstance(data, VehicleDataModule) else {}),
             },
         }
     else:
@@ -58,7 +80,31 @@ def write_environment(path: Path, data: VehicleDataModule) -> None:
     write_text(path, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_findings(path: Path, settings: SourceSettings, data: VehicleDataModule) -> str:
+def _counts(data: VehicleDataModule) -> dict[str, int]:
+    return {
+        "images": len(data.table),
+        **{split: len(rows) for split, rows in data.rows.items()},
+        "exact_duplicates": data.copies,
+        "near_duplicates": data.near_copies,
+    }
+
+
+def _first_line(data: Data, epochs: int) -> str:
+    start = f"continuing after epoch {epochs}" if epochs else "starting"
+    classes = f"classes {join_first(data.class_names, 20)}"
+    if not isinstance(data, VehicleDataModule):
+        return f"{start}; {classes}."
+    duplicates = (
+        f" ({data.copies} exact and {data.near_copies} near duplicates, each in the split of its "
+        f"original)"
+        if data.copies or data.near_copies
+        else ""
+    )
+    counts = " and ".join(f"{len(rows)} {NAMES[split]}" for split, rows in data.rows.items())
+    return f"{start}; {counts} images{duplicates}, {classes}."
+
+
+def write_findings(run: RunFolder, settings: Settings, data: VehicleDataModule) -> str:
     """Write what is serious about the data as JSON, and return it in one line, or nothing.
 
     It is looked for once and then remembered for all runs on the same data.
@@ -72,7 +118,7 @@ def write_findings(path: Path, settings: SourceSettings, data: VehicleDataModule
         with suppress(OSError):  # then the next run looks again
             write_text(remembered, report.to_json())
     report = replace(report, csv=str(data_dir / settings.csv))
-    write_text(path, report.to_json())
+    write_text(run.findings, report.to_json())
     return in_one_line(report)
 
 

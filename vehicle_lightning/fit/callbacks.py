@@ -1,0 +1,306 @@
+"""What happens beside the training: ordinary Lightning callbacks, each usable on its own."""
+
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, cast
+
+import lightning as L
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from vehicle_lightning.console import notice, progress_bar
+from vehicle_lightning.files import atomic_write
+from vehicle_lightning.model.classifier import VehicleClassifier
+from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.plots import plot_images, save
+from vehicle_lightning.runs.statistics import Measurement
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SHOWN = 32  # images of the first batch
+FIRST_COLUMNS = (
+    "epoch",
+    "train/loss",
+    "val/loss",
+    "train/accuracy",
+    "val/accuracy",
+    "train/running_loss",
+    "learning_rate",
+    "seconds",
+)
+
+
+class TrainingInterruptedError(Exception):
+    """A person or the system asked the training to end."""
+
+
+class History(L.Callback):
+    """Keeps what was logged after each epoch.
+
+    The rows travel in the checkpoint, so that a resumed run goes on with exactly the rows of its
+    checkpoint, whatever else had or had not been written before the interruption.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._rows: list[dict[str, float]] = []
+        self._started = 0.0
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row an epoch: `epoch` (from 1), `seconds`, and all that the module logs."""
+        frame = pd.DataFrame(self._rows, columns=None if self._rows else list(FIRST_COLUMNS))
+        others = sorted(set(frame.columns) - set(FIRST_COLUMNS))
+        return frame[[*FIRST_COLUMNS, *others]]
+
+    def on_fit_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Draw the curves of a resumed run anew, up to its checkpoint."""
+        if trainer.logger is not None:
+            for row in self._rows:
+                curves = {k: v for k, v in row.items() if k not in {"epoch", "seconds"}}
+                trainer.logger.log_metrics(curves, int(row["epoch"]))
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Add the row of the epoch and write the file anew."""
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        logged.pop("step")
+        seconds = time.perf_counter() - self._started
+        self._rows.append({"epoch": trainer.current_epoch + 1, **logged, "seconds": seconds})
+        if trainer.is_global_zero:
+            with atomic_write(self._run.metrics) as temporary:
+                # Seven digits are what float32 holds.
+                self.frame.to_csv(temporary, index=False, float_format="%.7g")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows as plain types."""
+        return {"rows": self._rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the rows of a checkpoint."""
+        self._rows = list(state_dict["rows"])
+
+
+class EpochLines(L.Callback):
+    """Shows one bar for the whole training and prints the figures of each epoch."""
+
+    def __init__(self, title: str = "") -> None:
+        """Choose how much to say.
+
+        Args:
+            title: which of several runs this is; it stands on the bar, and the bar is all that is
+                shown.
+        """
+        self._title = title
+        self._bar = progress_bar()
+        self._task = self._bar.add_task("")
+
+    def say(self, sentence: str) -> None:
+        """Print a notice, unless this is one of several runs."""
+        if not self._title:
+            notice(sentence)
+
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Open the bar, where a resumed run stands already part of the way."""
+        steps = int(trainer.num_training_batches)
+        total = steps * (trainer.max_epochs or 0)
+        self._bar.update(self._task, total=total, completed=trainer.current_epoch * steps)
+        self._bar.start()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Name the epoch on the bar."""
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        description = f"{self._title}: {epoch}" if self._title else epoch.capitalize()
+        self._bar.update(self._task, description=description)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Move the bar on."""
+        self._bar.advance(self._task)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Print the line of the epoch."""
+        figure = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        width = len(str(trainer.max_epochs))
+        splits = "   ".join(
+            f"{split} loss {figure[f'{split}/loss']:.3f}, "
+            f"accuracy {100 * figure[f'{split}/accuracy']:5.1f} %"
+            for split in ("train", "val")
+            if f"{split}/loss" in figure
+        )
+        self.say(f"epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}   {splits}")
+
+    def on_train_end(self, *_: Any) -> None:
+        """Close the bar."""
+        self._bar.stop()
+
+    def on_exception(self, *_: Any) -> None:
+        """Close the bar."""
+        self._bar.stop()
+
+
+class FirstBatch(L.Callback):
+    """Draws `train_batch.png` from the images that enter the classifier in the first step."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._picture = run.picture("train_batch")
+        self._seen: Tensor | None = None
+        self._hook: RemovableHandle | None = None
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Listen at the entrance of the classifier in the first step of the run."""
+        if trainer.is_global_zero and not self._picture.exists() and self._hook is None:
+            normalize = module.get_submodule("model.normalize")
+            self._hook = normalize.register_forward_pre_hook(self._look)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Draw what was seen."""
+        if self._hook is None:
+            return
+        self._hook.remove()
+        self._hook = None
+        if self._seen is not None:
+            names = cast(VehicleClassifier, module).class_names
+            figure = plot_images(
+                self._seen.permute(0, 2, 3, 1).round().to(torch.uint8).cpu().numpy(),
+                [names[label] for label in batch[1][:SHOWN].tolist()],
+                title="First training batch as the network saw it, with labels",
+            )
+            save(figure, self._picture)
+            self._seen = None
+
+    def _look(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._seen = inputs[0][:SHOWN].detach().clone()
+
+
+class StopWithoutProgress(EarlyStopping):
+    """Ends the training after `patience` epochs without a lower validation loss."""
+
+    def __init__(self, patience: int) -> None:
+        super().__init__("val/loss", patience=patience, check_on_train_epoch_end=True)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint, with the patience asked for now."""
+        super().load_state_dict(state_dict | {"patience": self.patience})
+
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Stay stopped where the run to continue had ended for want of progress."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class StopBetweenSteps(L.Callback):
+    """Turns the first signal into `TrainingInterruptedError` after the step under way.
+
+    The epoch under way is given up: what is saved is the end of the epoch before, from where a
+    resumed run repeats it exactly. A second signal ends the process at once.
+    """
+
+    def __init__(self) -> None:
+        self._received = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def on_train_start(self, *_: Any) -> None:
+        """Listen for the signals; only the main thread may."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {name: signal.signal(name, self._receive) for name in SIGNALS}
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """End the training where a signal came."""
+        self._stop_if_received(trainer)
+
+    def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """End the training where a signal came."""
+        self._stop_if_received(trainer)
+
+    def on_train_end(self, *_: Any) -> None:
+        """Listen no more."""
+        self._restore()
+
+    def on_exception(self, *_: Any) -> None:
+        """Listen no more."""
+        self._restore()
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._received = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for name, handler in self._before.items():
+            signal.signal(name, handler)
+        self._before = {}
+
+    def _stop_if_received(self, trainer: L.Trainer) -> None:
+        # All processes stop after the same step, whichever of them the signal reached first.
+        if trainer.strategy.reduce_boolean_decision(self._received, all=False):
+            raise TrainingInterruptedError
+
+
+class PruningCallback(L.Callback):
+    """Lets whoever trains many runs pause one, or end it early for good; a base class.
+
+    Override what is to happen; as they stand, its methods change nothing.
+
+    Attributes:
+        is_pruned: whether the training was ended early for good.
+        judges_epochs: whether it is asked about every epoch.
+    """
+
+    def __init__(self) -> None:
+        self.is_pruned = False
+        self.judges_epochs = True
+
+    @property
+    def title(self) -> str:
+        """What the run is called on the progress bar, which is then all that the terminal shows."""
+        return ""
+
+    def must_pause(self) -> bool:
+        """Return whether the training ends after the step under way, to be continued later."""
+        return False
+
+    def report(self, epoch: int, val_loss: float) -> None:
+        """Take note of the validation loss, in nats, after an epoch, counted from 1."""
+
+    def prunes_after_epoch(self, epoch: int) -> bool:
+        """Return whether the run is not worth another epoch; the epoch has been reported."""
+        return False
+
+    def prunes_after_fold_runs(self, measured: Sequence[Measurement]) -> bool:
+        """Return whether a run over folds or seeds is not worth another fold run.
+
+        Args:
+            measured: the validation images of the fold runs so far, in their order.
+        """
+        return False
+
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Stay pruned where a run is continued that was stopped while it was being measured."""
+        if trainer.current_epoch and self.judges_epochs:
+            self._judge(trainer, trainer.current_epoch)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Pause where that is asked for."""
+        if self.must_pause():
+            raise TrainingInterruptedError
+
+    def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Report the epoch and hear whether there is to be another."""
+        if self.judges_epochs:
+            epoch = trainer.current_epoch + 1
+            self.report(epoch, float(trainer.callback_metrics["val/loss"]))
+            self._judge(trainer, epoch)
+
+    def _judge(self, trainer: L.Trainer, epoch: int) -> None:
+        if epoch < (trainer.max_epochs or 0) and self.prunes_after_epoch(epoch):
+            self.is_pruned = True
+            trainer.should_stop = True

@@ -1,0 +1,100 @@
+"""Evaluation: a classifier over the images of a split, in eval mode, without Lightning."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from vehicle_lightning.model.network import ImageClassifier
+
+AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+class Evaluated(NamedTuple):
+    """What a classifier says of one batch.
+
+    Attributes:
+        logits: float64 of shape (B, C), on the CPU.
+        labels: int64 of shape (B,), on the CPU.
+        batch: as it came out of the loader.
+    """
+
+    logits: Tensor
+    labels: Tensor
+    batch: Sequence[Any]
+
+
+@torch.inference_mode()
+def evaluate_batches(
+    classifier: ImageClassifier, batches: Iterable[Any], device: torch.device, precision: str
+) -> Iterator[Evaluated]:
+    """Measure a classifier, batch by batch.
+
+    Args:
+        classifier: put on the device and into eval mode.
+        batches: each (images, labels), with or without more behind. The images: uint8 or float
+            (B, 3, H, W) in [0, 255], or features (B, F) for the head of the network.
+        device: where to compute.
+        precision: as Lightning's Trainer calls it.
+    """
+    classifier.to(device, torch.float64 if precision == "64-true" else None).eval()
+    autocast: AbstractContextManager[Any] = nullcontext()
+    if precision in AUTOCAST:
+        autocast = torch.autocast(device.type, AUTOCAST[precision])
+    for batch in batches:
+        images = batch[0].to(device, non_blocking=True)
+        with autocast:
+            logits = classifier(images)
+        yield Evaluated(logits.double().cpu(), batch[1].cpu(), batch)
+
+
+@torch.inference_mode()
+def compute_features(
+    classifier: ImageClassifier, batches: Iterable[Any], device: torch.device
+) -> Tensor:
+    """Return the features of all images, float32 of shape (N, F) on the CPU.
+
+    Args:
+        classifier: whose network has `features`; put on the device and into eval mode.
+        batches: as in `evaluate_batches`.
+        device: where to compute.
+    """
+    classifier.to(device).eval()
+    features = [classifier.features(batch[0].to(device)).float().cpu() for batch in batches]
+    return torch.cat(features)
+
+
+def predictions_table(
+    logits: Tensor, labels: Tensor, class_names: Sequence[str], files: Sequence[str]
+) -> pd.DataFrame:
+    """Return predictions as `predictions_val.csv` has them, worst first.
+
+    Args:
+        logits: float64 of shape (N, C).
+        labels: int64 of shape (N,).
+        class_names: C names.
+        files: N names.
+
+    Returns:
+        One row an image: `file`, `label`, `prediction`, `p_<class>` for each class (float, summing
+        to 1), `loss` (cross-entropy, unweighted), in descending order of `loss`; its index is the
+        place of the image among the N.
+    """
+    names: NDArray[np.object_] = np.array(class_names, dtype=object)
+    probabilities = logits.softmax(dim=1).numpy()
+    frame = pd.DataFrame(
+        {
+            "file": list(files),
+            "label": names[labels.numpy()],
+            "prediction": names[logits.argmax(dim=1).numpy()],
+            **{f"p_{name}": probabilities[:, i] for i, name in enumerate(names)},
+            "loss": F.cross_entropy(logits, labels, reduction="none").numpy(),
+        }
+    )
+    return frame.sort_values("loss", ascending=False, kind="stable")
