@@ -31,7 +31,7 @@ BATCH_SIZE = 128
 def main() -> None:
     """Run all rounds and print the table, or run one way when called by itself."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, help="data directory; default: drawn vehicles")
+    parser.add_argument("--data-dir", type=Path, help="data directory; default: synthetic vehicles")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=2, help="epochs timed in each round")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)

@@ -43,14 +43,16 @@ class SourceSettings(SettingsGroup):
     """Which pictures."""
 
     data_dir: Path | None = Field(
-        None, description="Folder with the CSV and the images; without it, drawn vehicles are used."
+        None,
+        description="Folder with the CSV and the images; without it, synthetic vehicles are used.",
     )
     csv: Path = Field(Path("train.csv"), description="CSV file, relative to the data dir.")
     image_dir: Path = Field(Path("images"), description="Image folder, relative to the data dir.")
     image_column: str = Field("image_names", description="CSV column with the image file names.")
     label_column: str = Field("emergency_or_not", description="CSV column with the labels.")
     cache_dir: Path | None = Field(
-        None, description="Folder of caches and drawn vehicles; by default the user's cache folder."
+        None,
+        description="Folder of caches and synthetic vehicles; by default the user's cache folder.",
     )
 
 

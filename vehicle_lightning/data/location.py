@@ -41,25 +41,25 @@ def check_places(settings: SourceSettings) -> None:
 
 
 def locate_data(settings: SourceSettings) -> tuple[Path, Path]:
-    """Return data directory and cache folder; without a data directory, vehicles are drawn.
+    """Return data directory and cache folder; without the first, synthetic vehicles are made.
 
     Raises:
         DataError: the cache folder cannot be written to.
     """
     from vehicle_lightning.data.cache import default_cache_dir
-    from vehicle_lightning.synthetic.dataset import DRAWING_VERSION, draw_vehicles
+    from vehicle_lightning.synthetic import VERSION, make_vehicles
 
     cache_dir = settings.cache_dir or default_cache_dir()
     if settings.data_dir is not None:
         return settings.data_dir, cache_dir
-    drawn = draw_vehicles(cache_dir / f"drawn_vehicles_{DRAWING_VERSION}")
-    _tell_of_drawn(drawn)
-    return drawn, cache_dir
+    synthetic = make_vehicles(cache_dir / f"synthetic_vehicles_{VERSION}")
+    _tell_of_synthetic(synthetic)
+    return synthetic, cache_dir
 
 
 @cache
-def _tell_of_drawn(folder: Path) -> None:
+def _tell_of_synthetic(folder: Path) -> None:
     """Say once in a process what the data are, however many runs it makes."""
     from vehicle_lightning.console import notice
 
-    notice(f"Data: drawn vehicles, not photographs, from {folder} (see --data-dir).")
+    notice(f"Data: synthetic vehicles, not photographs, from {folder} (see --data-dir).")

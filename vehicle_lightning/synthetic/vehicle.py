@@ -1,0 +1,419 @@
+"""Paints one vehicle: shadow, wheels, hulls, windows, lamps, livery, and what is on its roof."""
+
+import math
+
+from numpy.random import Generator
+
+from vehicle_lightning.synthetic.bodies import Body, Hull, Shape, Span, build
+from vehicle_lightning.synthetic.canvas import (
+    BLACK,
+    WHITE,
+    Brush,
+    Colour,
+    Point,
+    mixed,
+    shaded,
+)
+from vehicle_lightning.synthetic.fleets import PAINTS, Fleet, mixed_paint
+from vehicle_lightning.synthetic.panels import Panel, end_panel, side_panel
+from vehicle_lightning.synthetic.rng import between, happens, pick, weighted
+
+TYRE: Colour = (24, 24, 26)
+DARK: Colour = (30, 31, 34)
+CHROME: Colour = (196, 200, 206)
+RED: Colour = (226, 30, 34)
+BLUE: Colour = (30, 76, 226)
+AMBER: Colour = (244, 140, 20)
+LENSES = {
+    "blue": (BLUE, BLUE),
+    "red": (RED, RED),
+    "red-blue": (RED, BLUE),
+    "amber": (AMBER, AMBER),
+}
+RIMS: tuple[Colour, ...] = ((190, 192, 196), (158, 160, 166), (84, 86, 90), (216, 217, 219))
+PLATES: tuple[Colour, ...] = ((236, 236, 230), (240, 214, 90), (200, 214, 236))
+CHEVRONS = (("yellow", "red"), ("lime", "red"), ("white", "red"), ("yellow", "blue"))
+
+
+class Vehicle:
+    """One vehicle of a fleet, every one a little different."""
+
+    def __init__(self, rng: Generator, fleet: Fleet) -> None:
+        self.rng = rng
+        self.fleet = fleet
+        self.kind = weighted(rng, fleet.bodies)
+        self.body: Body = build(rng, self.kind)
+        paint = weighted(rng, fleet.paints)
+        self.paint = mixed_paint(rng, paint)
+        # A pattern in the colour of the paint would be invisible.
+        accents = {k: w for k, w in fleet.accents.items() if k.split("/")[0] != paint}
+        main, second = weighted(rng, accents or fleet.accents).split("/")
+        self.accents = mixed_paint(rng, main), mixed_paint(rng, second)
+        self.ink = PAINTS["white"] if sum(self.paint) < 360 else pick(rng, (DARK, self.accents[0]))
+        self.pattern = weighted(rng, fleet.patterns)
+        self.words = pick(rng, fleet.words) if happens(rng, fleet.lettered) else ""
+        self.bare_bumpers = happens(rng, 0.3 if self.kind in ("pick-up", "van", "SUV") else 0.12)
+        self.trim = (46, 47, 50) if self.bare_bumpers else shaded(self.paint, 0.8)
+        self.chromed = self.kind == "classic" or happens(rng, 0.3)
+        self.rim, self.spokes = pick(rng, RIMS), int(rng.integers(5, 9))
+        self.head_lamps_on = happens(rng, 0.15)
+
+    def draw(self, brush: Brush) -> None:
+        """Paint it standing at the origin of the brush, heading along x."""
+        body = self.body
+        # Glass and clear coat mirror the sky.
+        self.glass = mixed((22, 25, 29), brush.light.sky, between(self.rng, 0.02, 0.3))
+        self._shadow(brush)
+        self._running_gear(brush)
+        roof_items_done = False
+        for hull in body.hulls if brush.eye[0] > 0 else body.hulls[::-1]:
+            top = hull.roof == max(h.roof for h in body.hulls if h.span[0] <= body.bar <= h.span[1])
+            carries = not roof_items_done and hull.span[0] <= body.bar <= hull.span[1] and top
+            above = brush.eye[2] > hull.roof * body.height
+            if carries and not above:
+                self._roof(brush, hull)
+            self._hull(brush, hull)
+            if carries and above:
+                self._roof(brush, hull)
+            roof_items_done |= carries
+        self._mirrors(brush)
+
+    def _shadow(self, brush: Brush) -> None:
+        length, width = 0.5 * self.body.length, 0.5 * self.body.width
+        sun = brush.light.sun
+        reach = min(1.5, 0.7 * self.body.height / max(sun[2], 0.2))
+        dx, dy = -sun[0] * reach, -sun[1] * reach
+        strength = min(0.5, 0.55 * sum(brush.light.sunshine) / 3)
+        for shift in (1.0, 0.66, 0.33) if strength > 0.1 else ():
+            corners = [(-length, -width), (length, -width), (length, width), (-length, width)]
+            spots = [(x + shift * dx, y + shift * dy, 0.0) for x, y in corners]
+            brush.fill(spots, BLACK, 0.6 * strength)
+        for grow, alpha in ((0.3, 0.15), (0.16, 0.2), (0.05, 0.25), (-0.05, 0.35)):
+            x, y, cut = length + grow, width + grow, 0.25 + grow
+            ring = (
+                (x - cut, y), (x, y - cut), (x, cut - y), (x - cut, -y),
+                (cut - x, -y), (-x, cut - y), (-x, y - cut), (cut - x, y),
+            )  # fmt: skip
+            brush.fill([(a, b, 0.0) for a, b in ring], BLACK, alpha)
+
+    def _running_gear(self, brush: Brush) -> None:
+        """The dark underside, and the treads of the tyres below the body."""
+        body = self.body
+        half, radius = 0.5 * body.width, body.wheel_radius
+        low = (-0.46 * body.length, -0.85 * half, 0.5 * radius)
+        brush.box(low, (0.46 * body.length, 0.85 * half, 1.4 * radius), (16, 16, 18))
+        near = math.copysign(1.0, brush.eye[1])
+        for side in (-near, near):
+            for axle in body.wheels:
+                x = (axle - 0.5) * body.length
+                for inset in (0.24, 0.13, 0.03):
+                    brush.fill(_disc(x, side * (half - inset), radius, radius, 12), TYRE)
+
+    def _hull(self, brush: Brush, hull: Hull) -> None:
+        body = self.body
+        top = (hull.rear[-1], hull.front[-1])
+        corners = [
+            body.at(hull, u, v, w)
+            for (u, w), v in zip(top + top[::-1], (-1, -1, 1, 1), strict=True)
+        ]
+        brush.face(corners, self.paint)
+        for chain, sign in ((hull.front, 1.0), (hull.rear, -1.0)):
+            for (u0, w0), (u1, w1) in zip(chain[-2::-1], chain[:0:-1], strict=True):
+                strip = [(u0, -sign, w0), (u0, sign, w0), (u1, sign, w1), (u1, -sign, w1)]
+                points = [body.at(hull, *corner) for corner in strip]
+                bed = u1 - u0 > 0.25 and self.kind == "pick-up" and chain is hull.rear
+                brush.face(points, DARK if bed else self.paint)
+                if not bed and abs(u1 - u0) > abs(w1 - w0):  # lies open to the sky, and mirrors it
+                    brush.face(points, brush.light.sky, 0.22)
+        if hull is body.hulls[0]:
+            self._rear(end_panel(brush, body, hull, hull.rear))
+        if hull is body.hulls[-1]:
+            self._front(end_panel(brush, body, hull, hull.front))
+        side = math.copysign(1.0, brush.eye[1])
+        if abs(brush.eye[1]) > 0.5 * body.width:
+            self._side(side_panel(brush, body, hull, side), hull, side)
+
+    def _window(self, panel: Panel, shape: Shape) -> None:
+        """A pane that mirrors the sky in its upper part."""
+        panel.fill(shape, self.glass)
+        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = shape
+        middle = ((x0 + x3) / 2, (y0 + y3) / 2), ((x1 + x2) / 2, (y1 + y2) / 2)
+        panel.fill((middle[0], middle[1], (x2, y2), (x3, y3)), panel.brush.light.sky, 0.14)
+        streak = 0.3 * (x1 - x0)
+        glint = ((x0 + streak, y0), (x0 + 1.6 * streak, y0), (x3 + 2.2 * streak, y3))
+        panel.fill((*glint, (x3 + streak, y3)), WHITE, 0.1)
+
+    def _front(self, panel: Panel) -> None:
+        rng, body = self.rng, self.body
+        bottom = panel.outline[0][1]
+        low, high = body.head_lamps
+        lift = high - low
+        panel.rectangle((-1, bottom), (1, low - 0.3 * lift), self.trim)
+        panel.rectangle((-1, bottom), (1, bottom + 0.5 * (low - bottom)), BLACK, 0.25)
+        panel.rectangle((-0.7, bottom + 0.02), (0.7, bottom + 0.3 * (low - bottom)), DARK)
+        metal = CHROME if self.chromed else (110, 112, 116)
+        if self.chromed:
+            panel.rectangle((-0.98, low - 0.9 * lift), (0.98, low - 0.4 * lift), CHROME)
+        panel.rectangle((-0.52, low - 0.3 * lift), (0.52, high), DARK)
+        for bar in range(int(rng.integers(1, 4))):
+            w = low + (0.1 + 0.3 * bar) * lift
+            panel.rectangle((-0.5, w - 0.04 * lift), (0.5, w + 0.08 * lift), metal)
+        plate = low - 0.95 * lift
+        panel.rectangle((-0.27, plate), (0.27, plate + 0.11 / body.height), pick(rng, PLATES))
+        for side in (-1.0, 1.0):
+            shape = ((0.56 * side, low), (0.95 * side, low + 0.1 * lift), (0.97 * side, high))
+            panel.fill((*shape, (0.6 * side, high - 0.12 * lift)), (214, 220, 226))
+            panel.fill(
+                ((0.6 * side, low + 0.2 * lift), (0.8 * side, low + 0.2 * lift),
+                 (0.8 * side, high - 0.25 * lift), (0.63 * side, high - 0.25 * lift)),
+                (120, 126, 134),
+            )  # fmt: skip
+            spot = panel.place(0.76 * side, low + 0.5 * lift)
+            if self.head_lamps_on and panel.brush.eye[0] > spot[0]:
+                panel.brush.lamp(spot, 0.1, (255, 250, 225))
+        self._front_livery(panel, high)
+        self._window(panel, _pane(0.9, *body.windscreen))
+        w0, w1 = body.windscreen
+        for seat in (-0.45, 0.45):
+            panel.rectangle((seat - 0.17, w0), (seat + 0.17, w0 + 0.5 * (w1 - w0)), BLACK, 0.3)
+
+    def _front_livery(self, panel: Panel, low: float) -> None:
+        """What the livery adds between head lamps and windscreen."""
+        high = self.body.windscreen[0] - 0.02
+        if self.pattern == "chequers" and happens(self.rng, 0.5):
+            rise = low + 0.5 * (high - low)
+            for step in range(6):
+                left = step / 3 - 1
+                panel.rectangle((left, low), (left + 1 / 3, rise), self.accents[step % 2])
+        elif self.pattern in ("two-tone", "swoosh") and happens(self.rng, 0.4):
+            panel.rectangle((-0.9, low + 0.02), (0.9, high), self.accents[0])
+        if self.words and happens(self.rng, 0.6):
+            reach, middle = min(0.7, 0.09 * len(self.words)), 0.5 * (low + high)
+            panel.text((-reach, middle - 0.025), (reach, middle + 0.035), self.words, self.ink)
+
+    def _rear(self, panel: Panel) -> None:
+        rng, body = self.rng, self.body
+        bottom, top = panel.outline[0][1], panel.outline[2][1]
+        window = body.rear_window or (0.6 * top, 0.85 * top)
+        low = bottom + 0.45 * (window[0] - bottom)
+        high = window[0] - 0.03
+        panel.rectangle((-1, bottom), (1, bottom + 0.5 * (low - bottom)), self.trim)
+        if happens(rng, self.fleet.chevrons):
+            self._chevrons(panel, (bottom + 0.04, high))
+        if self.kind in ("lorry", "fire engine"):
+            panel.rectangle((-0.85, bottom + 0.06), (0.85, 0.92 * top), shaded(CHROME, 0.85))
+            for slat in range(1, 9):
+                w = bottom + (top - bottom) * slat / 10
+                panel.rectangle((-0.85, w), (0.85, w + 0.012), BLACK, 0.4)
+        else:
+            self._window(panel, _pane(0.84, *window))
+        for side in (-1.0, 1.0):
+            lamp = (0.7 * side, low), (0.97 * side, low), (0.97 * side, high), (0.78 * side, high)
+            panel.fill(lamp, (172, 20, 24))
+            half = 0.5 * (low + high)
+            panel.rectangle((0.85 * side - 0.08, low), (0.85 * side + 0.08, half), (230, 120, 90))
+        plate = bottom + 0.55 * (low - bottom)
+        panel.rectangle((-0.26, plate), (0.26, plate + 0.11 / body.height), pick(rng, PLATES))
+        if self.words and happens(rng, 0.6):
+            reach, middle = min(0.6, 0.08 * len(self.words)), 0.5 * (low + high)
+            rise = 0.1 / body.height
+            panel.text((-reach, middle - rise), (reach, middle + rise), self.words, self.ink)
+
+    def _chevrons(self, panel: Panel, up: Span) -> None:
+        """Stripes across the rear that climb to the middle."""
+        first, second = (mixed_paint(self.rng, name) for name in pick(self.rng, CHEVRONS))
+        low, high = up
+        panel.rectangle((-0.97, low), (0.97, high), first)
+        climb = (high - low) * self.body.height / (0.5 * self.body.width)
+        for side in (-1.0, 1.0):
+            for index in range(0, 10, 2):
+                inner, outer = 0.2 * index, 0.2 * (index + 1)
+                spots = ((inner, low), (outer, low), (outer - climb, high), (inner - climb, high))
+                stripe = tuple((side * min(0.97, max(0.0, v)), w) for v, w in spots)
+                panel.fill(stripe, second)
+
+    def _side(self, panel: Panel, hull: Hull, side: float) -> None:
+        body = self.body
+        start, end = panel.reach
+        panel.fill(panel.outline, self.paint)
+        self._livery(panel)
+        bottom, top = hull.rear[0][1], max(w for _, w in hull.outline)
+        panel.trim(_slab(bottom - 0.1, bottom + 0.05), self.trim)
+        self._shading(panel, bottom, min(top, body.panel[1] + 0.04))
+        for gap in body.doors:
+            if start + 0.01 < gap < end - 0.01:
+                roof = 0.93 * top if gap < body.doors[-1] else body.windscreen[0]
+                panel.line(((gap, bottom + 0.05), (gap, roof)), BLACK, 0.018, 0.5)
+                handle = gap - 0.07, body.panel[1] - 0.05
+                panel.line((handle, (handle[0] + 0.04, handle[1])), DARK, 0.025, 0.6)
+        (u0, w0), (u1, w1) = body.sign
+        if self.words and start <= u0 < end:
+            self._lettering(panel, (u0, w0), (u1, w1))
+        if body.shutters and start <= body.shutters[0] < end:
+            self._shutters(panel, body.shutters)
+        for pane in body.glass:
+            if start <= pane[0][0] < end:
+                self._window(panel, pane)
+        across, up = body.wheel_radius / body.length, body.wheel_radius / body.height
+        for axle in body.wheels:
+            arch = tuple((axle + 1.2 * across * x, up + 1.2 * up * y) for x, y, _ in CIRCLE)
+            panel.trim(arch, (14, 14, 16))
+            if start <= axle < end:
+                self._wheel(panel.brush, (axle - 0.5) * body.length, side)
+
+    def _shading(self, panel: Panel, bottom: float, top: float) -> None:
+        """Darker towards the ground, a bright shoulder that mirrors the sky."""
+        height = top - bottom
+        for share, alpha in ((0.12, 0.16), (0.26, 0.14), (0.42, 0.12)):
+            panel.trim(_slab(bottom - 0.01, bottom + share * height), BLACK, alpha)
+        crease = between(self.rng, 0.6, 0.8)
+        panel.trim(_slab(bottom + crease * height, bottom + (crease + 0.04) * height), BLACK, 0.12)
+        for low, high in ((crease + 0.04, crease + 0.12), (0.9, 1.02)):
+            slab = _slab(bottom + low * height, bottom + high * height)
+            panel.trim(slab, panel.brush.light.sky, 0.22)
+
+    def _livery(self, panel: Panel) -> None:
+        """The pattern on the side."""
+        rng, (main, second), (low, high) = self.rng, self.accents, self.body.panel
+        tall = high - low
+        at = low + tall * between(rng, 0.3, 0.6)
+        thin = tall * between(rng, 0.18, 0.34)
+        match self.pattern:
+            case "stripe":
+                panel.trim(_slab(at, at + thin), main)
+            case "twin stripes":
+                panel.trim(_slab(at, at + 0.8 * thin), main)
+                panel.trim(_slab(at - thin, at - 0.4 * thin), second)
+            case "low band":
+                panel.trim(_slab(0.0, low + tall * between(rng, 0.2, 0.55)), main)
+            case "two-tone":
+                rear, front = between(rng, 0.2, 0.32), between(rng, 0.62, 0.74)
+                panel.trim(((rear, 0), (front, 0), (front + 0.02, 1.1), (rear + 0.02, 1.1)), main)
+            case "swoosh":
+                start, edge = between(rng, 0.15, 0.5), between(rng, 0.05, 0.1)
+                slant = pick(rng, (-1.0, 1.0)) * between(rng, 0.2, 0.5)
+                ends = (start, start + slant), (start + edge, start + slant + edge)
+                panel.trim(((-0.6, 0), (ends[0][0], 0), (ends[0][1], 1), (-0.6, 1)), main)
+                panel.trim(
+                    ((ends[0][0], 0), (ends[1][0], 0), (ends[1][1], 1), (ends[0][1], 1)), second
+                )
+            case "chequers":
+                rows = pick(rng, (1, 2, 2))
+                tall *= between(rng, 0.6, 1.0)
+                step = between(rng, 0.55, 0.9) / min(self.body.length, 6.0)
+                self._chequers(panel, (high - tall, high), rows, step)
+            case "chequered line":
+                self._chequers(panel, (high - 0.2 * tall, high), 2, 0.02)
+
+    def _chequers(self, panel: Panel, up: Span, rows: int, step: float) -> None:
+        height = (up[1] - up[0]) / rows
+        for row in range(rows):
+            low = up[0] + row * height
+            for index in range(math.ceil(0.96 / step)):
+                left = 0.02 + index * step
+                colour = self.accents[(row + index) % 2]
+                panel.rectangle((left, low), (min(left + step, 0.98), low + height), colour)
+
+    def _lettering(self, panel: Panel, low: tuple[float, float], high: tuple[float, float]) -> None:
+        """The word, as large as its place allows, or smaller."""
+        rng, body = self.rng, self.body
+        aspect = 0.62 * len(self.words)  # width by height
+        tall = min((high[1] - low[1]) * body.height, (high[0] - low[0]) * body.length / aspect)
+        tall *= between(rng, 0.7, 1.0)
+        span, rise = aspect * tall / body.length, 0.5 * tall / body.height
+        start = between(rng, low[0], max(low[0], high[0] - span))
+        middle = 0.5 * (low[1] + high[1])
+        panel.text((start, middle - rise), (start + span, middle + rise), self.words, self.ink)
+
+    def _shutters(self, panel: Panel, along: Span) -> None:
+        """Roller doors of equipment lockers."""
+        count = int(self.rng.integers(2, 4))
+        steel = pick(self.rng, (CHROME, shaded(CHROME, 0.85), self.paint))
+        step = (along[1] - along[0]) / count
+        for index in range(count):
+            start, end = along[0] + index * step, along[0] + (index + 0.9) * step
+            panel.rectangle((start, 0.52), (end, 0.88), steel)
+            for slat in range(1, 7):
+                w = 0.52 + 0.36 * slat / 7
+                panel.line(((start, w), (end, w)), BLACK, 0.02, 0.4)
+
+    def _wheel(self, brush: Brush, x: float, side: float) -> None:
+        radius, y = self.body.wheel_radius, side * (0.5 * self.body.width - 0.02)
+        brush.fill(_disc(x, y, radius, radius), TYRE)
+        brush.fill(_disc(x, y, radius, 0.66 * radius), brush.lit(self.rim, 0.4, 0.0))
+        for spoke in range(self.spokes):
+            angle, gap = 2 * math.pi * spoke / self.spokes, 0.5 * math.pi / self.spokes
+            wedge = [(0.24, angle), (0.58, angle - gap), (0.58, angle + gap)]
+            brush.fill(
+                [
+                    (x + r * radius * math.cos(a), y, radius + r * radius * math.sin(a))
+                    for r, a in wedge
+                ],
+                (40, 40, 44),
+            )
+        brush.fill(_disc(x, y, radius, 0.16 * radius, 8), (90, 92, 96))
+
+    def _mirrors(self, brush: Brush) -> None:
+        body, hull = self.body, self.body.hulls[-1]
+        w = body.windscreen[0] + 0.02
+        u = body.glass[-1][1][0] - 0.02
+        size = 0.075 * min(body.height, 2.2)
+        for side in (-1.0, 1.0):
+            x, y, z = body.at(hull, u, side, w)
+            inner, outer = sorted((y, y + 1.6 * size * side))
+            brush.box((x - 0.06, inner, z), (x + 0.06, outer, z + 1.2 * size), self.trim)
+
+    def _roof(self, brush: Brush, hull: Hull) -> None:
+        """What stands on the roof."""
+        rng, body = self.rng, self.body
+        x, half, z = body.at(hull, body.bar, 1.0, hull.roof)
+        match weighted(rng, self.fleet.roofs).split():
+            case ["taxi"]:
+                colour = pick(rng, ((250, 214, 70), (246, 246, 240)))
+                low, high = (x - 0.09, -0.4 * half, z), (x + 0.09, 0.4 * half, z + 0.18)
+                brush.box(low, high, colour)
+            case ["luggage"]:
+                brush.box((x - 0.8, -0.5 * half, z), (x + 0.8, 0.5 * half, z + 0.35), DARK)
+            case ["load"]:
+                paint = mixed_paint(rng, pick(rng, ("brown", "blue", "red", "silver")))
+                long = between(rng, 0.4, 0.9)
+                low, high = (x - long, -0.6 * half, z), (x + long, 0.6 * half, z + 0.25)
+                brush.box(low, high, paint)
+            case ["rails"]:
+                for y in (-0.85 * half, 0.85 * half):
+                    brush.box((x - 0.9, y - 0.03, z), (x + 0.9, y + 0.03, z + 0.07), DARK)
+            case [colours, "bar"]:
+                self._light_bar(brush, (x, half, z), LENSES[colours])
+
+    def _light_bar(self, brush: Brush, at: Point, lenses: tuple[Colour, Colour]) -> None:
+        rng, (x, half, z) = self.rng, at
+        clear = (204, 210, 218)
+        first, second = lenses
+        row = (first, first, *pick(rng, ((), (clear,), (first, clear, second))), second, second)
+        reach, height = half * between(rng, 0.6, 0.9), between(rng, 0.15, 0.24)
+        step, on = 2 * reach / len(row), happens(rng, 0.4)
+        brush.box((x - 0.14, -reach, z), (x + 0.14, reach, z + 0.05), DARK)
+        for index, lens in enumerate(row):
+            left = index * step - reach
+            low, high = (x - 0.17, left, z + 0.05), (x + 0.17, left + step, z + 0.05 + height)
+            lit = on and lens != clear and happens(rng, 0.6)
+            brush.box(low, high, mixed(lens, WHITE, 0.3) if lit else lens)
+            if lit:
+                brush.lamp((x, left + 0.5 * step, z + 0.1 + 0.5 * height), 0.5 * height, lens)
+
+
+def _disc(x: float, y: float, z: float, radius: float, sides: int = 18) -> list[Point]:
+    """A wheel-like circle in an upright plane along the vehicle."""
+    angles = (2 * math.pi * i / sides for i in range(sides))
+    return [(x + radius * math.cos(a), y, z + radius * math.sin(a)) for a in angles]
+
+
+CIRCLE = [(x, z, y) for x, y, z in _disc(0.0, 0.0, 0.0, 1.0, 16)]
+
+
+def _slab(low: float, high: float) -> Shape:
+    return ((-0.2, low), (1.2, low), (1.2, high), (-0.2, high))
+
+
+def _pane(width: float, low: float, high: float) -> Shape:
+    return ((-width, low), (width, low), (0.95 * width, high), (-0.95 * width, high))
