@@ -52,7 +52,7 @@ STRANGERS = 0.05  # share of the vehicles in the background that are emergency v
 
 def choose_light(rng: Generator) -> tuple[str, Light, tuple[Colour, Colour]]:
     """The kind of light, the light, and the colours of the sky at the top and at the horizon."""
-    kind = weighted(rng, {"sun": 46, "clouds": 40, "dusk": 4, "hall": 10})
+    kind = weighted(rng, "sun 46, clouds 40, dusk 4, hall 10")
     ambient, sunshine, low, high = {
         "sun": ((0.66, 0.69, 0.75), (0.56, 0.53, 0.47), 25, 65),
         "clouds": ((0.88, 0.89, 0.91), (0.18, 0.18, 0.18), 50, 80),
@@ -100,7 +100,7 @@ class Backdrop:
             )
             self._hall(sky[1])
         else:
-            place = weighted(rng, {"street": 40, "trees": 30, "yard": 30})
+            place = weighted(rng, "street 40, trees 30, yard 30")
             soft = place == "trees" and happens(rng, 0.5)
             if place != "street" or happens(rng, 0.3):
                 self._treeline(between(rng, 45, 110), between(rng, 6, 12))

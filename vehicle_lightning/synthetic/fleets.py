@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from numpy.random import Generator
 
 from vehicle_lightning.synthetic.canvas import Colour
-from vehicle_lightning.synthetic.rng import between, weighted
+from vehicle_lightning.synthetic.rng import between, pick
 
 PAINTS: dict[str, Colour] = {
     "white": (234, 235, 236),
@@ -41,56 +41,32 @@ def mixed_paint(rng: Generator, name: str) -> Colour:
     return red, green, blue
 
 
-Weights = dict[str, float]
-
-
-def _weights(text: str) -> Weights:
-    pairs = (item.rsplit(" ", 1) for item in text.split(", "))
-    return {name: float(weight) for name, weight in pairs}
-
-
 @dataclass(frozen=True)
 class Fleet:
-    """The vehicles of one kind of owner."""
+    """The vehicles of one kind of owner; where names stand with weights, one of them is chosen."""
 
     share: float  # of its class
-    bodies: Weights
-    paints: Weights
-    patterns: Weights
-    accents: Weights  # pairs of paints of the patterns
-    roofs: Weights
-    words: tuple[str, ...]
-    lettered: float  # share with words on the sides
-    chevrons: float  # share with a striped rear
-
-
-def _fleet(
-    share: float,
-    bodies: str,
-    paints: str,
-    patterns: str = "plain 1",
-    accents: str = "black/white 1",
-    roofs: str = "bare 1",
-    words: str = "",
-    lettered: float = 0.85,
-    chevrons: float = 0.0,
-) -> Fleet:
-    tables = (_weights(text) for text in (bodies, paints, patterns, accents, roofs))
-    spoken = tuple(words.split(", ")) if words else ()
-    return Fleet(share, *tables, spoken, lettered if words else 0.0, chevrons)
+    bodies: str
+    paints: str
+    patterns: str = "plain 1"
+    accents: str = "black/white 1"  # pairs of paints of the patterns
+    roofs: str = "bare 1"
+    words: str = ""
+    lettered: float = 0.85  # share with words on the sides, where there are any
+    chevrons: float = 0.0  # share with a striped rear
 
 
 ORDINARY = (
-    _fleet(  # families
+    Fleet(  # families
         0.78,
         "sedan 29, coupe 10, hatchback 16, estate 9, SUV 15, minivan 7, pick-up 14",
         "white 20, silver 22, grey 14, black 13, red 9, dark red 4, blue 6, light blue 2, navy 2,"
         " green 2, yellow 2, orange 1, beige 3, brown 1, gold 2",
         "plain 94, low band 3, stripe 3",
         "silver/black 2, grey/black 2, red/white 1, blue/white 1",
-        "bare 78, rails 12, luggage 6, load 4",
+        "bare 80, rails 12, luggage 8",
     ),
-    _fleet(  # old and admired cars
+    Fleet(  # old and admired cars
         0.10,
         "classic 80, pick-up 20",
         "red 14, dark red 10, blue 10, light blue 16, white 14, black 12, green 10, beige 10,"
@@ -98,49 +74,49 @@ ORDINARY = (
         "plain 70, stripe 14, two-tone 16",
         "white/black 3, beige/black 1, black/white 1",
     ),
-    _fleet(  # racing
+    Fleet(  # racing
         0.03,
         "coupe 60, sedan 20, hatchback 20",
         "white 30, red 20, blue 20, yellow 15, orange 8, green 7",
         "swoosh 35, stripe 25, twin stripes 20, low band 20",
         "red/white 2, blue/red 2, black/yellow 1, orange/navy 2, yellow/blue 1",
-        words="12, 27, 5, 46, RACING, TURBO",
+        words="12 1, 27 1, 5 1, 46 1, RACING 1, TURBO 1",
     ),
-    _fleet(  # taxis and learners
+    Fleet(  # taxis and learners
         0.03,
         "sedan 45, hatchback 25, estate 15, minivan 15",
         "yellow 40, white 25, black 20, beige 15",
         "plain 60, chequered line 25, two-tone 15",
         "black/white 2, yellow/black 1, green/white 1",
         "taxi 85, luggage 15",
-        "TAXI, CAB, 24-7, CITY CAR",
+        "TAXI 1, CAB 1, 24-7 1, CITY CAR 1",
         lettered=0.6,
     ),
-    _fleet(  # trades
+    Fleet(  # trades
         0.04,
         "van 60, box van 15, pick-up 10, lorry 15",
         "white 50, red 12, yellow 12, blue 10, brown 5, green 5, silver 6",
         "plain 50, stripe 15, swoosh 20, low band 15",
         "red/yellow 1, blue/yellow 1, green/yellow 1, orange/navy 1, red/white 1",
         "bare 75, rails 15, amber bar 10",
-        "PARCELS, BAKERY, FLOWERS, PLUMBER, MOVING, COURIER, POST, RENTAL",
+        "PARCELS 1, BAKERY 1, FLOWERS 1, PLUMBER 1, MOVING 1, COURIER 1, POST 1, RENTAL 1",
     ),
-    _fleet(  # buses
+    Fleet(  # buses
         0.01,
         "bus 1",
         "white 25, red 30, yellow 20, blue 15, green 10",
         "plain 40, stripe 30, swoosh 30",
         "black/white 1, white/red 1, blue/yellow 1",
-        words="CITY LINE, SCHOOL BUS, AIRPORT",
+        words="CITY LINE 1, SCHOOL BUS 1, AIRPORT 1",
     ),
-    _fleet(  # road works
+    Fleet(  # road works
         0.01,
         "pick-up 50, van 50",
         "yellow 40, white 30, orange 30",
         "stripe 50, plain 50",
         "orange/white 1, red/yellow 1, black/yellow 1",
         "amber bar 1",
-        "ROAD WORKS, HIGHWAYS, RECOVERY",
+        "ROAD WORKS 1, HIGHWAYS 1, RECOVERY 1",
         chevrons=0.5,
     ),
 )
@@ -148,60 +124,60 @@ ORDINARY = (
 WARNING = "blue bar 44, red-blue bar 40, red bar 12, bare 4"
 
 EMERGENCY = (
-    _fleet(  # patrol cars, white or dark with stripes
+    Fleet(  # patrol cars, white or dark with stripes
         0.30,
         "sedan 40, SUV 34, hatchback 6, estate 6, pick-up 14",
         "white 68, black 14, silver 6, navy 6, grey 3, blue 3",
         "stripe 26, twin stripes 20, two-tone 20, swoosh 16, low band 8, plain 10",
         "blue/gold 4, navy/light blue 3, black/white 4, blue/red 2, green/yellow 1, white/blue 3",
         WARNING,
-        "POLICE, POLICE, POLICE, SHERIFF, STATE POLICE, CITY POLICE",
+        "POLICE 3, SHERIFF 1, STATE POLICE 1, CITY POLICE 1",
         lettered=0.9,
     ),
-    _fleet(  # patrol cars, chequered
+    Fleet(  # patrol cars, chequered
         0.12,
         "sedan 25, SUV 25, hatchback 15, estate 15, van 20",
         "white 66, silver 20, yellow 14",
         "chequers 100",
         "blue/yellow 7, blue/white 2, navy/yellow 1",
         WARNING,
-        "POLICE",
+        "POLICE 1",
         chevrons=0.5,
     ),
-    _fleet(  # unmarked
+    Fleet(  # unmarked
         0.04,
         "sedan 40, SUV 40, estate 20",
         "black 30, grey 25, silver 20, white 15, navy 10",
         roofs="blue bar 30, red-blue bar 30, bare 40",
     ),
-    _fleet(  # fire engines
+    Fleet(  # fire engines
         0.27,
         "fire engine 88, lorry 12",
         "red 84, white 5, yellow 5, orange 4, lime 2",
         "chequers 40, stripe 30, low band 12, twin stripes 14, plain 4",
         "yellow/red 5, white/yellow 3, white/gold 2",
         "blue bar 60, red-blue bar 10, red bar 30",
-        "FIRE, FIRE RESCUE, FIRE DEPT, RESCUE",
+        "FIRE 1, FIRE RESCUE 1, FIRE DEPT 1, RESCUE 1",
         chevrons=0.5,
     ),
-    _fleet(  # officers of the fire brigade
+    Fleet(  # officers of the fire brigade
         0.07,
         "SUV 45, pick-up 25, van 20, estate 10",
         "red 80, white 12, yellow 8",
         "chequers 55, stripe 30, swoosh 15",
         "yellow/red 4, white/yellow 2, white/gold 1",
         WARNING,
-        "FIRE, RESCUE, FIRE CHIEF",
+        "FIRE 1, RESCUE 1, FIRE CHIEF 1",
         chevrons=0.4,
     ),
-    _fleet(  # ambulances
+    Fleet(  # ambulances
         0.20,
         "van 38, box van 44, SUV 8, estate 10",
         "yellow 36, white 52, lime 8, red 4",
         "chequers 58, stripe 20, twin stripes 14, low band 8",
         "green/yellow 5, red/white 2, orange/white 2, blue/orange 1, red/yellow 1",
         WARNING,
-        "AMBULANCE, AMBULANCE, PARAMEDIC, MEDIC, EMERGENCY",
+        "AMBULANCE 2, PARAMEDIC 1, MEDIC 1, EMERGENCY 1",
         chevrons=0.3,
     ),
 )
@@ -210,5 +186,4 @@ EMERGENCY = (
 def choose_fleet(rng: Generator, emergency: bool) -> Fleet:
     """One of the fleets of a class."""
     fleets = EMERGENCY if emergency else ORDINARY
-    shares = {str(index): fleet.share for index, fleet in enumerate(fleets)}
-    return fleets[int(weighted(rng, shares))]
+    return pick(rng, fleets, [fleet.share for fleet in fleets])

@@ -4,7 +4,7 @@ import math
 
 from numpy.random import Generator
 
-from vehicle_lightning.synthetic.bodies import Body, Hull, Shape, Span, build
+from vehicle_lightning.synthetic.bodies import Hull, Shape, Span, Spot, build
 from vehicle_lightning.synthetic.canvas import (
     BLACK,
     WHITE,
@@ -23,13 +23,8 @@ DARK: Colour = (30, 31, 34)
 CHROME: Colour = (196, 200, 206)
 RED: Colour = (226, 30, 34)
 BLUE: Colour = (30, 76, 226)
-AMBER: Colour = (244, 140, 20)
-LENSES = {
-    "blue": (BLUE, BLUE),
-    "red": (RED, RED),
-    "red-blue": (RED, BLUE),
-    "amber": (AMBER, AMBER),
-}
+LENSES = {"blue": (BLUE, BLUE), "red": (RED, RED), "red-blue": (RED, BLUE)}
+LENSES["amber"] = ((244, 140, 20), (244, 140, 20))
 RIMS: tuple[Colour, ...] = ((190, 192, 196), (158, 160, 166), (84, 86, 90), (216, 217, 219))
 PLATES: tuple[Colour, ...] = ((236, 236, 230), (240, 214, 90), (200, 214, 236))
 CHEVRONS = (("yellow", "red"), ("lime", "red"), ("white", "red"), ("yellow", "blue"))
@@ -42,19 +37,21 @@ class Vehicle:
         self.rng = rng
         self.fleet = fleet
         self.kind = weighted(rng, fleet.bodies)
-        self.body: Body = build(rng, self.kind)
+        self.body = build(rng, self.kind)
         paint = weighted(rng, fleet.paints)
         self.paint = mixed_paint(rng, paint)
-        # A pattern in the colour of the paint would be invisible.
-        accents = {k: w for k, w in fleet.accents.items() if k.split("/")[0] != paint}
-        main, second = weighted(rng, accents or fleet.accents).split("/")
+        main, second = weighted(rng, fleet.accents).split("/")
+        if main == paint:  # a pattern in the colour of the paint would be invisible
+            main, second = second, main
         self.accents = mixed_paint(rng, main), mixed_paint(rng, second)
         self.ink = PAINTS["white"] if sum(self.paint) < 360 else pick(rng, (DARK, self.accents[0]))
         self.pattern = weighted(rng, fleet.patterns)
-        self.words = pick(rng, fleet.words) if happens(rng, fleet.lettered) else ""
-        self.bare_bumpers = happens(rng, 0.3 if self.kind in ("pick-up", "van", "SUV") else 0.12)
-        self.trim = (46, 47, 50) if self.bare_bumpers else shaded(self.paint, 0.8)
+        self.words = ""
+        if fleet.words and happens(rng, fleet.lettered):
+            self.words = weighted(rng, fleet.words)
+        self.trim = (46, 47, 50) if happens(rng, 0.2) else shaded(self.paint, 0.8)
         self.chromed = self.kind == "classic" or happens(rng, 0.3)
+        self.shutter = pick(rng, (CHROME, shaded(CHROME, 0.85), self.paint))
         self.rim, self.spokes = pick(rng, RIMS), int(rng.integers(5, 9))
         self.head_lamps_on = happens(rng, 0.15)
 
@@ -65,17 +62,13 @@ class Vehicle:
         self.glass = mixed((22, 25, 29), brush.light.sky, between(self.rng, 0.02, 0.3))
         self._shadow(brush)
         self._running_gear(brush)
-        roof_items_done = False
         for hull in body.hulls if brush.eye[0] > 0 else body.hulls[::-1]:
-            top = hull.roof == max(h.roof for h in body.hulls if h.span[0] <= body.bar <= h.span[1])
-            carries = not roof_items_done and hull.span[0] <= body.bar <= hull.span[1] and top
-            above = brush.eye[2] > hull.roof * body.height
-            if carries and not above:
+            from_above = brush.eye[2] > hull.roof * body.height
+            if hull is body.hulls[-1] and not from_above:
                 self._roof(brush, hull)
             self._hull(brush, hull)
-            if carries and above:
+            if hull is body.hulls[-1] and from_above:
                 self._roof(brush, hull)
-            roof_items_done |= carries
         self._mirrors(brush)
 
     def _shadow(self, brush: Brush) -> None:
@@ -151,45 +144,35 @@ class Vehicle:
         panel.rectangle((-1, bottom), (1, low - 0.3 * lift), self.trim)
         panel.rectangle((-1, bottom), (1, bottom + 0.5 * (low - bottom)), BLACK, 0.25)
         panel.rectangle((-0.7, bottom + 0.02), (0.7, bottom + 0.3 * (low - bottom)), DARK)
-        metal = CHROME if self.chromed else (110, 112, 116)
         if self.chromed:
             panel.rectangle((-0.98, low - 0.9 * lift), (0.98, low - 0.4 * lift), CHROME)
         panel.rectangle((-0.52, low - 0.3 * lift), (0.52, high), DARK)
         for bar in range(int(rng.integers(1, 4))):
             w = low + (0.1 + 0.3 * bar) * lift
+            metal = CHROME if self.chromed else (110, 112, 116)
             panel.rectangle((-0.5, w - 0.04 * lift), (0.5, w + 0.08 * lift), metal)
-        plate = low - 0.95 * lift
-        panel.rectangle((-0.27, plate), (0.27, plate + 0.11 / body.height), pick(rng, PLATES))
+        self._plate(panel, low - 0.95 * lift)
         for side in (-1.0, 1.0):
             shape = ((0.56 * side, low), (0.95 * side, low + 0.1 * lift), (0.97 * side, high))
             panel.fill((*shape, (0.6 * side, high - 0.12 * lift)), (214, 220, 226))
-            panel.fill(
-                ((0.6 * side, low + 0.2 * lift), (0.8 * side, low + 0.2 * lift),
-                 (0.8 * side, high - 0.25 * lift), (0.63 * side, high - 0.25 * lift)),
-                (120, 126, 134),
-            )  # fmt: skip
             spot = panel.place(0.76 * side, low + 0.5 * lift)
             if self.head_lamps_on and panel.brush.eye[0] > spot[0]:
                 panel.brush.lamp(spot, 0.1, (255, 250, 225))
-        self._front_livery(panel, high)
-        self._window(panel, _pane(0.9, *body.windscreen))
-        w0, w1 = body.windscreen
-        for seat in (-0.45, 0.45):
-            panel.rectangle((seat - 0.17, w0), (seat + 0.17, w0 + 0.5 * (w1 - w0)), BLACK, 0.3)
-
-    def _front_livery(self, panel: Panel, low: float) -> None:
-        """What the livery adds between head lamps and windscreen."""
-        high = self.body.windscreen[0] - 0.02
-        if self.pattern == "chequers" and happens(self.rng, 0.5):
-            rise = low + 0.5 * (high - low)
+        bonnet = high, body.windscreen[0] - 0.02
+        if self.pattern == "chequers" and happens(rng, 0.5):
             for step in range(6):
                 left = step / 3 - 1
-                panel.rectangle((left, low), (left + 1 / 3, rise), self.accents[step % 2])
-        elif self.pattern in ("two-tone", "swoosh") and happens(self.rng, 0.4):
-            panel.rectangle((-0.9, low + 0.02), (0.9, high), self.accents[0])
-        if self.words and happens(self.rng, 0.6):
-            reach, middle = min(0.7, 0.09 * len(self.words)), 0.5 * (low + high)
-            panel.text((-reach, middle - 0.025), (reach, middle + 0.035), self.words, self.ink)
+                top = left + 1 / 3, 0.5 * sum(bonnet)
+                panel.rectangle((left, bonnet[0]), top, self.accents[step % 2])
+        elif self.pattern in ("two-tone", "swoosh") and happens(rng, 0.4):
+            panel.rectangle((-0.9, bonnet[0] + 0.02), (0.9, bonnet[1]), self.accents[0])
+        if happens(rng, 0.6):
+            self._word(panel, (-0.7, bonnet[0]), (0.7, bonnet[1]), 0.5 * body.width)
+        self._window(panel, _pane(0.9, *body.windscreen))
+
+    def _plate(self, panel: Panel, low: float) -> None:
+        high = low + 0.11 / self.body.height
+        panel.rectangle((-0.26, low), (0.26, high), pick(self.rng, PLATES))
 
     def _rear(self, panel: Panel) -> None:
         rng, body = self.rng, self.body
@@ -200,24 +183,18 @@ class Vehicle:
         panel.rectangle((-1, bottom), (1, bottom + 0.5 * (low - bottom)), self.trim)
         if happens(rng, self.fleet.chevrons):
             self._chevrons(panel, (bottom + 0.04, high))
-        if self.kind in ("lorry", "fire engine"):
-            panel.rectangle((-0.85, bottom + 0.06), (0.85, 0.92 * top), shaded(CHROME, 0.85))
-            for slat in range(1, 9):
-                w = bottom + (top - bottom) * slat / 10
-                panel.rectangle((-0.85, w), (0.85, w + 0.012), BLACK, 0.4)
-        else:
+        if body.rear_window:
             self._window(panel, _pane(0.84, *window))
+        else:
+            self._shutter(panel, (-0.85, bottom + 0.06), (0.85, 0.92 * top))
         for side in (-1.0, 1.0):
             lamp = (0.7 * side, low), (0.97 * side, low), (0.97 * side, high), (0.78 * side, high)
             panel.fill(lamp, (172, 20, 24))
             half = 0.5 * (low + high)
             panel.rectangle((0.85 * side - 0.08, low), (0.85 * side + 0.08, half), (230, 120, 90))
-        plate = bottom + 0.55 * (low - bottom)
-        panel.rectangle((-0.26, plate), (0.26, plate + 0.11 / body.height), pick(rng, PLATES))
-        if self.words and happens(rng, 0.6):
-            reach, middle = min(0.6, 0.08 * len(self.words)), 0.5 * (low + high)
-            rise = 0.1 / body.height
-            panel.text((-reach, middle - rise), (reach, middle + rise), self.words, self.ink)
+        self._plate(panel, bottom + 0.55 * (low - bottom))
+        if happens(rng, 0.6):
+            self._word(panel, (-0.6, low), (0.6, high), 0.5 * body.width)
 
     def _chevrons(self, panel: Panel, up: Span) -> None:
         """Stripes across the rear that climb to the middle."""
@@ -246,11 +223,13 @@ class Vehicle:
                 panel.line(((gap, bottom + 0.05), (gap, roof)), BLACK, 0.018, 0.5)
                 handle = gap - 0.07, body.panel[1] - 0.05
                 panel.line((handle, (handle[0] + 0.04, handle[1])), DARK, 0.025, 0.6)
-        (u0, w0), (u1, w1) = body.sign
-        if self.words and start <= u0 < end:
-            self._lettering(panel, (u0, w0), (u1, w1))
+        if start <= body.sign[0][0] < end:
+            self._word(panel, *body.sign, body.length)
         if body.shutters and start <= body.shutters[0] < end:
-            self._shutters(panel, body.shutters)
+            count, (u0, u1) = int(self.rng.integers(2, 4)), body.shutters
+            for index in range(count):
+                left = u0 + index * (u1 - u0) / count
+                self._shutter(panel, (left, 0.52), (left + 0.9 * (u1 - u0) / count, 0.88))
         for pane in body.glass:
             if start <= pane[0][0] < end:
                 self._window(panel, pane)
@@ -290,13 +269,10 @@ class Vehicle:
                 rear, front = between(rng, 0.2, 0.32), between(rng, 0.62, 0.74)
                 panel.trim(((rear, 0), (front, 0), (front + 0.02, 1.1), (rear + 0.02, 1.1)), main)
             case "swoosh":
-                start, edge = between(rng, 0.15, 0.5), between(rng, 0.05, 0.1)
-                slant = pick(rng, (-1.0, 1.0)) * between(rng, 0.2, 0.5)
-                ends = (start, start + slant), (start + edge, start + slant + edge)
-                panel.trim(((-0.6, 0), (ends[0][0], 0), (ends[0][1], 1), (-0.6, 1)), main)
-                panel.trim(
-                    ((ends[0][0], 0), (ends[1][0], 0), (ends[1][1], 1), (ends[0][1], 1)), second
-                )
+                foot = between(rng, 0.15, 0.5)
+                head = foot + pick(rng, (-1.0, 1.0)) * between(rng, 0.2, 0.5)
+                panel.trim(((-0.6, 0), (foot + 0.08, 0), (head + 0.08, 1), (-0.6, 1)), second)
+                panel.trim(((-0.6, 0), (foot, 0), (head, 1), (-0.6, 1)), main)
             case "chequers":
                 rows = pick(rng, (1, 2, 2))
                 tall *= between(rng, 0.6, 1.0)
@@ -314,28 +290,27 @@ class Vehicle:
                 colour = self.accents[(row + index) % 2]
                 panel.rectangle((left, low), (min(left + step, 0.98), low + height), colour)
 
-    def _lettering(self, panel: Panel, low: tuple[float, float], high: tuple[float, float]) -> None:
-        """The word, as large as its place allows, or smaller."""
-        rng, body = self.rng, self.body
-        aspect = 0.62 * len(self.words)  # width by height
-        tall = min((high[1] - low[1]) * body.height, (high[0] - low[0]) * body.length / aspect)
+    def _word(self, panel: Panel, low: Spot, high: Spot, metres: float) -> None:
+        """The word of the livery, as large as its place allows, or smaller.
+
+        `metres` is the length of one unit along the panel.
+        """
+        if not self.words:
+            return
+        rng, body, aspect = self.rng, self.body, 0.62 * len(self.words)  # width by height
+        tall = min((high[1] - low[1]) * body.height, (high[0] - low[0]) * metres / aspect)
         tall *= between(rng, 0.7, 1.0)
-        span, rise = aspect * tall / body.length, 0.5 * tall / body.height
+        span, rise = aspect * tall / metres, 0.5 * tall / body.height
         start = between(rng, low[0], max(low[0], high[0] - span))
         middle = 0.5 * (low[1] + high[1])
         panel.text((start, middle - rise), (start + span, middle + rise), self.words, self.ink)
 
-    def _shutters(self, panel: Panel, along: Span) -> None:
-        """Roller doors of equipment lockers."""
-        count = int(self.rng.integers(2, 4))
-        steel = pick(self.rng, (CHROME, shaded(CHROME, 0.85), self.paint))
-        step = (along[1] - along[0]) / count
-        for index in range(count):
-            start, end = along[0] + index * step, along[0] + (index + 0.9) * step
-            panel.rectangle((start, 0.52), (end, 0.88), steel)
-            for slat in range(1, 7):
-                w = 0.52 + 0.36 * slat / 7
-                panel.line(((start, w), (end, w)), BLACK, 0.02, 0.4)
+    def _shutter(self, panel: Panel, low: Spot, high: Spot) -> None:
+        """A roller door."""
+        panel.rectangle(low, high, self.shutter)
+        for slat in range(1, 8):
+            w = low[1] + (high[1] - low[1]) * slat / 8
+            panel.line(((low[0], w), (high[0], w)), BLACK, 0.02, 0.4)
 
     def _wheel(self, brush: Brush, x: float, side: float) -> None:
         radius, y = self.body.wheel_radius, side * (0.5 * self.body.width - 0.02)
@@ -343,14 +318,11 @@ class Vehicle:
         brush.fill(_disc(x, y, radius, 0.66 * radius), brush.lit(self.rim, 0.4, 0.0))
         for spoke in range(self.spokes):
             angle, gap = 2 * math.pi * spoke / self.spokes, 0.5 * math.pi / self.spokes
-            wedge = [(0.24, angle), (0.58, angle - gap), (0.58, angle + gap)]
-            brush.fill(
-                [
-                    (x + r * radius * math.cos(a), y, radius + r * radius * math.sin(a))
-                    for r, a in wedge
-                ],
-                (40, 40, 44),
-            )
+            wedge = [
+                (x + r * radius * math.cos(a), y, radius + r * radius * math.sin(a))
+                for r, a in ((0.24, angle), (0.58, angle - gap), (0.58, angle + gap))
+            ]
+            brush.fill(wedge, (40, 40, 44))
         brush.fill(_disc(x, y, radius, 0.16 * radius, 8), (90, 92, 96))
 
     def _mirrors(self, brush: Brush) -> None:
@@ -370,15 +342,9 @@ class Vehicle:
         match weighted(rng, self.fleet.roofs).split():
             case ["taxi"]:
                 colour = pick(rng, ((250, 214, 70), (246, 246, 240)))
-                low, high = (x - 0.09, -0.4 * half, z), (x + 0.09, 0.4 * half, z + 0.18)
-                brush.box(low, high, colour)
+                brush.box((x - 0.09, -0.4 * half, z), (x + 0.09, 0.4 * half, z + 0.18), colour)
             case ["luggage"]:
                 brush.box((x - 0.8, -0.5 * half, z), (x + 0.8, 0.5 * half, z + 0.35), DARK)
-            case ["load"]:
-                paint = mixed_paint(rng, pick(rng, ("brown", "blue", "red", "silver")))
-                long = between(rng, 0.4, 0.9)
-                low, high = (x - long, -0.6 * half, z), (x + long, 0.6 * half, z + 0.25)
-                brush.box(low, high, paint)
             case ["rails"]:
                 for y in (-0.85 * half, 0.85 * half):
                     brush.box((x - 0.9, y - 0.03, z), (x + 0.9, y + 0.03, z + 0.07), DARK)
