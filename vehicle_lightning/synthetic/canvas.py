@@ -6,10 +6,9 @@ Whatever is painted later hides what was painted before, so things are painted f
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFont
 
@@ -43,7 +42,9 @@ class Light:
     ambient: Colour  # share of a colour seen in the shade, per channel, 1.0 = all of it
     sunshine: Colour  # added to it where the sun falls on a surface at a right angle
     sun: Point  # unit vector towards the sun
-    sky: Colour  # what shining surfaces mirror
+    shine: Colour  # what glass and paint mirror
+    sky: tuple[Colour, Colour]  # at the top, and at the horizon
+    indoors: bool
 
 
 class Canvas:
@@ -94,16 +95,13 @@ class Brush:
             a, b, c = vector
             return cos * a + sin * b, cos * b - sin * a, c
 
-        light = self.light
-        return Brush(
-            self.canvas,
-            Light(light.ambient, light.sunshine, turned(light.sun), light.sky),
-            turned((self.eye[0] - x, self.eye[1] - y, self.eye[2])),
-            turned(self.right),
-            turned(self.down),
-            turned(self.forward),
-            self.focal,
-            self.centre,
+        return replace(
+            self,
+            light=replace(self.light, sun=turned(self.light.sun)),
+            eye=turned((self.eye[0] - x, self.eye[1] - y, self.eye[2])),
+            right=turned(self.right),
+            down=turned(self.down),
+            forward=turned(self.forward),
         )
 
     def depth(self, point: Point) -> float:
@@ -189,8 +187,8 @@ class Brush:
         pixels = self.project(corners)
         if not pixels or abs(pixels[0][1] - pixels[3][1]) < OVERSAMPLING:
             return
-        (ax, ay), (bx, by), (cx, cy) = pixels[:3]
-        if (bx - ax) * (cy - ay) - (by - ay) * (cx - ax) <= 0:
+        (ax, ay), (bx, by), _, (dx, dy) = pixels
+        if (bx - ax) * (dy - ay) - (by - ay) * (dx - ax) <= 1:
             return
         left, top = (max(0, math.floor(min(values))) for values in zip(*pixels, strict=True))
         right, bottom = (
@@ -199,12 +197,18 @@ class Brush:
         if right - left < 2 or bottom - top < 2:
             return
         stencil = _stencil(words)
+        (ux, uy), (vx, vy) = (bx - ax, by - ay), (dx - ax, dy - ay)
+        across, down = stencil.width / (ux * vy - uy * vx), stencil.height / (ux * vy - uy * vx)
+        x, y = left - ax, top - ay
         mask = stencil.transform(
             (right - left, bottom - top),
-            Image.Transform.PERSPECTIVE,
-            _perspective([(x - left, y - top) for x, y in pixels], *stencil.size),
+            Image.Transform.AFFINE,
+            (
+                across * vy, -across * vx, across * (x * vy - y * vx),
+                -down * uy, down * ux, down * (y * ux - x * uy),
+            ),
             Image.Resampling.BILINEAR,
-        )
+        )  # fmt: skip
         ink = tuple(min(255, int(part)) for part in self.lit(colour, 0.5, 0.0))
         self.canvas.image.paste(ink, (left, top, right, bottom), mask)
 
@@ -276,15 +280,3 @@ def _stencil(words: str) -> Image.Image:
     stencil = Image.new("L", (math.ceil(right - left), math.ceil(bottom - top)))
     ImageDraw.Draw(stencil).text((-left, -top), words, fill=255, font=font, stroke_width=2)
     return stencil
-
-
-def _perspective(corners: Sequence[Pixel], width: int, height: int) -> tuple[float, ...]:
-    """Coefficients that Pillow needs to stretch a width x height image over four corners."""
-    rows, values = [], []
-    for (x, y), (u, v) in zip(
-        corners, ((0, 0), (width, 0), (width, height), (0, height)), strict=True
-    ):
-        rows += [(x, y, 1, 0, 0, 0, -u * x, -u * y), (0, 0, 0, x, y, 1, -v * x, -v * y)]
-        values += [u, v]
-    solution, *_ = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)
-    return tuple(solution.tolist())

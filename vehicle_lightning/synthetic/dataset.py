@@ -43,15 +43,6 @@ class Recipe:
     seed: int
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One picture to be drawn."""
-
-    index: int
-    name: str
-    emergency: bool
-
-
 def make_vehicles(
     directory: Path,
     *,
@@ -146,12 +137,12 @@ def _draw_aside(directory: Path, recipe: Recipe, workers: int) -> None:
     images = partial / IMAGES_NAME
     images.mkdir(parents=True)
     try:
-        pictures = _plan(recipe)
-        _draw_all(images, recipe, pictures, workers)
+        labels = _labels(recipe)
+        _draw_all(images, recipe, labels, workers)
         with (partial / CSV_NAME).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("image_names", "emergency_or_not"))
-            writer.writerows((picture.name, int(picture.emergency)) for picture in pictures)
+            writer.writerows((_name(recipe, i), int(label)) for i, label in enumerate(labels))
         (partial / RECIPE_NAME).write_text(json.dumps(asdict(recipe)) + "\n", encoding="utf-8")
         if directory.is_dir():
             directory.rmdir()  # empty, and in the way of renaming on Windows
@@ -161,42 +152,46 @@ def _draw_aside(directory: Path, recipe: Recipe, workers: int) -> None:
         raise
 
 
-def _plan(recipe: Recipe) -> list[Picture]:
-    """Names and labels, shuffled so that neither number nor order tells the label."""
+def _labels(recipe: Recipe) -> list[bool]:
+    """Whether each picture shows an emergency vehicle, shuffled so that no order tells it."""
     count = recipe.count
     emergencies = round(count * EMERGENCY_SHARE)
     if count > 1:
         emergencies = min(max(emergencies, 1), count - 1)
     # Pictures use the generators [seed, 0] to [seed, count - 1].
     rng = np.random.default_rng([recipe.seed, count])
-    labels = rng.permutation(np.arange(count) < emergencies)
-    digits = max(4, len(str(count)))
-    return [
-        Picture(index, f"{index + 1:0{digits}}.jpg", bool(label))
-        for index, label in enumerate(labels)
-    ]
+    labels: list[bool] = rng.permutation(np.arange(count) < emergencies).tolist()
+    return labels
 
 
-def _draw_all(images: Path, recipe: Recipe, pictures: list[Picture], workers: int) -> None:
+def _name(recipe: Recipe, index: int) -> str:
+    return f"{index + 1:0{max(4, len(str(recipe.count)))}}.jpg"
+
+
+def _draw_all(images: Path, recipe: Recipe, labels: list[bool], workers: int) -> None:
     """Draw all pictures in this process, or in several when there are enough of them."""
     from vehicle_lightning.console import notice, progress_over  # only needed when drawing
 
-    notice(f"Drawing {len(pictures)} synthetic vehicles, once.")
-    batches = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
+    notice(f"Drawing {recipe.count} synthetic vehicles, once.")
+    pictures = list(enumerate(labels))
+    batches = [pictures[start : start + BATCH] for start in range(0, recipe.count, BATCH)]
     draw = partial(_draw_batch, images, recipe)
     alone = workers == 1 or len(batches) == 1
     drawn = map(draw, batches) if alone else in_processes(draw, batches, min(workers, len(batches)))
-    for _ in progress_over(chain.from_iterable(drawn), len(pictures), "Drawing vehicles"):
+    for _ in progress_over(chain.from_iterable(drawn), recipe.count, "Drawing vehicles"):
         pass
 
 
-def _draw_batch(images: Path, recipe: Recipe, pictures: list[Picture]) -> list[Picture]:
+Batch = list[tuple[int, bool]]  # number and label of each picture
+
+
+def _draw_batch(images: Path, recipe: Recipe, pictures: Batch) -> Batch:
     """Draw and save a few pictures, and return them."""
     from vehicle_lightning.synthetic.picture import draw_picture  # only needed when drawing
 
-    for picture in pictures:
-        rng = np.random.default_rng([recipe.seed, picture.index])
+    for index, emergency in pictures:
+        rng = np.random.default_rng([recipe.seed, index])
         quality = int(rng.integers(*JPEG_QUALITIES))
-        image = draw_picture(rng, emergency=picture.emergency, image_size=recipe.image_size)
-        image.save(images / picture.name, quality=quality)
+        image = draw_picture(rng, emergency=emergency, image_size=recipe.image_size)
+        image.save(images / _name(recipe, index), quality=quality)
     return pictures

@@ -92,32 +92,14 @@ ORDINARY = (
         "TAXI 1, CAB 1, 24-7 1, CITY CAR 1",
         lettered=0.6,
     ),
-    Fleet(  # trades
-        0.04,
-        "van 60, box van 15, pick-up 10, lorry 15",
-        "white 50, red 12, yellow 12, blue 10, brown 5, green 5, silver 6",
+    Fleet(  # trades and road works
+        0.06,
+        "van 55, box van 15, pick-up 15, lorry 15",
+        "white 45, red 12, yellow 16, orange 6, blue 10, brown 4, green 4, silver 6",
         "plain 50, stripe 15, swoosh 20, low band 15",
         "red/yellow 1, blue/yellow 1, green/yellow 1, orange/navy 1, red/white 1",
-        "bare 75, rails 15, amber bar 10",
-        "PARCELS 1, BAKERY 1, FLOWERS 1, PLUMBER 1, MOVING 1, COURIER 1, POST 1, RENTAL 1",
-    ),
-    Fleet(  # buses
-        0.01,
-        "bus 1",
-        "white 25, red 30, yellow 20, blue 15, green 10",
-        "plain 40, stripe 30, swoosh 30",
-        "black/white 1, white/red 1, blue/yellow 1",
-        words="CITY LINE 1, SCHOOL BUS 1, AIRPORT 1",
-    ),
-    Fleet(  # road works
-        0.01,
-        "pick-up 50, van 50",
-        "yellow 40, white 30, orange 30",
-        "stripe 50, plain 50",
-        "orange/white 1, red/yellow 1, black/yellow 1",
-        "amber bar 1",
-        "ROAD WORKS 1, HIGHWAYS 1, RECOVERY 1",
-        chevrons=0.5,
+        "bare 65, rails 15, amber bar 20",
+        "PARCELS 1, BAKERY 1, PLUMBER 1, MOVING 1, POST 1, RECOVERY 1",
     ),
 )
 

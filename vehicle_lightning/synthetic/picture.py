@@ -18,10 +18,9 @@ def draw_picture(rng: Generator, *, emergency: bool, image_size: int) -> Image.I
     """
     vehicle = Vehicle(rng, choose_fleet(rng, emergency))
     body = vehicle.body
-    kind, light, sky = choose_light(rng)
     canvas = Canvas(image_size)
-    brush = take_position(rng, canvas, light, (body.length, body.width, body.height))
-    Backdrop(rng, brush).paint(kind, sky)
+    brush = take_position(rng, canvas, choose_light(rng), (body.length, body.width, body.height))
+    Backdrop(rng, brush).paint()
     vehicle.draw(brush)
     return _develop(rng, canvas.image.reduce(OVERSAMPLING))
 

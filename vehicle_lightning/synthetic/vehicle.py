@@ -59,7 +59,7 @@ class Vehicle:
         """Paint it standing at the origin of the brush, heading along x."""
         body = self.body
         # Glass and clear coat mirror the sky.
-        self.glass = mixed((22, 25, 29), brush.light.sky, between(self.rng, 0.02, 0.3))
+        self.glass = mixed((22, 25, 29), brush.light.shine, between(self.rng, 0.02, 0.3))
         self._shadow(brush)
         self._running_gear(brush)
         for hull in body.hulls if brush.eye[0] > 0 else body.hulls[::-1]:
@@ -117,7 +117,7 @@ class Vehicle:
                 bed = u1 - u0 > 0.25 and self.kind == "pick-up" and chain is hull.rear
                 brush.face(points, DARK if bed else self.paint)
                 if not bed and abs(u1 - u0) > abs(w1 - w0):  # lies open to the sky, and mirrors it
-                    brush.face(points, brush.light.sky, 0.22)
+                    brush.face(points, brush.light.shine, 0.22)
         if hull is body.hulls[0]:
             self._rear(end_panel(brush, body, hull, hull.rear))
         if hull is body.hulls[-1]:
@@ -131,7 +131,7 @@ class Vehicle:
         panel.fill(shape, self.glass)
         (x0, y0), (x1, y1), (x2, y2), (x3, y3) = shape
         middle = ((x0 + x3) / 2, (y0 + y3) / 2), ((x1 + x2) / 2, (y1 + y2) / 2)
-        panel.fill((middle[0], middle[1], (x2, y2), (x3, y3)), panel.brush.light.sky, 0.14)
+        panel.fill((middle[0], middle[1], (x2, y2), (x3, y3)), panel.brush.light.shine, 0.14)
         streak = 0.3 * (x1 - x0)
         glint = ((x0 + streak, y0), (x0 + 1.6 * streak, y0), (x3 + 2.2 * streak, y3))
         panel.fill((*glint, (x3 + streak, y3)), WHITE, 0.1)
@@ -249,7 +249,7 @@ class Vehicle:
         panel.trim(_slab(bottom + crease * height, bottom + (crease + 0.04) * height), BLACK, 0.12)
         for low, high in ((crease + 0.04, crease + 0.12), (0.9, 1.02)):
             slab = _slab(bottom + low * height, bottom + high * height)
-            panel.trim(slab, panel.brush.light.sky, 0.22)
+            panel.trim(slab, panel.brush.light.shine, 0.22)
 
     def _livery(self, panel: Panel) -> None:
         """The pattern on the side."""
