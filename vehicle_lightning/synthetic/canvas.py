@@ -146,16 +146,6 @@ class Brush:
         if len(pixels) > 2:
             self.canvas.polygon(pixels, colour, alpha)
 
-    def line(
-        self, points: Sequence[Point], colour: Colour, width: float, alpha: float = 1.0
-    ) -> None:
-        """An open line, `width` metres thick."""
-        pixels = self.project(points)
-        if pixels:
-            ink = (*(min(255, int(part)) for part in colour), int(255 * alpha))
-            thickness = max(1, round(self.focal[0] * width / self.depth(points[0])))
-            self.canvas.blending.line(pixels, fill=ink, width=thickness)
-
     def box(self, low: Point, high: Point, colour: Colour) -> None:
         """An upright box between two opposite corners; only the sides seen are painted."""
         (x0, y0, z0), (x1, y1, z1) = low, high

@@ -53,7 +53,6 @@ class Fleet:
     roofs: str = "bare 1"
     words: str = ""
     lettered: float = 0.85  # share with words on the sides, where there are any
-    chevrons: float = 0.0  # share with a striped rear
 
 
 ORDINARY = (
@@ -124,7 +123,6 @@ EMERGENCY = (
         "blue/yellow 7, blue/white 2, navy/yellow 1",
         WARNING,
         "POLICE 1",
-        chevrons=0.5,
     ),
     Fleet(  # unmarked
         0.04,
@@ -140,7 +138,6 @@ EMERGENCY = (
         "yellow/red 5, white/yellow 3, white/gold 2",
         "blue bar 60, red-blue bar 10, red bar 30",
         "FIRE 1, FIRE RESCUE 1, FIRE DEPT 1, RESCUE 1",
-        chevrons=0.5,
     ),
     Fleet(  # officers of the fire brigade
         0.07,
@@ -150,7 +147,6 @@ EMERGENCY = (
         "yellow/red 4, white/yellow 2, white/gold 1",
         WARNING,
         "FIRE 1, RESCUE 1, FIRE CHIEF 1",
-        chevrons=0.4,
     ),
     Fleet(  # ambulances
         0.20,
@@ -160,7 +156,6 @@ EMERGENCY = (
         "green/yellow 5, red/white 2, orange/white 2, blue/orange 1, red/yellow 1",
         WARNING,
         "AMBULANCE 2, PARAMEDIC 1, MEDIC 1, EMERGENCY 1",
-        chevrons=0.3,
     ),
 )
 

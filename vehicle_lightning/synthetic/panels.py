@@ -43,10 +43,6 @@ class Panel:
             shape = ((start, low[1]), (end, low[1]), (end, high[1]), (start, high[1]))
             self.fill(shape, colour, alpha)
 
-    def line(self, shape: Shape, colour: Colour, width: float, alpha: float = 1.0) -> None:
-        """An open line, `width` metres thick."""
-        self.brush.line([self.place(*spot) for spot in shape], colour, width, alpha)
-
     def text(self, low: Span, high: Span, words: str, colour: Colour) -> None:
         """Words that fill a rectangle, readable from outside."""
         left, right = (high[0], low[0]) if self.mirrored else (low[0], high[0])

@@ -27,7 +27,6 @@ LENSES = {"blue": (BLUE, BLUE), "red": (RED, RED), "red-blue": (RED, BLUE)}
 LENSES["amber"] = ((244, 140, 20), (244, 140, 20))
 RIMS: tuple[Colour, ...] = ((190, 192, 196), (158, 160, 166), (84, 86, 90), (216, 217, 219))
 PLATES: tuple[Colour, ...] = ((236, 236, 230), (240, 214, 90), (200, 214, 236))
-CHEVRONS = (("yellow", "red"), ("lime", "red"), ("white", "red"), ("yellow", "blue"))
 
 
 class Vehicle:
@@ -77,17 +76,15 @@ class Vehicle:
         reach = min(1.5, 0.7 * self.body.height / max(sun[2], 0.2))
         dx, dy = -sun[0] * reach, -sun[1] * reach
         strength = min(0.5, 0.55 * sum(brush.light.sunshine) / 3)
-        for shift in (1.0, 0.66, 0.33) if strength > 0.1 else ():
-            corners = [(-length, -width), (length, -width), (length, width), (-length, width)]
-            spots = [(x + shift * dx, y + shift * dy, 0.0) for x, y in corners]
-            brush.fill(spots, BLACK, 0.6 * strength)
-        for grow, alpha in ((0.3, 0.15), (0.16, 0.2), (0.05, 0.25), (-0.05, 0.35)):
-            x, y, cut = length + grow, width + grow, 0.25 + grow
-            ring = (
-                (x - cut, y), (x, y - cut), (x, cut - y), (x - cut, -y),
-                (cut - x, -y), (-x, cut - y), (-x, y - cut), (cut - x, y),
-            )  # fmt: skip
-            brush.fill([(a, b, 0.0) for a, b in ring], BLACK, alpha)
+        shadows = [
+            (0.0, *spread) for spread in ((0.3, 0.1), (0.16, 0.2), (0.05, 0.3), (-0.05, 0.4))
+        ]
+        if strength > 0.1:
+            shadows = [(shift, 0.0, 0.6 * strength) for shift in (1.0, 0.66, 0.33)] + shadows
+        for shift, grow, alpha in shadows:
+            x, y, ox, oy = length + grow, width + grow, shift * dx, shift * dy
+            corners = (ox - x, oy - y), (ox + x, oy - y), (ox + x, oy + y), (ox - x, oy + y)
+            brush.fill([(a, b, 0.0) for a, b in corners], BLACK, alpha)
 
     def _running_gear(self, brush: Brush) -> None:
         """The dark underside, and the treads of the tyres below the body."""
@@ -181,8 +178,8 @@ class Vehicle:
         low = bottom + 0.45 * (window[0] - bottom)
         high = window[0] - 0.03
         panel.rectangle((-1, bottom), (1, bottom + 0.5 * (low - bottom)), self.trim)
-        if happens(rng, self.fleet.chevrons):
-            self._chevrons(panel, (bottom + 0.04, high))
+        if self.pattern in ("chequers", "low band"):
+            panel.rectangle((-0.97, bottom + 0.04), (0.97, 0.5 * (low + high)), self.accents[0])
         if body.rear_window:
             self._window(panel, _pane(0.84, *window))
         else:
@@ -196,19 +193,6 @@ class Vehicle:
         if happens(rng, 0.6):
             self._word(panel, (-0.6, low), (0.6, high), 0.5 * body.width)
 
-    def _chevrons(self, panel: Panel, up: Span) -> None:
-        """Stripes across the rear that climb to the middle."""
-        first, second = (mixed_paint(self.rng, name) for name in pick(self.rng, CHEVRONS))
-        low, high = up
-        panel.rectangle((-0.97, low), (0.97, high), first)
-        climb = (high - low) * self.body.height / (0.5 * self.body.width)
-        for side in (-1.0, 1.0):
-            for index in range(0, 10, 2):
-                inner, outer = 0.2 * index, 0.2 * (index + 1)
-                spots = ((inner, low), (outer, low), (outer - climb, high), (inner - climb, high))
-                stripe = tuple((side * min(0.97, max(0.0, v)), w) for v, w in spots)
-                panel.fill(stripe, second)
-
     def _side(self, panel: Panel, hull: Hull, side: float) -> None:
         body = self.body
         start, end = panel.reach
@@ -220,9 +204,9 @@ class Vehicle:
         for gap in body.doors:
             if start + 0.01 < gap < end - 0.01:
                 roof = 0.93 * top if gap < body.doors[-1] else body.windscreen[0]
-                panel.line(((gap, bottom + 0.05), (gap, roof)), BLACK, 0.018, 0.5)
-                handle = gap - 0.07, body.panel[1] - 0.05
-                panel.line((handle, (handle[0] + 0.04, handle[1])), DARK, 0.025, 0.6)
+                panel.rectangle((gap - 0.002, bottom + 0.05), (gap + 0.002, roof), BLACK, 0.5)
+                handle = body.panel[1] - 0.05
+                panel.rectangle((gap - 0.07, handle), (gap - 0.03, handle + 0.015), DARK, 0.6)
         if start <= body.sign[0][0] < end:
             self._word(panel, *body.sign, body.length)
         if body.shutters and start <= body.shutters[0] < end:
@@ -310,7 +294,7 @@ class Vehicle:
         panel.rectangle(low, high, self.shutter)
         for slat in range(1, 8):
             w = low[1] + (high[1] - low[1]) * slat / 8
-            panel.line(((low[0], w), (high[0], w)), BLACK, 0.02, 0.4)
+            panel.rectangle((low[0], w), (high[0], w + 0.006), BLACK, 0.4)
 
     def _wheel(self, brush: Brush, x: float, side: float) -> None:
         radius, y = self.body.wheel_radius, side * (0.5 * self.body.width - 0.02)
