@@ -59,8 +59,8 @@ ORDINARY = (
     Fleet(  # families
         0.78,
         "sedan 29, coupe 10, hatchback 16, estate 9, SUV 15, minivan 7, pick-up 14",
-        "white 20, silver 22, grey 14, black 13, red 9, dark red 4, blue 6, light blue 2, navy 2,"
-        " green 2, yellow 2, orange 1, beige 3, brown 1, gold 2",
+        "white 19, silver 19, grey 12, black 12, red 11, dark red 4, blue 8, light blue 2, navy 2,"
+        " green 2, yellow 3, orange 2, beige 2, brown 1, gold 1",
         "plain 94, low band 3, stripe 3",
         "silver/black 2, grey/black 2, red/white 1, blue/white 1",
         "bare 80, rails 12, luggage 8",
@@ -106,17 +106,17 @@ WARNING = "blue bar 44, red-blue bar 40, red bar 12, bare 4"
 
 EMERGENCY = (
     Fleet(  # patrol cars, white or dark with stripes
-        0.30,
+        0.36,
         "sedan 40, SUV 34, hatchback 6, estate 6, pick-up 14",
         "white 68, black 14, silver 6, navy 6, grey 3, blue 3",
-        "stripe 26, twin stripes 20, two-tone 20, swoosh 16, low band 8, plain 10",
+        "stripe 26, twin stripes 20, two-tone 20, swoosh 16, low band 8, plain 16",
         "blue/gold 4, navy/light blue 3, black/white 4, blue/red 2, green/yellow 1, white/blue 3",
         WARNING,
         "POLICE 3, SHERIFF 1, STATE POLICE 1, CITY POLICE 1",
         lettered=0.9,
     ),
     Fleet(  # patrol cars, chequered
-        0.12,
+        0.10,
         "sedan 25, SUV 25, hatchback 15, estate 15, van 20",
         "white 66, silver 20, yellow 14",
         "chequers 100",
@@ -131,7 +131,7 @@ EMERGENCY = (
         roofs="blue bar 30, red-blue bar 30, bare 40",
     ),
     Fleet(  # fire engines
-        0.27,
+        0.28,
         "fire engine 88, lorry 12",
         "red 84, white 5, yellow 5, orange 4, lime 2",
         "chequers 40, stripe 30, low band 12, twin stripes 14, plain 4",
@@ -140,7 +140,7 @@ EMERGENCY = (
         "FIRE 1, FIRE RESCUE 1, FIRE DEPT 1, RESCUE 1",
     ),
     Fleet(  # officers of the fire brigade
-        0.07,
+        0.06,
         "SUV 45, pick-up 25, van 20, estate 10",
         "red 80, white 12, yellow 8",
         "chequers 55, stripe 30, swoosh 15",
@@ -149,7 +149,7 @@ EMERGENCY = (
         "FIRE 1, RESCUE 1, FIRE CHIEF 1",
     ),
     Fleet(  # ambulances
-        0.20,
+        0.16,
         "van 38, box van 44, SUV 8, estate 10",
         "yellow 36, white 52, lime 8, red 4",
         "chequers 58, stripe 20, twin stripes 14, low band 8",

@@ -259,7 +259,7 @@ class Vehicle:
                 panel.trim(((-0.6, 0), (foot, 0), (head, 1), (-0.6, 1)), main)
             case "chequers":
                 rows = pick(rng, (1, 2, 2))
-                tall *= between(rng, 0.6, 1.0)
+                tall *= between(rng, 0.45, 0.95)
                 step = between(rng, 0.55, 0.9) / min(self.body.length, 6.0)
                 self._chequers(panel, (high - tall, high), rows, step)
             case "chequered line":
