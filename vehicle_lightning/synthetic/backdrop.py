@@ -12,15 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
-from vehicle_lightning.synthetic.canvas import (
-    WHITE,
-    Brush,
-    Colour,
-    Light,
-    Pixel,
-    mixed,
-    shaded,
-)
+from vehicle_lightning.synthetic.canvas import WHITE, Brush, Colour, Light, Pixel, mixed, shaded
 from vehicle_lightning.synthetic.fleets import choose_fleet
 from vehicle_lightning.synthetic.rng import between, happens, pick, weighted
 from vehicle_lightning.synthetic.vehicle import Vehicle
@@ -45,11 +37,9 @@ SKIES: dict[str, tuple[tuple[Colour, Colour], ...]] = {  # at the top, and at th
                ((150, 158, 168), (206, 210, 214))),
     "dusk": (((70, 84, 130), (226, 176, 130)), ((40, 48, 76), (120, 110, 120))),
 }  # fmt: skip
-STRANGERS = 0.05  # share of the vehicles in the background that are emergency vehicles
-
-
 HALLS: tuple[Colour, ...] = ((30, 31, 36), (62, 60, 60), (150, 148, 146), (206, 206, 208))
 FLOORS: tuple[Colour, ...] = ((70, 70, 74), (150, 148, 146), (204, 204, 204), (96, 70, 54))
+STRANGERS = 0.05  # share of the vehicles in the background that are emergency vehicles
 
 
 def choose_light(rng: Generator) -> Light:

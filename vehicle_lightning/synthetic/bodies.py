@@ -110,30 +110,21 @@ def car(rng: Generator, kind: str) -> Body:
     low, high = max(deck[1], cowl[1]) + 0.015, 0.94
     # The side windows fill a strip between the slanted pillars; upright pillars part it.
     back, top_back = deck[0] + 0.05, max(roof[0], deck[0]) + 0.04
-    cuts = {"coupe": (), "pick-up": (0.56,), "classic": (0.48,), "sedan": (0.45,)}.get(
-        kind, (0.24, 0.45)
-    )
+    few = {"coupe": (), "pick-up": (0.56,), "classic": (0.48,), "sedan": (0.45,)}
+    cuts = few.get(kind, (0.24, 0.45))
     edges = [(back, top_back), *((cut, cut) for cut in cuts), (cowl[0] - 0.04, roof[1] + 0.035)]
     glass = tuple(
         ((u0 + 0.01, low), (u1 - 0.01, low), (t1 - 0.01, high), (t0 + 0.01, high))
         for (u0, t0), (u1, t1) in pairwise(edges)
     )
     return Body(
-        length * between(rng, 0.95, 1.05),
-        width,
-        height * between(rng, 0.96, 1.05),
+        length * between(rng, 0.95, 1.05), width, height * between(rng, 0.96, 1.05),
         (Hull(rear, front, low, between(rng, 0.12, 0.22), between(rng, 0.08, 0.16)),),
-        wheels=(0.19, 0.815),
-        wheel_radius=radius,
-        windscreen=(cowl[1] + 0.02, 0.95),
-        rear_window=(deck[1] + 0.02, 0.93),
-        glass=glass,
-        doors=(*cuts, cowl[0] - 0.03),
-        panel=(0.25, low - 0.04),
-        sign=((0.29, 0.34), (0.7, low - 0.06)),
-        head_lamps=(nose - 0.11, nose),
-        bar=0.5 * sum(roof) + 0.02,
-    )
+        wheels=(0.19, 0.815), wheel_radius=radius, windscreen=(cowl[1] + 0.02, 0.95),
+        rear_window=(deck[1] + 0.02, 0.93), glass=glass, doors=(*cuts, cowl[0] - 0.03),
+        panel=(0.25, low - 0.04), sign=((0.29, 0.34), (0.7, low - 0.06)),
+        head_lamps=(nose - 0.11, nose), bar=0.5 * sum(roof) + 0.02,
+    )  # fmt: skip
 
 
 def _window(u0: float, u1: float, w0: float, w1: float) -> Shape:

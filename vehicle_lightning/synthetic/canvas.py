@@ -232,14 +232,11 @@ def take_position(
     length, width, height = size
     angle = math.radians(between(rng, *pick(rng, ANGLES)) * pick(rng, (1, -1)))
     away = 0.5 * length + between(rng, 2.2, 6.5)
-    eye = (away * math.cos(angle), away * math.sin(angle), between(rng, 1.2, 2.1))
-    forward = _unit((-eye[0], -eye[1], 0.45 * height - eye[2]))
-    right = _unit((forward[1], -forward[0], 0.0))
-    down = (
-        forward[1] * right[2] - forward[2] * right[1],
-        forward[2] * right[0] - forward[0] * right[2],
-        forward[0] * right[1] - forward[1] * right[0],
-    )
+    eye_height = between(rng, 1.2, 2.1)
+    pitch = math.atan2(0.45 * height - eye_height, away)  # upwards
+    (ca, sa), (cp, sp) = ((math.cos(turn), math.sin(turn)) for turn in (angle, pitch))
+    eye, right = (away * ca, away * sa, eye_height), (-sa, ca, 0.0)
+    forward, down = (-ca * cp, -sa * cp, sp), (-sp * ca, -sp * sa, -cp)
     squash = between(rng, 0.68, 0.92)
     unit = Brush(canvas, light, eye, right, down, forward, (squash, 1.0), (0.0, 0.0))
     corners = [
@@ -255,11 +252,6 @@ def take_position(
         canvas.size * (0.52 + between(rng, -slack, slack)) - focal * 0.5 * (max(ys) + min(ys)),
     )
     return Brush(canvas, light, eye, right, down, forward, (focal * squash, focal), centre)
-
-
-def _unit(vector: Point) -> Point:
-    norm = math.hypot(*vector)
-    return vector[0] / norm, vector[1] / norm, vector[2] / norm
 
 
 @lru_cache(maxsize=256)

@@ -218,8 +218,9 @@ class Vehicle:
             if start <= pane[0][0] < end:
                 self._window(panel, pane)
         across, up = body.wheel_radius / body.length, body.wheel_radius / body.height
+        circle = _disc(0.0, 0.0, 0.0, 1.2, 16)
         for axle in body.wheels:
-            arch = tuple((axle + 1.2 * across * x, up + 1.2 * up * y) for x, y, _ in CIRCLE)
+            arch = tuple((axle + across * x, up + up * z) for x, _, z in circle)
             panel.trim(arch, (14, 14, 16))
             if start <= axle < end:
                 self._wheel(panel.brush, (axle - 0.5) * body.length, side)
@@ -356,9 +357,6 @@ def _disc(x: float, y: float, z: float, radius: float, sides: int = 18) -> list[
     """A wheel-like circle in an upright plane along the vehicle."""
     angles = (2 * math.pi * i / sides for i in range(sides))
     return [(x + radius * math.cos(a), y, z + radius * math.sin(a)) for a in angles]
-
-
-CIRCLE = [(x, z, y) for x, y, z in _disc(0.0, 0.0, 0.0, 1.0, 16)]
 
 
 def _slab(low: float, high: float) -> Shape:
