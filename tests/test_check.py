@@ -20,7 +20,7 @@ from tests.conftest import DataFolder, Fit
 from vehicle_lightning.check.__main__ import main
 from vehicle_lightning.data.findings import KINDS, Finding
 from vehicle_lightning.errors import InputError, RunError
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 COUNT = 60
 
@@ -28,7 +28,7 @@ COUNT = 60
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("data") / "sound"
-    return draw_vehicles(directory, count=COUNT, image_size=96, workers=1, show_progress=False)
+    return make_vehicles(directory, count=COUNT, image_size=96, workers=1)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from vehicle_lightning.check.__main__ import main
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 SIDE = 128
 HEADER = "image_names,emergency_or_not\n"
@@ -19,12 +19,10 @@ Spoil = Callable[["DataSet", str, str], str]
 
 
 class DataSet:
-    """Drawn vehicles that are spoilt one by one; new rows and files look like the others."""
+    """Synthetic vehicles that are spoilt one by one; new rows and files look like the others."""
 
     def __init__(self, folder: Path) -> None:
-        drawn = draw_vehicles(
-            folder, count=360, image_size=SIDE, workers=1, show_progress=False, seed=5
-        )
+        drawn = make_vehicles(folder, count=360, image_size=SIDE, workers=1, seed=5)
         self.folder, self.images = folder, folder / "images"
         lines = (drawn / "train.csv").read_text().splitlines()[1:]
         self.rows = [(name, label) for name, label in (line.split(",") for line in lines)]

@@ -51,7 +51,8 @@ class SourceSettings(SettingsGroup):
     """Which pictures."""
 
     data_dir: Path | None = Field(
-        None, description="Folder with the CSV and the images; without it, drawn vehicles are used."
+        None,
+        description="Folder with the CSV and the images; without it, synthetic vehicles are used.",
     )
     csv: Path = Field(Path("train.csv"), description="CSV file, relative to the data dir.")
     image_dir: Path = Field(Path("images"), description="Image folder, relative to the data dir.")
@@ -71,7 +72,8 @@ class SourceSettings(SettingsGroup):
         "too, or none.",
     )
     cache_dir: Path | None = Field(
-        None, description="Folder of caches and drawn vehicles; by default the user's cache folder."
+        None,
+        description="Folder of caches and synthetic vehicles; by default the user's cache folder.",
     )
 
 

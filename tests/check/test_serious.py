@@ -11,7 +11,7 @@ from tests.conftest import quick_fit
 
 @pytest.fixture
 def spoilt(drawn: Path, tmp_path: Path) -> Path:
-    """Drawn vehicles whose names begin with their label, one of them twice, with both labels."""
+    """Synthetic vehicles whose names begin with their label, one of them there twice, with both."""
     data = tmp_path / "data"
     shutil.copytree(drawn, data)
     header, *lines = (data / "train.csv").read_text().splitlines()

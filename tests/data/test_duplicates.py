@@ -22,19 +22,18 @@ from vehicle_lightning.data.duplicates import (
 )
 from vehicle_lightning.data.hashes import THUMBNAIL, HashStore, PerceptualHashes
 from vehicle_lightning.errors import ImageChangedError
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 Change = Callable[[Image.Image], Image.Image]
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Image.Image]:
-    directory = draw_vehicles(
+    directory = make_vehicles(
         tmp_path_factory.mktemp("data") / "large",
         count=24,
         image_size=160,
         workers=1,
-        show_progress=False,
     )
     return [Image.open(path).convert("RGB") for path in sorted(directory.glob("images/*"))]
 

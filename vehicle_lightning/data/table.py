@@ -181,12 +181,11 @@ def data_folder(settings: SourceSettings) -> Path:
     if settings.data_dir is not None:
         return settings.data_dir
     from vehicle_lightning.data.cache import cache_folder
-    from vehicle_lightning.synthetic.dataset import DRAWING_VERSION, draw_vehicles
+    from vehicle_lightning.synthetic import VERSION, make_vehicles
 
-    folder = cache_folder(settings) / f"drawn_vehicles_{DRAWING_VERSION}"
-    drawn = draw_vehicles(folder)
-    _say_once(f"Data: synthetic vehicles, not photographs, from {drawn} (see --data-dir).")
-    return drawn
+    folder = make_vehicles(cache_folder(settings) / f"synthetic_vehicles_{VERSION}")
+    _say_once(f"Data: synthetic vehicles, not photographs, from {folder} (see --data-dir).")
+    return folder
 
 
 @cache

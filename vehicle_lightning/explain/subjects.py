@@ -22,7 +22,7 @@ def worst_mistakes(run: RunFolder, count: int) -> list[Subject]:
 
     Raises:
         RunError: the run is not finished, made no mistake, or its images are gone.
-        DataError: vehicles cannot be drawn where the run was on drawn ones.
+        DataError: synthetic vehicles cannot be drawn where the run was on them.
     """
     settings = read_settings(run.config)
     mistakes = _read_mistakes(run).head(count)

@@ -94,13 +94,9 @@ def _first_line(data: Data, epochs: int) -> str:
     classes = f"classes {join_first(data.class_names, 20)}"
     if not isinstance(data, VehicleDataModule):
         return f"{start}; {classes}."
-    duplicates = (
-        f" ({data.exact_duplicates} exact and {data.near_duplicates} near duplicates, each in the split of its "
-        f"original)"
-        if data.exact_duplicates or data.near_duplicates
-        else ""
-    )
-    counts = " and ".join(f"{len(rows)} {NAMES[split]}" for split, rows in data.rows.items())
+    exact, near = data.exact_duplicates, data.near_duplicates
+    duplicates = f" ({exact} exact and {near} near duplicates)" if exact or near else ""
+    counts = ", ".join(f"{len(rows)} {NAMES[split]}" for split, rows in data.rows.items())
     return f"{start}; {counts} images{duplicates}, {classes}."
 
 
