@@ -9,9 +9,9 @@ epoch is what the code around it takes; on a GPU just that is left of a fast epo
     trainer  Lightning's Trainer with the smallest module that logs loss and accuracy of both splits
     bare     the loop by hand over the same batches
 
-Each way runs in a process of its own, on one thread, and the rounds alternate between them. Printed
-are milliseconds an epoch: the median over the epochs by the clock, and in processor time, which other
-work on the machine disturbs less. `--profile` prints where `fit` spends it.
+Each way runs in a process of its own, on one thread, and the rounds alternate between them.
+Printed are milliseconds an epoch: the median over the epochs by the clock, and in processor time,
+which other work on the machine disturbs less. `--profile` prints where `fit` spends it.
 """
 
 import argparse
