@@ -124,7 +124,7 @@ def measure(data: Path, cache: Path, kind: str) -> dict[str, float]:
         {"data_dir": data, "cache_dir": cache, "cache": kind, "image_size": SIZE}
     )
     start = time.perf_counter()
-    module = VehicleDataModule(settings, seed=0, train_eval_fraction=0.1)
+    module = VehicleDataModule(settings)
     module.setup()
     next(iter(module.train_dataloader()))
     seconds = time.perf_counter() - start

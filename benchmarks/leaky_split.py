@@ -18,8 +18,7 @@ import pandas as pd
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.data.groups import Groups
-from vehicle_lightning.fit.__main__ import fit
-from vehicle_lightning.fit.train import read_data
+from vehicle_lightning.fit.train import read_data, train
 from vehicle_lightning.runs.predictions import read_predictions
 
 
@@ -60,7 +59,7 @@ def names_with_a_copy(settings: Settings) -> set[str]:
 
 def predictions(settings: Settings) -> pd.DataFrame:
     """Train over the folds and return the predictions for the images that each did not see."""
-    return read_predictions(fit(settings).run.predictions)
+    return read_predictions(train(settings).run.predictions)
 
 
 def each_alone(_: object, digests: Sequence[bytes], *__: object) -> Groups:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.runs.folder import RunFolder
@@ -24,6 +25,16 @@ settings.load_profile("project")
 
 SIZE = 32
 QUICK = ("--image-size", str(SIZE), "--batch-size", "16", "--epochs", "2", "--accelerator", "cpu")
+
+
+def curve(run: RunFolder, name: str) -> list[tuple[int, float]]:
+    """Step and value of what TensorBoard shows of a logged figure, such as `val/loss`."""
+    split, _, figure = name.partition("/")
+    place, tag = run.path / split, figure
+    if split not in ("train", "val") or not figure.startswith(("loss", "accuracy", "spread")):
+        place, tag = run.path, name
+    events = EventAccumulator(str(place)).Reload()
+    return [(scalar.step, scalar.value) for scalar in events.Scalars(tag)]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,9 +11,9 @@ from tests.conftest import Fit
 from tests.test_resume import assert_equal_runs, interrupt_in_epoch, quick
 from vehicle_lightning.cli import INTERRUPTED, parse_fit
 from vehicle_lightning.fit.__main__ import main
-from vehicle_lightning.fit.features import are_enough
+from vehicle_lightning.fit.train import features_suffice
 from vehicle_lightning.model.backbone import Backbone
-from vehicle_lightning.model.load import load_classifier
+from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.runs.folder import RunFolder
 
 SMALL = "shufflenet_v2_x0_5"
@@ -32,7 +32,7 @@ def test_the_head_learns_first_then_all(fit_quickly: Fit, weights_file: Path) ->
     held = fit_quickly(*flags, "--frozen-epochs", "2", "--epochs", "2", "--name", "held")
     free = fit_quickly(*flags, "--frozen-epochs", "1", "--epochs", "2", "--name", "free")
     given = torch.load(weights_file, weights_only=True)["conv1.0.weight"]
-    name = "network.1.body.conv1.0.weight"
+    name = "model.network.features.body.conv1.0.weight"
     for run, is_held in ((held, True), (free, False)):
         state = torch.load(run.last_checkpoint, weights_only=True)["state_dict"]
         assert torch.equal(state[name], given) == is_held
@@ -43,7 +43,7 @@ def test_the_head_learns_first_then_all(fit_quickly: Fit, weights_file: Path) ->
 def test_a_checkpoint_needs_no_weights_file(fit_quickly: Fit, weights_file: Path) -> None:
     run = fit_quickly("--backbone", SMALL, "--weights", str(weights_file), "--epochs", "1")
     weights_file.unlink()
-    assert load_classifier(run.best_checkpoint).model.backbone is not None
+    assert read_checkpoint(run.best_checkpoint).classifier.network.features
     assert main(["--resume", str(run.path), "--epochs", "2"]) == 0
 
 
@@ -71,7 +71,7 @@ def test_features_found_once_train_the_same_head(
     flags = ["--backbone", SMALL, "--weights", str(weights_file), "--frozen-epochs", "4"]
     flags += ["--epochs", "4", "--dropout", "0.5", "--learning-rate", "1e-2"]
     with monkeypatch.context() as patch:
-        patch.setattr("vehicle_lightning.fit.train.are_enough", lambda _: False)
+        patch.setattr("vehicle_lightning.fit.train.features_suffice", lambda _: False)
         usual = fit_quickly(*flags, "--name", "usual")
 
     looked = 0
@@ -99,6 +99,6 @@ def test_features_found_once_train_the_same_head(
 @pytest.mark.parametrize("changing", ["--augment", "--flip-averaging", "--mixup 0.1"])
 def test_features_are_not_enough_where_images_change(changing: str) -> None:
     flags = ["--backbone", SMALL, "--frozen-epochs", "3", "--epochs", "3", *changing.split()]
-    assert not are_enough(parse_fit(flags).settings)
-    assert are_enough(parse_fit(flags[:6]).settings)
-    assert not are_enough(parse_fit([*flags[:5], "4"]).settings)
+    assert not features_suffice(parse_fit(flags).settings)
+    assert features_suffice(parse_fit(flags[:6]).settings)
+    assert not features_suffice(parse_fit([*flags[:5], "4"]).settings)

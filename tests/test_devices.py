@@ -17,8 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import QUICK, quick_fit
-from tests.test_fit import events
+from tests.conftest import QUICK, curve, quick_fit
 from tests.test_resume import assert_equal_runs
 from vehicle_lightning.cli import INTERRUPTED, USAGE_ERROR, run_command
 from vehicle_lightning.errors import SettingsError
@@ -140,7 +139,7 @@ def test_two_devices_train_as_one(odd: Path, tmp_path: Path) -> None:
     predictions = [pd.read_csv(run.predictions) for run in (one, two)]
     assert len(predictions[0]) == 9
     assert set(predictions[0]["file"]) == set(predictions[1]["file"])
-    assert [s.step for s in events(two).Scalars("val/loss")] == [1, 2]
+    assert [step for step, _ in curve(two, "val/loss")] == [1, 2]
     writers = {path.name.split(".")[-2] for path in two.path.glob("events*")}
     assert writers == {str(together.processes[0].pid)}
     assert len(list((tmp_path / "cache").glob("*-pixels.npy"))) == 1

@@ -21,21 +21,20 @@ from vehicle_lightning.errors import DataError, InputError, RunError, SettingsEr
 from vehicle_lightning.explain.__main__ import MOST, SHOWN, explain, main
 from vehicle_lightning.explain.subjects import worst_mistakes
 from vehicle_lightning.fit.__main__ import main as fit_main
-from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.model.evidence import change_by_masking, enlarge, evidence_maps
 from vehicle_lightning.model.explanations import explain as explain_image
-from vehicle_lightning.model.load import load_classifier
-from vehicle_lightning.model.network import last_feature_maps
+from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.network import ImageClassifier
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import heat_over
 
 SQUARE = 8  # pixels
 
 
-def classifier(*, classes: int = 2, **settings: object) -> VehicleClassifier:
+def classifier(*, classes: int = 2, **settings: object) -> ImageClassifier:
     torch.manual_seed(0)
     names = [str(number) for number in range(classes)]
-    built = VehicleClassifier(Settings(image_size=SIZE, **settings), names, [0.5] * 3, [0.25] * 3)
+    built = ImageClassifier(Settings(image_size=SIZE, **settings), names, [0.5] * 3, [0.25] * 3)
     return built.eval()
 
 
@@ -50,9 +49,9 @@ def test_the_evidence_and_the_bias_add_up_to_the_log_odds(flip_averaging: bool) 
     images, classes = noise(4), torch.tensor([0, 1, 1, 0])
     maps = evidence_maps(model, images, classes)
     assert maps.shape == (4, SIZE // 4, SIZE // 4)
-    last = model.network[-1]
+    last = model.network.head[-1]
     assert isinstance(last, nn.Linear)
-    logits, bias = model.measured_logits(images), last.bias
+    logits, bias = model(images), last.bias
     odds = logits[range(4), classes] - logits[range(4), 1 - classes]
     expected = odds - (bias[classes] - bias[1 - classes])
     torch.testing.assert_close(maps.sum(dim=(1, 2)), expected, rtol=1e-4, atol=1e-4)
@@ -65,7 +64,7 @@ def test_behind_average_pooling_it_is_grad_cam() -> None:
     def log_odds(batch: Tensor) -> Tensor:
         return torch.logit(model(batch).double().softmax(dim=1).gather(1, classes[:, None]))[:, 0]
 
-    grad_cam = LayerGradCam(log_odds, last_feature_maps(model.network)).attribute(images)
+    grad_cam = LayerGradCam(log_odds, model.network.feature_maps).attribute(images)
     maps = evidence_maps(model, images, classes)
     torch.testing.assert_close(maps, grad_cam.detach().squeeze(1).float(), rtol=1e-3, atol=1e-5)
 
@@ -115,7 +114,7 @@ def test_masking_masks_a_quarter_with_the_mean_colour(monkeypatch: pytest.Monkey
         seen.append(batch)
         return torch.zeros(len(batch), 2)
 
-    monkeypatch.setattr(model, "measured_logits", logits)
+    monkeypatch.setattr(model, "forward", logits)
     maps = torch.zeros(2, SIZE, SIZE)
     maps[0, :, : SIZE // 4] = 1
     maps[1, SIZE // 2 :, SIZE // 2 :] = 1
@@ -165,7 +164,7 @@ def test_the_command_draws_the_worst_mistakes(
 def test_what_it_explains_is_what_the_run_predicted(fit_quickly: Fit, drawn: Path) -> None:
     run = fit_quickly("--val-fraction", "0.4")
     worst = pd.read_csv(run.predictions).iloc[0]
-    model = load_classifier(run.best_checkpoint).model
+    model = read_checkpoint(run.best_checkpoint).classifier
     image = np.asarray(Image.open(drawn / "images" / worst["file"]))
     explanation = explain_image([model], image)
     assert explanation.prediction == str(worst["prediction"])
@@ -196,7 +195,7 @@ def test_of_a_run_over_folds_and_seeds_each_network_explains_its_own(
     assert not list(part.path.glob("events*"))
     file = drawn / "images" / subjects[0].name
     assert explain(run.path, [file]).images == 1
-    models = [load_classifier(folder.best_checkpoint).model for folder in run.fold_runs]
+    models = [read_checkpoint(folder.best_checkpoint).classifier for folder in run.fold_runs]
     image = np.asarray(Image.open(file))
     every = [explain_image([model], image, ("1", 0.5)) for model in models]
     mean = np.mean([one.evidence for one in every], axis=0)

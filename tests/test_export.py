@@ -23,7 +23,7 @@ from vehicle_lightning.export import export as exporting
 from vehicle_lightning.export import onnx_format, program
 from vehicle_lightning.export.__main__ import export, main
 from vehicle_lightning.fit.__main__ import main as fit_main
-from vehicle_lightning.model.load import load_classifier
+from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.runs.folder import RunFolder
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -221,7 +221,7 @@ def test_what_predicts_something_else_is_not_written(
 
 
 def test_probabilities_that_are_no_numbers_are_refused(dropout_run: RunFolder) -> None:
-    predictor = program.Predictor(load_classifier(dropout_run.best_checkpoint).model)
+    predictor = program.Predictor(read_checkpoint(dropout_run.best_checkpoint).classifier)
     with pytest.raises(ExportError, match="by up to nan"):
         program.largest_difference(lambda images: predictor(images) * torch.nan, predictor)
 

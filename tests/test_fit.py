@@ -15,9 +15,10 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.conftest import DataFolder, Fit
 from vehicle_lightning.config import Settings, read_settings
-from vehicle_lightning.fit.__main__ import fit, main
+from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.fit.tensorboard import FINAL_FIGURES
-from vehicle_lightning.model.load import load_classifier
+from vehicle_lightning.fit.train import train
+from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import wilson_interval
 from vehicle_lightning.synthetic.dataset import draw_vehicles
@@ -122,8 +123,8 @@ def test_predictions_metrics_and_checkpoint_agree(run: RunFolder) -> None:
     assert accuracy == pytest.approx(summary["val"]["accuracy"])
     assert accuracy == pytest.approx(best["val/accuracy"], abs=1e-6)
     assert predictions["loss"].mean() == pytest.approx(best["val/loss"], rel=1e-5)
-    assert load_classifier(run.best_checkpoint).epochs == summary["best_epoch"]
-    assert load_classifier(run.last_checkpoint).epochs == 3
+    assert read_checkpoint(run.best_checkpoint).epochs == summary["best_epoch"]
+    assert read_checkpoint(run.last_checkpoint).epochs == 3
 
 
 def test_training_images_are_measured_like_validation_images(fit_quickly: Fit) -> None:
@@ -138,16 +139,25 @@ def test_training_images_are_measured_like_validation_images(fit_quickly: Fit) -
 def test_curves_stand_in_tensorboard_by_epoch(run: RunFolder) -> None:
     history = pd.read_csv(run.metrics)
     written = events(run)
-    for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy", "train/running_loss"):
-        scalars = written.Scalars(name)
+    places = {
+        (split, figure): (events(RunFolder(run.path / split)), figure)
+        for split in ("train", "val")
+        for figure in ("loss", "accuracy")
+    }
+    places["train", "running_loss"] = written, "optimizer/running_loss"
+    places["val", "f1"] = written, "metrics/f1"
+    for (split, figure), (place, tag) in places.items():
+        scalars, column = place.Scalars(tag), history[f"{split}/{figure}"]
         assert [scalar.step for scalar in scalars] == [1, 2, 3]
-        np.testing.assert_allclose([scalar.value for scalar in scalars], history[name], rtol=1e-6)
-    assert "epoch" not in written.Tags()["scalars"]
-    assert "hp_metric" not in written.Tags()["scalars"]
+        np.testing.assert_allclose([scalar.value for scalar in scalars], column, rtol=1e-6)
+    for split in ("train", "val"):  # so that TensorBoard opens with these two charts
+        only = events(RunFolder(run.path / split)).Tags()["scalars"]
+        assert set(only) == {"loss", "accuracy"}
+    groups = {tag.partition("/")[0] for tag in written.Tags()["scalars"]}
+    assert groups == {"metrics", "optimizer", "summary"}
     pictures = {"curves", "confusion_matrix", "mistakes", "train_batch"}
-    assert set(written.Tags()["images"]) == pictures
-    assert "verdict/text_summary" in written.Tags()["tensors"]
-    assert "custom_scalars__config__" in written.Tags()["tensors"]
+    assert set(written.Tags()["images"]) == {f"pictures/{name}" for name in pictures}
+    assert "summary/verdict/text_summary" in written.Tags()["tensors"]
 
 
 def test_settings_and_final_figures_stand_in_the_hparams_tab(run: RunFolder) -> None:
@@ -160,10 +170,9 @@ def test_settings_and_final_figures_stand_in_the_hparams_tab(run: RunFolder) -> 
     assert written["patience"].string_value == "none"
     scalars = events(run)
     for name in FINAL_FIGURES:
-        first, last = scalars.Scalars(f"hp/{name}")
-        assert math.isnan(first.value)
-        assert math.isfinite(last.value)
-    last = scalars.Scalars("hp/val_accuracy")[-1].value
+        (only,) = scalars.Scalars(f"summary/{name}")
+        assert math.isfinite(only.value)
+    last = scalars.Scalars("summary/val_accuracy")[-1].value
     assert last == pytest.approx(summary["val"]["accuracy"], rel=1e-6)
 
 
@@ -249,7 +258,7 @@ def test_classes_of_any_number_and_name(fit_quickly: Fit, data_folder: DataFolde
     assert [column for column in predictions if column.startswith("p_")] == [
         f"p_{name}" for name in names
     ]
-    assert load_classifier(run.best_checkpoint).model.class_names == tuple(names)
+    assert read_checkpoint(run.best_checkpoint).classifier.class_names == tuple(names)
     assert f"val/recall/{names[2]}" in pd.read_csv(run.metrics)
 
 
@@ -268,7 +277,7 @@ def test_copies_stay_on_one_side(
     for name in validated:
         twin = name.removeprefix("copy") if name.startswith("copy") else f"copy{name}"
         assert twin in validated
-    assert "40 exact and 0 near copies" in re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert "40 exact and 0 near duplicates" in re.sub(r"\s+", " ", capsys.readouterr().err)
 
 
 def test_near_copies_stay_on_one_side(fit_quickly: Fit, tmp_path: Path) -> None:
@@ -282,7 +291,7 @@ def test_near_copies_stay_on_one_side(fit_quickly: Fit, tmp_path: Path) -> None:
         lines.append(f"near{name},{label}")
     (data / "train.csv").write_text("\n".join(lines) + "\n")
     run = fit_quickly("--val-fraction", "0.3", "--epochs", "1", data_dir=data)
-    near = json.loads(run.environment.read_text())["data"]["near_copies"]
+    near = json.loads(run.environment.read_text())["data"]["near_duplicates"]
     assert near >= 27  # a drawing at night may show too little
     validated = set(pd.read_csv(run.predictions)["file"])
     both = {name for name in validated if f"near{name.removeprefix('near')}" in validated}
@@ -308,8 +317,8 @@ def test_unreadable_images_are_named_at_once_or_skipped(
     assert json.loads(run.summary.read_text())["train"]["accuracy"] == 1
 
 
-def test_fit_is_a_function(drawn: Path, tmp_path: Path) -> None:
-    result = fit(
+def test_train_is_a_function(drawn: Path, tmp_path: Path) -> None:
+    result = train(
         Settings(data_dir=drawn, image_size=32, epochs=1, log_dir=tmp_path, accelerator="cpu")
     )
     assert result.summary is not None
@@ -343,12 +352,12 @@ def test_the_real_photographs(
     settings = Settings(
         data_dir=real_data, image_size=32, epochs=1, log_dir=tmp_path, accelerator="cpu"
     )
-    result = fit(settings)
+    result = train(settings)
     assert result.summary is not None
     assert result.summary.train.n + result.summary.val.n == 1646
     environment = json.loads(result.run.environment.read_text())
-    assert environment["data"]["copies"] == 80
-    assert environment["data"]["near_copies"] == 6
+    assert environment["data"]["exact_duplicates"] == 80
+    assert environment["data"]["near_duplicates"] == 6
     told = capsys.readouterr().err
     assert "Serious: copies of 2 photographs have different labels; " in told
     assert "the number in the file name" in told

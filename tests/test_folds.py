@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import QUICK, DataFolder, Fit, quick_fit
+from tests.conftest import QUICK, DataFolder, Fit, curve, quick_fit
 from tests.test_resume import Killed, assert_equal_runs, interrupt_in_epoch, quick
 from vehicle_lightning.cli import INTERRUPTED
 from vehicle_lightning.compare.__main__ import compare
@@ -44,7 +44,7 @@ def predictions(run: RunFolder) -> pd.DataFrame:
 
 
 def test_one_folder_with_one_for_each_training(run: RunFolder) -> None:
-    assert sorted(path.name for path in run.path.iterdir() if path.is_dir()) == FOLD_RUNS
+    assert sorted(path.name for path in run.path.glob("seed*")) == FOLD_RUNS
     for name in FOLD_RUNS:
         fold_run = RunFolder.open(run.fold_run(name).path)
         assert fold_run.label == f"folds/0/{name}"
@@ -102,21 +102,19 @@ def test_the_mean_curve_stands_in_metrics_and_events(run: RunFolder) -> None:
     assert list(curves.columns) == list(parts[0].columns)
     mean = sum(part["val/loss"] for part in parts) / len(parts)
     assert curves["val/loss"].to_numpy() == pytest.approx(mean.to_numpy(), rel=1e-5)
-    events = EventAccumulator(str(run.path))
-    events.Reload()
-    assert [s.step for s in events.Scalars("val/loss")] == [1, 2]
+    assert [step for step, _ in curve(run, "val/loss")] == [1, 2]
     accuracy = json.loads(run.summary.read_text())["val"]["accuracy"]
-    assert events.Scalars("hp/val_accuracy")[-1].value == pytest.approx(accuracy)
+    assert curve(run, "summary/val_accuracy") == [(2, pytest.approx(accuracy))]
 
 
 def test_in_tensorboard_the_run_is_one_with_its_spread(run: RunFolder) -> None:
-    assert len(list(run.path.rglob("events*"))) == 1
+    assert {path.parent.name for path in run.path.rglob("events*")} == {"0", "train", "val"}
     events = EventAccumulator(str(run.path))
     events.Reload()
     assert "_hparams_/session_start_info" in events.summary_metadata
     own = [pd.read_csv(run.fold_run(name).metrics)["val/loss"] for name in FOLD_RUNS]
     for edge, of_edge in (("lowest", min), ("highest", max)):
-        values = [scalar.value for scalar in events.Scalars(f"val/loss_{edge}")]
+        values = [value for _, value in curve(run, f"val/spread/loss_{edge}")]
         assert values == pytest.approx([of_edge(o[e] for o in own) for e in range(2)], rel=1e-5)
 
 

@@ -24,8 +24,9 @@ from tests.conftest import SIZE, DataFolder, Fit, quick_fit
 from vehicle_lightning.data.images import read_image
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.model import explanations
-from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.model.explanations import Subject
+from vehicle_lightning.model.load import load
+from vehicle_lightning.model.network import ImageClassifier
 from vehicle_lightning.predict import stream
 from vehicle_lightning.predict.__main__ import EXPLAINED, PredictOptions, main, predict
 from vehicle_lightning.predict.inputs import (
@@ -422,7 +423,7 @@ def test_links_out_of_the_folder(
         ("", "There is no model"),
         ("nowhere/0 photos", "There is no file or folder nowhere/0"),
         ("none.ckpt photos", "There is no file or folder none.ckpt"),
-        ("text.ckpt photos", "text.ckpt is no checkpoint of this classifier"),
+        ("text.ckpt photos", "text.ckpt is no checkpoint of this package"),
         ("unfinished photos", "unfinished has no best.ckpt yet"),
         ("{run} {run}/.. photos", "holds the run"),
         ("{run} --csv none.csv", "There is no CSV file none.csv"),
@@ -483,15 +484,15 @@ def test_interrupted_it_leaves_what_was_there(
         save(here / f"{number}.png", number)
     run(dropout_run.path, "0.png")
     before = Path("predictions.csv").read_bytes()
-    measured, calls = VehicleClassifier.measured_logits, []
+    measured, calls = ImageClassifier.forward, []
 
-    def interrupted(self: VehicleClassifier, images: torch.Tensor) -> torch.Tensor:
+    def interrupted(self: ImageClassifier, images: torch.Tensor) -> torch.Tensor:
         calls.append(len(images))
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return measured(self, images)
 
-    monkeypatch.setattr(VehicleClassifier, "measured_logits", interrupted)
+    monkeypatch.setattr(ImageClassifier, "forward", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(dropout_run.path, "*.png", "--batch-size", "2")
     assert calls == [2, 2]
@@ -515,14 +516,14 @@ def test_few_images_are_held_at_a_time(
         return read_image(path, size)
 
     monkeypatch.setattr(stream, "read_or_fault", counted)
-    measured, seen = VehicleClassifier.measured_logits, [0]
+    measured, seen = ImageClassifier.forward, [0]
 
-    def watched(self: VehicleClassifier, images: torch.Tensor) -> torch.Tensor:
+    def watched(self: ImageClassifier, images: torch.Tensor) -> torch.Tensor:
         ahead.append(decoded[0] - seen[0])
         seen[0] += len(images)
         return measured(self, images)
 
-    monkeypatch.setattr(VehicleClassifier, "measured_logits", watched)
+    monkeypatch.setattr(ImageClassifier, "forward", watched)
     assert len(run(dropout_run.path, "photos", "--batch-size", "8")) == 300
     assert len(ahead) == 38
     assert max(ahead) <= 3 * 8 + 1
@@ -610,9 +611,7 @@ def test_the_size_of_the_run_is_used(dropout_run: RunFolder, here: Path) -> None
     """An image that is not square and larger than the network's input, as training reads it."""
     save(here / "a.png")
     rows = run(dropout_run.path, "a.png")
-    model = VehicleClassifier.load_from_checkpoint(
-        dropout_run.best_checkpoint, weights_only=True, map_location="cpu"
-    ).eval()
+    model = load(dropout_run.best_checkpoint)
     pixels = torch.from_numpy(read_image(here / "a.png", SIZE).copy()).permute(2, 0, 1)[None]
     with torch.inference_mode():
         expected = model(pixels).double().softmax(1)[0].numpy()

@@ -15,14 +15,13 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.conftest import QUICK, DataFolder, Fit
-from tests.test_fit import events
+from tests.conftest import QUICK, DataFolder, Fit, curve
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import HALF_WRITTEN
 from vehicle_lightning.fit.__main__ import main
-from vehicle_lightning.fit.checkpoints import WholeCheckpointIO
+from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.model.load import load_classifier
+from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.runs.folder import RunFolder
 
 ALL_SWITCHES = ("--dropout", "0.5", "--batchnorm", "--augment", "--schedule", "onecycle")
@@ -43,19 +42,18 @@ def last_state(run: RunFolder) -> dict[str, Any]:
 
 def assert_equal_runs(run: RunFolder, other: RunFolder) -> None:
     torch.testing.assert_close(last_state(run), last_state(other), rtol=0, atol=0)
-    best, other_best = (load_classifier(r.best_checkpoint) for r in (run, other))
+    best, other_best = (read_checkpoint(r.best_checkpoint) for r in (run, other))
     torch.testing.assert_close(
-        best.model.state_dict(), other_best.model.state_dict(), rtol=0, atol=0
+        best.classifier.state_dict(), other_best.classifier.state_dict(), rtol=0, atol=0
     )
     assert best.epochs == other_best.epochs
     metrics = [pd.read_csv(r.metrics).drop(columns="seconds") for r in (run, other)]
     pd.testing.assert_frame_equal(*metrics)
     assert run.predictions.read_text() == other.predictions.read_text()
-    for name in ("train/loss", "val/loss", "train/running_loss"):
+    for name in ("train/loss", "val/loss", "optimizer/running_loss"):
         if run.is_fold_run or other.is_fold_run:  # those write no events
             break
-        curves = [[(s.step, s.value) for s in events(r).Scalars(name)] for r in (run, other)]
-        assert curves[0] == curves[1]
+        assert curve(run, name) == curve(other, name)
 
 
 def interrupt_in_epoch(
@@ -124,7 +122,7 @@ def test_killed_between_two_checkpoints_and_resumed_is_uninterrupted_bit_for_bit
     flags = (*ALL_SWITCHES, "--epochs", "4")
     uninterrupted = fit_quickly(*flags)
     run = RunFolder(tmp_path / "other" / "run" / "0")
-    save = WholeCheckpointIO.save_checkpoint
+    save = AtomicCheckpointIO.save_checkpoint
 
     def killed(self: Any, checkpoint: dict[str, Any], path: str, **options: Any) -> None:
         if checkpoint["epoch"] == epoch and Path(path) == run.last_checkpoint.absolute():
@@ -133,7 +131,7 @@ def test_killed_between_two_checkpoints_and_resumed_is_uninterrupted_bit_for_bit
 
     half = run.checkpoints / f".last.0123{HALF_WRITTEN}.ckpt"
     with monkeypatch.context() as patch:
-        patch.setattr(WholeCheckpointIO, "save_checkpoint", killed)
+        patch.setattr(AtomicCheckpointIO, "save_checkpoint", killed)
         with pytest.raises(Killed):
             main(quick(drawn, tmp_path / "other", *flags))
     half.write_bytes(b"half")
@@ -149,7 +147,7 @@ def test_killed_before_its_settings_are_written_it_is_no_run(
     def killed(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr("vehicle_lightning.fit.train.write_environment", killed)
+    monkeypatch.setattr("vehicle_lightning.fit.start.write_environment", killed)
     with pytest.raises(Killed):
         main(quick(drawn, tmp_path))
     with pytest.raises(RunError, match="is no run folder"):
@@ -247,7 +245,7 @@ def test_interrupted_while_measuring(
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(VehicleClassifier, "predict_step", interrupt)
+        patch.setattr("vehicle_lightning.fit.report.predict_split", interrupt)
         with pytest.raises(KeyboardInterrupt):
             main(["--resume", str(run.path)])
     assert f"to measure again: --resume {run.path}" in capsys.readouterr().err
@@ -324,5 +322,5 @@ def test_a_damaged_checkpoint_is_refused(fit_quickly: Fit, kind: str) -> None:
     content = run.last_checkpoint.read_bytes()
     damaged = {"cut": content[: len(content) // 2], "empty": b"", "text": b"no checkpoint"}
     run.last_checkpoint.write_bytes(damaged[kind])
-    with pytest.raises(Exception, match=r"last\.ckpt is no checkpoint of this classifier"):
+    with pytest.raises(Exception, match=r"last\.ckpt is no checkpoint of this package"):
         main(["--resume", str(run.path)])

@@ -16,7 +16,14 @@ Item = TypeVar("Item")
 # Of the processes that drive several devices, the first one speaks for all. Which one that is
 # stands in the environment, as torchrun, Lightning and srun set it.
 NUMBERS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-speaks = all(os.environ.get(number, "0") == "0" for number in NUMBERS)
+
+
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that train together, or the only one."""
+    return all(os.environ.get(number, "0") == "0" for number in NUMBERS)
+
+
+speaks = is_first_process()
 console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not speaks)
 
 
@@ -53,9 +60,11 @@ def ignore_harmless_warnings() -> None:
     for message in (
         ".*does not have many workers.*",  # a batch is one look-up in a mapped file
         ".*Checkpoint directory .* exists and is not empty.*",  # as it is on --resume
+        ".*sampler has shuffling enabled.*",  # training images are measured too
         ".*No (positive|negative) samples.*",  # a class may be missing from a small sample
         "Image size .* exceeds limit",  # a large photograph is read all the same
         ".*Corrupt EXIF data.*",  # so is one with damaged metadata
+        ".*in eval mode at the start of training.*",  # batch statistics of a backbone stay
         ".*treespec, LeafSpec.*is deprecated.*",  # Lightning's own use of torch
     ):
         warnings.filterwarnings("ignore", message)

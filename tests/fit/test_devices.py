@@ -3,7 +3,6 @@ from pathlib import Path
 import lightning as L
 import pytest
 
-from vehicle_lightning.fit import devices
 from vehicle_lightning.fit.devices import announce_meeting, lost_process
 from vehicle_lightning.runs.folder import RunFolder
 
@@ -38,9 +37,3 @@ def test_a_lost_connection_is_told_from_a_mistake(two_machines: L.Trainer) -> No
     )
     assert lost_process(RuntimeError("a bug"), two_machines, run) is None
     assert lost_process(RuntimeError("gloo"), trainer(1), run) is None
-
-
-def test_a_signal_is_told_by_its_name() -> None:
-    assert devices._ending(-9) == "was ended by SIGKILL, perhaps for want of memory"
-    assert devices._ending(-15) == "was ended by SIGTERM"
-    assert devices._ending(2) == "ended with exit code 2, for the reason it gave"

@@ -16,6 +16,7 @@ from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.model.backbone import Backbone
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.model.network import build_network
+from vehicle_lightning.model.optimizer import build_optimizer
 
 SMALL = "shufflenet_v2_x0_5"
 WITHOUT_TIMM = importlib.util.find_spec("timm") is None
@@ -53,7 +54,7 @@ def test_features_are_those_of_the_last_layer_but_one(weights_file: Path) -> Non
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(backbone.eval()(images), features_of(whole(), images))
-    assert backbone.features == 1024
+    assert backbone.width == 1024
     assert list(backbone.mean) == [0.485, 0.456, 0.406]
 
 
@@ -121,29 +122,31 @@ def classifier(**settings: object) -> VehicleClassifier:
     )
 
 
-def test_batch_statistics_stay_and_a_held_backbone_stays() -> None:
+def test_batch_statistics_stay_and_a_frozen_backbone_stays() -> None:
     model = classifier()
     backbone = model.backbone
     assert backbone is not None
     model.train()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     images = torch.rand(4, 3, 64, 64) * 255
-    for held in (True, False):
-        backbone.hold(held)
-        optimizer = torch.optim.SGD(model.network.parameters(), lr=0.1)
+    for frozen in (True, False):
+        backbone.freeze(frozen)
+        optimizer = torch.optim.SGD(model.model.network.parameters(), lr=0.1)
         model(images).square().sum().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         changed = {k for k, v in backbone.state_dict().items() if not torch.equal(v, before[k])}
         assert not {name for name in changed if "running" in name or "num_batches" in name}
-        assert (len(changed) > 0) != held
+        assert (len(changed) > 0) != frozen
     assert not any(m.training for m in backbone.modules() if isinstance(m, nn.BatchNorm2d))
 
 
 def test_rates_rise_from_the_first_layer_to_the_head() -> None:
-    optimizer = classifier(backbone_rate=0.01, learning_rate=1e-3).configure_optimizers()
-    head, *layers = [group["lr"] for group in optimizer.param_groups]
-    assert head == 1e-3
+    model = classifier(backbone_rate=0.01, learning_rate=1e-3)
+    optimizer, _ = build_optimizer(model.model.network, model.settings, steps=1)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    head, layers = rates[:2], list(dict.fromkeys(rates[2:]))  # those that decay and those not
+    assert head == [1e-3] * 2
     assert layers[0] == pytest.approx(1e-5)
     assert layers[-1] == pytest.approx(1e-3)
     np.testing.assert_allclose(np.diff(np.log(layers)), np.diff(np.log(layers))[0], rtol=1e-6)
@@ -153,10 +156,10 @@ def test_rates_rise_from_the_first_layer_to_the_head() -> None:
 
 def test_the_switches_mean_the_same_in_the_head() -> None:
     settings = Settings(backbone=SMALL, image_size=64, dropout=0.5, batchnorm=True, hidden=(8,))
-    network = build_network(settings, image_size=64, classes=2, mean=[0.5] * 3, std=[0.2] * 3)
-    kinds = [type(layer).__name__ for layer in network]
-    assert kinds == ["Normalize", "Backbone", "BatchNorm1d", "Dropout", "DenseBlock", "Linear"]
-    own_dropout = [m for m in network[1].modules() if isinstance(m, nn.Dropout)]
+    network = build_network(settings, 2)
+    kinds = [type(layer).__name__ for layer in network.head]
+    assert kinds == ["BatchNorm1d", "Dropout", "DenseBlock", "Linear"]
+    own_dropout = [m for m in network.features.modules() if isinstance(m, nn.Dropout)]
     assert all(layer.p == 0 for layer in own_dropout)
 
 

@@ -23,10 +23,12 @@ from vehicle_lightning.errors import RunError, SettingsError, one_line
 from vehicle_lightning.fit.callbacks import SIGNALS
 from vehicle_lightning.runs.folder import RunFolder
 
+DEVICES = set(DeviceSettings.model_fields) - {"compile"}  # what the Trainer is told
+
 
 def device_options(settings: Settings) -> dict[str, Any]:
     """Return what the Trainer is told of devices."""
-    return settings.model_dump(include=set(DeviceSettings.model_fields) - {"compile"})
+    return settings.model_dump(include=DEVICES)
 
 
 @contextmanager
@@ -39,11 +41,12 @@ def refusing_devices(settings: Settings) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each accelerator refuses in its own way
-        flags = " ".join(
-            f"--{name.replace('_', '-')} {value}"
-            for name, value in device_options(settings).items()
+        differing = settings.model_dump(exclude_defaults=True)
+        flags = (
+            f"--{name.replace('_', '-')} {differing[name]}" for name in DEVICES & set(differing)
         )
-        raise SettingsError(f"{flags} does not work here: {one_line(error)}") from error
+        what = " ".join(sorted(flags)) or "The default of the device flags"
+        raise SettingsError(f"{what} cannot be used here: {one_line(error)}") from error
 
 
 def check_devices(trainer: L.Trainer, settings: Settings) -> None:
@@ -52,11 +55,9 @@ def check_devices(trainer: L.Trainer, settings: Settings) -> None:
     Raises:
         ValueError: the devices do not fit the settings, or the processes that were started.
     """
-    if trainer.strategy.root_device.type == "cpu":
-        if settings.precision == "16-mixed":
-            raise ValueError("a CPU has no 16-mixed, take bf16-mixed")
-        if trainer.num_devices > (os.cpu_count() or 1):
-            raise ValueError(f"this machine has {os.cpu_count()} cores")
+    cores = os.cpu_count() or 1
+    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
+        raise ValueError(f"this machine has {cores} cores")
     if started_together() != trainer.world_size and started_together() > 1:
         raise ValueError(
             f"{started_together()} processes were started, and --devices times --num-nodes is "

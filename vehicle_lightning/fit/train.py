@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.console import ignore_harmless_warnings, speaks
+from vehicle_lightning.console import ignore_harmless_warnings, is_first_process
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.fit import devices
 from vehicle_lightning.fit.callbacks import (
@@ -116,10 +116,11 @@ def train_once(
         if meeting := devices.announce_meeting(trainer):
             lines.say(meeting)
         device = trainer.strategy.root_device
-        if isinstance(data, VehicleDataModule) and features_suffice(settings, parts):
+        if isinstance(data, VehicleDataModule) and features_suffice(settings):
             lines.say("Computing the features of all images once: the backbone stays frozen.")
             start = read_checkpoint(checkpoint).classifier if checkpoint else model.model
             data.use_features(compute_features(start, data.predict_dataloader(), device))
+            model.train()  # looking put it into eval mode
 
         status = fit_until_stopped(trainer, model, data, run, checkpoint)
         if not trainer.is_global_zero:
@@ -147,15 +148,18 @@ def run_folder(settings: Settings, run: RunFolder | None) -> Iterator[RunFolder]
     Of several processes that train together only the first one makes and fills it. What was made in
     vain, as the data turned out to be wrong, is removed.
     """
-    if not speaks:
+    if not is_first_process():
         yield run or RunFolder(settings.log_dir / settings.run_name / "unused")
         return
+    was_there = settings.log_dir.exists()
     run = run or RunFolder.create(settings.log_dir, settings.run_name)
     try:
         with run.lock():
             yield run
     finally:
-        run.remove_if_empty()
+        with suppress(OSError):  # what is not empty stays
+            for folder in (run.path, run.path.parent, *([] if was_there else [settings.log_dir])):
+                folder.rmdir()
 
 
 def build_trainer(
@@ -245,11 +249,11 @@ def fit_until_stopped(
     return "pruned" if is_pruned else "finished"
 
 
-def features_suffice(settings: Settings, parts: Parts) -> bool:
+def features_suffice(settings: Settings) -> bool:
     """Whether a backbone sees the same in every epoch: it never learns, and no image changes."""
     changes = settings.augment or settings.mixup or settings.initial_size or settings.flip_averaging
     is_frozen = settings.backbone is not None and settings.frozen_epochs >= settings.epochs
-    return is_frozen and not changes and parts.network is None
+    return is_frozen and not changes
 
 
 def quiet_lightning() -> None:

@@ -73,17 +73,15 @@ class VehicleClassifier(L.LightningModule):
         if not isinstance(settings, Settings):
             settings = Settings(**settings)
         self.settings = settings
-        # Plain types only, so that the checkpoint loads with `weights_only=True`.
-        self.save_hyperparameters(
-            {
-                "settings": settings.model_dump(mode="json"),
-                "class_names": list(map(str, class_names)),
-                "mean": list(map(float, mean)),
-                "std": list(map(float, std)),
-                "class_weights": None if class_weights is None else list(map(float, class_weights)),
-                "network_from_python": network is not None,
-            },
-            logger=False,
+        # Plain types only, so that the checkpoint, which takes these along, loads with
+        # `weights_only=True`. Lightning's `save_hyperparameters` fails where an argument is an array.
+        self.hparams.update(
+            settings=settings.model_dump(mode="json"),
+            class_names=list(map(str, class_names)),
+            mean=list(map(float, mean)),
+            std=list(map(float, std)),
+            class_weights=None if class_weights is None else list(map(float, class_weights)),
+            network_from_python=network is not None,
         )
         self.model = ImageClassifier(settings, self.hparams["class_names"], mean, std, network)
         self.augment = Augment(settings) if settings.augment else nn.Identity()

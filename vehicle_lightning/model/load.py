@@ -1,5 +1,6 @@
 """Trained classifiers out of checkpoints: no code in a file is run, and no Lightning is needed."""
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.errors import RunError, join_first, one_line
+from vehicle_lightning.errors import RunError, SettingsError, join_first, one_line
 from vehicle_lightning.model.network import ImageClassifier, NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
 
@@ -161,8 +162,17 @@ def _read(path: Path) -> _Content:
             str(content["data"].get("fingerprint", "")),
         )
     except Exception as error:  # a damaged or foreign file fails in many ways
-        reason = one_line(error) or type(error).__name__
-        raise RunError(f"{path} is no checkpoint of this package: {reason}") from error
+        raise RunError(f"{path} is no checkpoint of this package: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    if isinstance(error, RunError | SettingsError):
+        return str(error).rstrip(".")
+    if isinstance(error, pickle.UnpicklingError | RuntimeError | EOFError):
+        return "it is damaged, or holds more than weights and plain values"
+    return one_line(error) or type(error).__name__
 
 
 def _is_of_classes(own: Tensor, other: Tensor | None, numbers: tuple[int, int]) -> bool:

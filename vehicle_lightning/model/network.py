@@ -32,7 +32,7 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        means, deviations = torch.tensor(mean), torch.tensor(std)
+        means, deviations = (torch.tensor([float(v) for v in values]) for values in (mean, std))
         self.register_buffer("scale", 1 / (255 * deviations))
         self.register_buffer("shift", -means / deviations)
 
@@ -202,7 +202,9 @@ class ImageClassifier(nn.Module):
         self.class_names = tuple(class_names)
         built = (network or build_network)(settings, len(self.class_names))
         own_mean, own_std = (getattr(built, name, None) for name in ("mean", "std"))
-        self.normalize = Normalize(own_mean or mean, own_std or std)
+        if own_mean is not None and own_std is not None:
+            mean, std = own_mean, own_std
+        self.normalize = Normalize(mean, std)
         self.network = built.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -228,13 +228,22 @@ def _image_dir(options: PredictOptions, csv: Path) -> Path:
 
 
 def _find_device(accelerator: str) -> "torch.device":
-    from lightning.fabric import Fabric
+    """Return one device; without Lightning, which takes longer to import than all else."""
+    import torch
 
-    try:
-        return Fabric(accelerator=accelerator, devices=1).device
-    except Exception as error:  # each accelerator refuses in its own way
-        reason = " ".join(str(error).split())
-        raise SettingsError(f"--accelerator {accelerator} cannot be had here: {reason}") from error
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    gpus = [name for name, is_there in there.items() if is_there]
+    match accelerator:
+        case "auto":
+            return torch.device([*gpus, "cpu"][0])
+        case "gpu" if gpus:
+            return torch.device(gpus[0])
+        case "cpu" | "cuda" | "mps" if there.get(accelerator, True):
+            return torch.device(accelerator)
+    raise SettingsError(
+        f"--accelerator {accelerator} cannot be used here: this machine, or the installed PyTorch, "
+        f"has none; there is {' and '.join([*gpus, 'cpu'])}."
+    )
 
 
 def _with_progress(batches: Iterator["PredictedBatch"], total: int) -> Iterator["PredictedBatch"]:

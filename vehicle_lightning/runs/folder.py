@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,12 +77,6 @@ class RunFolder:
             yield
         finally:
             release_and_remove(lock)
-
-    def remove_if_empty(self) -> None:
-        """Remove a folder that nothing was written into, and that of its name likewise."""
-        with suppress(OSError):
-            self.path.rmdir()
-            self.path.parent.rmdir()
 
     @property
     def quoted(self) -> str:

@@ -1,0 +1,138 @@
+"""The promises of "customising": in a copy of the package one file is changed, and all goes on.
+
+Each case changes one file as the documentation says, then trains, resumes, predicts, explains,
+exports and compares by the command lines, in a process of its own.
+"""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "vehicle_lightning"
+
+PLAIN = """
+
+class Plain(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.feature_maps = nn.Conv2d(3, 8, 5, stride=4)
+        self.output = nn.Linear(8, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.output(self.feature_maps(images).relu().mean(dim=(2, 3)))
+
+
+def build_network(settings: Settings, classes: int) -> nn.Module:
+    return Plain(classes)
+"""
+TRANSFORMER = """
+
+def build_network(settings: Settings, classes: int) -> nn.Module:
+    from torchvision.models import VisionTransformer
+
+    size = settings.image_size
+    return VisionTransformer(size, 16, 1, 2, hidden_dim=16, mlp_dim=16, num_classes=classes)
+"""
+DATA_SOURCE = """
+
+def read_table(data_dir, settings):
+    files = sorted(path.name for path in (data_dir / "images").iterdir())
+    labels = np.array([number % 2 for number in range(len(files))])
+    return Table(data_dir / "images", tuple(files), labels, ("even", "odd"))
+"""
+LOSS = (
+    "return nn.CrossEntropyLoss(weight, label_smoothing=self.settings.label_smoothing)",
+    "return nn.MultiMarginLoss()",
+)
+METRIC = (
+    '"f1": MulticlassF1Score(average="macro", **options),',
+    '"f1": MulticlassF1Score(average="weighted", **options),\n'
+    '                "error": MulticlassAccuracy(average="macro", **options),',
+)
+OPTIMIZER = """
+
+def build_optimizer(network, settings, steps):
+    optimizer = torch.optim.RMSprop(network.parameters(), lr=settings.learning_rate)
+    return optimizer, torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=steps)
+"""
+CALLBACK = (
+    "callbacks = [history, lines, FirstBatch(run), *parts.callbacks]",
+    "callbacks = [history, lines, FirstBatch(run), L.pytorch.callbacks.Timer()]\n"
+    "        loggers.append(L.pytorch.loggers.CSVLogger(run.path))",
+)
+
+DRIVER = """
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from vehicle_lightning.errors import InputError
+
+data, explains = sys.argv[1], sys.argv[2] == "explains"
+image = str(sorted(Path(data, "images").iterdir())[0])
+quick = ["--data-dir", data, "--image-size", "32", "--batch-size", "16", "--accelerator", "cpu"]
+
+def run(command, *arguments):
+    code = import_module(f"vehicle_lightning.{command}.__main__").main(list(arguments))
+    assert code == 0, (command, code)
+
+run("fit", *quick, "--epochs", "1", "--name", "own")
+run("fit", "--resume", "logs/own/0", "--epochs", "2")
+run("fit", *quick, "--epochs", "1", "--name", "own", "--pretrained", "logs/own/0")
+run("predict", "logs/own/0", image)
+try:
+    run("explain", "logs/own/0", image)
+    assert explains
+except InputError as error:
+    assert not explains and "feature_maps" in str(error), error
+run("export", "logs/own/0", "--output", "own.pt2")
+run("compare", "logs")
+"""
+
+
+@dataclass(frozen=True)
+class Change:
+    file: str
+    appended: str = ""
+    replaced: tuple[str, str] = ("", "")
+    explains: bool = True
+    metrics: str = "val/accuracy"
+
+
+CHANGES = {
+    "network": Change("model/network.py", PLAIN),
+    "transformer": Change("model/network.py", TRANSFORMER, explains=False),
+    "data source": Change("data/table.py", DATA_SOURCE),
+    "loss": Change("model/classifier.py", replaced=LOSS),
+    "metric": Change("model/classifier.py", replaced=METRIC, metrics="val/error"),
+    "optimizer": Change("model/optimizer.py", OPTIMIZER),
+    "callback and logger": Change("fit/train.py", replaced=CALLBACK),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_one_file_is_changed(name: str, drawn: Path, tmp_path: Path) -> None:
+    change = CHANGES[name]
+    copy = tmp_path / "vehicle_lightning"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    before = (copy / change.file).read_text(encoding="utf-8")
+    assert change.replaced[0] in before
+    after = before.replace(*change.replaced, 1) + change.appended
+    assert after != before
+    (copy / change.file).write_text(after, encoding="utf-8")
+    (tmp_path / "driver.py").write_text(DRIVER, encoding="utf-8")
+    explains = "explains" if change.explains else "does not"
+    command = [sys.executable, "driver.py", str(drawn), explains]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    run = tmp_path / "logs" / "own" / "0"
+    assert change.metrics in (run / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert (tmp_path / "own.pt2").is_file()
+    if name == "data source":
+        assert '"odd"' in (run / "environment.json").read_text()
+    if name == "callback and logger":
+        assert list(run.rglob("hparams.yaml"))

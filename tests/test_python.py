@@ -1,0 +1,237 @@
+"""The package from Python: train, load, parts of one's own, and anyone's own Trainer."""
+
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.models import VisionTransformer
+
+from tests.conftest import SIZE
+from vehicle_lightning import Settings, VehicleClassifier, VehicleDataModule, load, train
+from vehicle_lightning.errors import DataError, InputError, RunError, SettingsError
+from vehicle_lightning.explain.__main__ import main as explain
+from vehicle_lightning.export.__main__ import main as export
+from vehicle_lightning.predict.__main__ import main as predict
+
+
+class Plain(nn.Module):
+    """A network as anyone writes it: no Sequential, nothing to index."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 8, 5, stride=4)
+        self.output = nn.Linear(8, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.output(self.convolution(images).relu().mean(dim=(2, 3)))
+        return logits
+
+
+def plain(_: Settings, classes: int) -> nn.Module:
+    return Plain(classes)
+
+
+def transformer(settings: Settings, classes: int) -> nn.Module:
+    return VisionTransformer(
+        settings.image_size, 16, 1, 2, hidden_dim=16, mlp_dim=16, num_classes=classes
+    )
+
+
+def quick(drawn: Path, tmp_path: Path, **settings: object) -> Settings:
+    common = {"image_size": SIZE, "batch_size": 16, "epochs": 1, "accelerator": "cpu"}
+    return Settings(**common | {"data_dir": drawn, "log_dir": tmp_path / "logs"} | settings)
+
+
+def images(count: int = 4) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+
+
+def test_train_and_load(drawn: Path, tmp_path: Path) -> None:
+    result = train(quick(drawn, tmp_path, dropout=0.5, batchnorm=True))
+    assert result.summary is not None
+    assert 0 <= result.summary.val.accuracy <= 1
+    assert result.run.summary.is_file()
+    classifier = load(result.run.path)
+    assert not classifier.training
+    assert classifier.class_names == ("0", "1")
+    assert classifier(images()).shape == (4, 2)
+    again = train(quick(drawn, tmp_path, dropout=0.5, batchnorm=True))
+    assert again.run.path.name == "1"
+    torch.testing.assert_close(load(again.run.path)(images()), classifier(images()))
+
+
+@pytest.mark.parametrize("network", [plain, transformer])
+def test_a_network_of_ones_own(drawn: Path, tmp_path: Path, network: object) -> None:
+    settings = quick(drawn, tmp_path)
+    run = train(settings, network=network).run
+    classifier = load(run.path, network=network)
+    assert classifier(images()).shape == (4, 2)
+    longer = settings.model_copy(update={"epochs": 2})
+    assert train(longer, run, network=network).summary.epochs == 2  # type: ignore[union-attr]
+    with pytest.raises(RunError, match=r"load\(run, network=...\)"):
+        load(run.path)
+    with pytest.raises(RunError, match="holds the weights of another network: lacking"):
+        load(run.path, network=lambda *_: nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)))
+
+
+def test_commands_refuse_a_network_that_came_from_python(drawn: Path, tmp_path: Path) -> None:
+    run = str(train(quick(drawn, tmp_path), network=plain).run.path)
+    image = str(next((drawn / "images").iterdir()))
+    for main, arguments in (
+        (predict, [run, image, "--output", str(tmp_path / "predictions.csv")]),
+        (explain, [run, image]),
+        (export, [run, "--output", str(tmp_path / "network.pt2")]),
+    ):
+        with pytest.raises(InputError, match="was given from Python; load it there by"):
+            main(arguments)
+    with pytest.raises(RunError, match="was given from Python"):
+        train(quick(drawn, tmp_path, epochs=2), train(quick(drawn, tmp_path), network=plain).run)
+
+
+def test_weights_of_another_network_are_no_start(drawn: Path, tmp_path: Path) -> None:
+    first = train(quick(drawn, tmp_path)).run
+    settings = quick(drawn, tmp_path, pretrained=first.path)
+    with pytest.raises(RunError, match=r"lacking network\.convolution\.bias"):
+        train(settings, network=plain)
+    started = train(settings.model_copy(update={"learning_rate": 1e-30})).run
+    torch.testing.assert_close(load(started.path)(images()), load(first.path)(images()))
+
+
+def test_folds_with_parts_of_ones_own(drawn: Path, tmp_path: Path) -> None:
+    class Count(L.Callback):
+        epochs = 0
+
+        def on_train_epoch_end(self, *_: object) -> None:
+            type(self).epochs += 1
+
+    settings = quick(drawn, tmp_path, folds=2, seeds=2)
+    result = train(settings, network=plain, callbacks=[Count()])
+    assert result.summary is not None
+    assert Count.epochs == 4
+    assert load(result.run.path / "seed1-fold0", network=plain)(images()).shape == (4, 2)
+
+
+def test_callbacks_and_loggers(drawn: Path, tmp_path: Path) -> None:
+    class Last(L.Callback):
+        loss = float("nan")
+
+        def on_train_epoch_end(self, trainer: L.Trainer, *_: object) -> None:
+            self.loss = float(trainer.callback_metrics["val/loss"])
+
+    last, logger = Last(), CSVLogger(tmp_path / "csv", name="", version="")
+    result = train(quick(drawn, tmp_path), callbacks=[last], loggers=[logger])
+    assert result.summary is not None
+    assert last.loss == pytest.approx(result.summary.val.loss, rel=1e-5)
+    written = (tmp_path / "csv" / "metrics.csv").read_text()
+    assert "val/loss" in written
+    assert "summary/val_accuracy" in written
+    assert "dropout: 0.0" in (tmp_path / "csv" / "hparams.yaml").read_text()
+
+
+def test_another_loss_and_metric(drawn: Path, tmp_path: Path) -> None:
+    class Other(VehicleClassifier):
+        def build_loss(self, class_weights: object) -> nn.Module:
+            return nn.MultiMarginLoss()
+
+    run = train(quick(drawn, tmp_path), classifier=Other).run
+    usual = train(quick(drawn, tmp_path)).run
+    assert load(run.path)(images()).shape == (4, 2)
+    losses = [r.metrics.read_text().splitlines()[1].split(",")[5] for r in (run, usual)]
+    assert losses[0] != losses[1]
+
+
+class Tensors(L.LightningDataModule):
+    """Anyone's data module: `(x, y)` loaders over tensors."""
+
+    class_names = ("dark", "light")
+
+    def setup(self, stage: str | None = None) -> None:
+        x = torch.randint(0, 128, (60, 3, SIZE, SIZE), dtype=torch.uint8)
+        y = torch.arange(60) % 2
+        self.x, self.y = x + 127 * y.view(-1, 1, 1, 1).byte(), y
+
+    def loader(self, part: slice, **options: bool) -> DataLoader[tuple[Tensor, ...]]:
+        return DataLoader(TensorDataset(self.x[part], self.y[part]), batch_size=10, **options)
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        return self.loader(slice(40), shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        return self.loader(slice(40, None))
+
+
+def test_data_of_ones_own(drawn: Path, tmp_path: Path) -> None:
+    settings = quick(drawn, tmp_path, epochs=6, learning_rate=0.01)
+    result = train(settings, data=Tensors())
+    assert result.summary is not None
+    assert (result.summary.train.n, result.summary.val.n) == (40, 20)
+    assert result.summary.val.accuracy == 1
+    assert load(result.run.path).class_names == ("dark", "light")
+    assert len(result.run.predictions.read_text().splitlines()) == 21
+    assert result.run.picture("mistakes").is_file()
+    with pytest.raises(SettingsError, match="only a VehicleDataModule can"):
+        train(settings.model_copy(update={"folds": 2}), data=Tensors())
+
+    class Nameless(Tensors):
+        class_names = property()  # type: ignore[assignment]
+
+    with pytest.raises(DataError, match="Nameless has no attribute class_names"):
+        train(settings, data=Nameless())
+
+
+def test_a_subclass_of_the_data_module_works_over_folds(drawn: Path, tmp_path: Path) -> None:
+    class Half(VehicleDataModule):
+        def setup(self, stage: str | None = None) -> None:
+            super().setup(stage)
+            if len(self.rows["train"]) == 40:  # a Trainer sets up once more
+                self.rows["train"] = self.rows["train"][::2]
+
+    settings = quick(drawn, tmp_path, folds=2)
+    result = train(settings, data=Half(settings.model_copy(update={"fold": 0})))
+    assert result.summary is not None
+    assert result.summary.train.n == 20
+    assert result.summary.val.n == 80
+
+
+def trainer(tmp_path: Path, **options: object) -> L.Trainer:
+    quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    common = {"logger": False, "enable_checkpointing": False, "default_root_dir": tmp_path}
+    return L.Trainer(**common | quiet | options)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*trainer.predict. was called")
+def test_in_anyones_own_trainer(drawn: Path, tmp_path: Path) -> None:
+    settings = quick(drawn, tmp_path)
+    data = VehicleDataModule(settings)
+    data.setup()
+    model = VehicleClassifier(settings, data.class_names, data.mean, data.std)
+    own = trainer(tmp_path, max_epochs=2, limit_train_batches=2)
+    own.fit(model, datamodule=data)
+    assert own.global_step == 4
+    own.validate(model, data, verbose=False)
+    assert {"val/loss", "train/loss"} <= set(own.callback_metrics)
+    (test,) = own.test(model, data, verbose=False)
+    assert test["test/accuracy"] == pytest.approx(float(own.callback_metrics["test/accuracy"]))
+    logits = torch.cat(own.predict(model, data))  # type: ignore[arg-type]
+    assert logits.shape == (80, 2)
+    trainer(tmp_path, fast_dev_run=True).fit(VehicleClassifier(settings), datamodule=data)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:The number of training batches")
+def test_pixels_in_the_wrong_range_are_noticed(tmp_path: Path) -> None:
+    settings = Settings(image_size=SIZE)
+    for scale, is_wrong in ((1.0, True), (255.0, False)):
+        x, y = torch.rand(8, 3, SIZE, SIZE) * scale, torch.arange(8) % 2
+        loader = DataLoader(TensorDataset(x, y), batch_size=4)
+        with pytest.warns() if is_wrong else np.errstate() as told:  # type: ignore[attr-defined]
+            trainer(tmp_path, max_epochs=1).fit(VehicleClassifier(settings), loader, loader)
+        if is_wrong:
+            assert any("multiply them by 255" in str(one.message) for one in told)
