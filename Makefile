@@ -1,4 +1,4 @@
-# make fit           set up, then train on the drawn vehicles; ARGS="--epochs 5" adds flags
+# make fit           set up, then train on the synthetic vehicles; ARGS="--epochs 5" adds flags
 # make experiments   train every file in experiments/ and compare them; what is finished is not
 #                    trained again, what was interrupted goes on. ONLY="baseline dropout" chooses
 #                    (all but backbone, which needs downloaded weights),

@@ -35,7 +35,7 @@ from vehicle_lightning.config import DataSettings
 from vehicle_lightning.data.cache import default_cache_dir
 from vehicle_lightning.data.table import read_table
 from vehicle_lightning.parallel import keep_freed_memory
-from vehicle_lightning.synthetic.dataset import DRAWING_VERSION, draw_vehicles
+from vehicle_lightning.synthetic import VERSION, make_vehicles
 
 BATCH_SIZE = 128
 
@@ -72,7 +72,7 @@ class Outcome:
 def main() -> None:
     """Train all settings in both layouts and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, help="data directory; default: drawn vehicles")
+    parser.add_argument("--data-dir", type=Path, help="data directory; default: synthetic vehicles")
     parser.add_argument(
         "--setting", nargs="+", choices=[s.name for s in SETTINGS], help="default: all four"
     )
@@ -113,7 +113,7 @@ def main() -> None:
 def read(data_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Return images, uint8 (N, H, W, 3), and labels, int64 (N,), in the order of the CSV."""
     if data_dir is None:
-        data_dir = draw_vehicles(default_cache_dir() / f"drawn_vehicles_{DRAWING_VERSION}")
+        data_dir = make_vehicles(default_cache_dir() / f"synthetic_vehicles_{VERSION}")
     table = read_table(data_dir, DataSettings())
     pixels = []
     for path in table.paths:

@@ -2,7 +2,7 @@
 
     python benchmarks/kill_stress.py [--kills 20] [--seed 0]
 
-Trains a small network, with every switch on that draws random numbers, on drawn vehicles:
+Trains a small network, with every switch on that draws random numbers, on synthetic vehicles:
 
     SIGKILL   at random moments, a third of them while the cache is being written and a third while
               a checkpoint is; resumed after each until the run ends; then another run, until all
@@ -38,7 +38,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from vehicle_lightning.cli import INTERRUPTED, run_command
 from vehicle_lightning.fit.__main__ import main as fit
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 IMAGES, SIZE, EPOCHS = 240, 64, 8
 SWITCHES = ("--dropout", "0.5", "--batchnorm", "--augment", "--schedule", "onecycle")
@@ -62,7 +62,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        draw_vehicles(place / "data", count=IMAGES, image_size=SIZE, workers=1, show_progress=False)
+        make_vehicles(place / "data", count=IMAGES, image_size=SIZE, workers=1)
         alone = Training(place / "alone", place / "data")
         alone.end()  # what is read and imported for the first time takes its time
         start = time.perf_counter()

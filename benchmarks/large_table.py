@@ -89,9 +89,9 @@ def report(place: Path, rows: int, distinct: int, rounds: int) -> None:
 
 def make_table(drawn: Path, folder: Path, rows: int, distinct: int) -> None:
     """Write a CSV of so many rows, and a hard link for each to one of the pictures."""
-    from vehicle_lightning.synthetic.dataset import draw_vehicles
+    from vehicle_lightning.synthetic import make_vehicles
 
-    draw_vehicles(drawn, count=distinct, image_size=SIZE, show_progress=False)
+    make_vehicles(drawn, count=distinct, image_size=SIZE)
     pictures = [line.split(",") for line in (drawn / "train.csv").read_text().split()[1:]]
     with_header = ["image_names,emergency_or_not"]
     for row in range(rows):

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.data.groups import Groups
+from vehicle_lightning.data.duplicates import Groups
 from vehicle_lightning.fit.train import read_data, train
 from vehicle_lightning.runs.predictions import read_predictions
 

@@ -16,7 +16,7 @@ import numpy as np
 from checking_speed import picture_of_shapes
 
 from vehicle_lightning.data.duplicates import candidate_pairs
-from vehicle_lightning.data.hashes import HASHES, THUMBNAIL, Hashes, Prints
+from vehicle_lightning.data.hashes import HASHES, THUMBNAIL, Hashes, PerceptualHashes
 
 AT_ONCE = 500  # pictures drawn by one process
 
@@ -56,7 +56,7 @@ def hash_some(first: int) -> Hashes:
         np.asarray(picture_of_shapes(np.random.default_rng(number), THUMBNAIL).convert("L"))
         for number in range(first, first + AT_ONCE)
     ]
-    return Prints.of(np.stack(drawn)).hashes[..., 0]
+    return PerceptualHashes.of(np.stack(drawn)).hashes[..., 0]
 
 
 if __name__ == "__main__":

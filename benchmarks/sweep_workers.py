@@ -24,7 +24,7 @@ import optuna
 import pandas as pd
 
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 SPACE = """\
 image_size: 32
@@ -48,7 +48,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         os.environ |= {"OMP_NUM_THREADS": "1", "VEHICLE_LIGHTNING_CACHE": str(folder / "cache")}
-        draw_vehicles(folder / "drawn", count=160, image_size=32, show_progress=False)
+        make_vehicles(folder / "drawn", count=160, image_size=32)
         (folder / "small.yaml").write_text(SPACE)
         workers = [start(folder, options.trials) for _ in range(options.workers)]
         study = folder / "logs" / "small"

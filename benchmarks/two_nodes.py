@@ -4,8 +4,8 @@
 
 On Linux, as root, the two machines are network namespaces: each has a network card and an address
 of its own and reaches the other through a cable (veth) alone. Elsewhere they are two agents of
-torchrun on this machine, which is said. Trains the default network on drawn vehicles in one process
-with a batch of 32, then on two machines with a batch of 16 each, and compares.
+torchrun on this machine, which is said. Trains the default network on synthetic vehicles in one
+process with a batch of 32, then on two machines with a batch of 16 each, and compares.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 PORT, BATCH = 29517, 32
 TOLERANCE = 1e-5  # relative, of losses
@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, two_machines() as machines:
         place = Path(folder)
-        draw_vehicles(place / "data", count=200, image_size=64, workers=1, show_progress=False)
+        make_vehicles(place / "data", count=200, image_size=64, workers=1)
         one = train(place / "one", options.epochs, [[sys.executable]], BATCH)
         two = train(place / "two", options.epochs, torchrun(machines), BATCH // 2)
     losses = ["train/running_loss", "train/loss", "val/loss"]

@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 # No deadline: how long an example takes says more of the machine than of the code.
 settings.register_profile("project", deadline=None, max_examples=50)
@@ -44,9 +44,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory of 80 drawn vehicles of 32 x 32 pixels."""
+    """A data directory of 80 synthetic vehicles of 32 x 32 pixels."""
     directory = tmp_path_factory.mktemp("data") / "drawn"
-    return draw_vehicles(directory, count=80, image_size=SIZE, workers=1, show_progress=False)
+    return make_vehicles(directory, count=80, image_size=SIZE, workers=1)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def dropout_run(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFol
 
 @pytest.fixture
 def fit_quickly(drawn: Path, tmp_path: Path) -> Fit:
-    """Run `fit` on the drawn vehicles for a few steps; further flags come on top."""
+    """Run `fit` on the synthetic vehicles for a few steps; further flags come on top."""
     return quick_fit(drawn, tmp_path / "logs")
 
 

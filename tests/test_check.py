@@ -20,7 +20,7 @@ from tests.conftest import DataFolder, Fit
 from vehicle_lightning.check.__main__ import main
 from vehicle_lightning.data.findings import KINDS, Finding
 from vehicle_lightning.errors import InputError, RunError
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 COUNT = 60
 
@@ -28,7 +28,7 @@ COUNT = 60
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("data") / "sound"
-    return draw_vehicles(directory, count=COUNT, image_size=96, workers=1, show_progress=False)
+    return make_vehicles(directory, count=COUNT, image_size=96, workers=1)
 
 
 @pytest.fixture
@@ -151,13 +151,13 @@ def test_copies_and_contradictions(data: Path) -> None:
     shutil.copy(images / wrong[0], images / "wrong.jpg")
     add_row(data, f"wrong.jpg,{1 - int(wrong[1])}")
     found = findings(data)
-    assert {frozenset(group) for group in found["exact-copies"]["groups"]} == {
+    assert {frozenset(group) for group in found["exact-duplicates"]["groups"]} == {
         frozenset({exact[0], "exact.jpg"}),
         frozenset({wrong[0], "wrong.jpg"}),
     }
-    assert files(found["near-copies"]) == {near[0], "near.jpg"}
-    assert files(found["contradicting-copies"]) == {wrong[0], "wrong.jpg"}
-    assert found["contradicting-copies"]["severity"] == "serious"
+    assert files(found["near-duplicates"]) == {near[0], "near.jpg"}
+    assert files(found["contradicting-duplicates"]) == {wrong[0], "wrong.jpg"}
+    assert found["contradicting-duplicates"]["severity"] == "serious"
 
 
 def test_mirrored_copies_where_asked(data: Path) -> None:
@@ -166,10 +166,10 @@ def test_mirrored_copies_where_asked(data: Path) -> None:
     with Image.open(images / first[0]) as image:
         ImageOps.mirror(image).save(images / "mirrored.jpg", quality=60)
     add_row(data, f"mirrored.jpg,{first[1]}")
-    assert "mirrored-copies" not in findings(data)
+    assert "mirrored-duplicates" not in findings(data)
     found = findings(data, "--mirrored")
-    assert files(found["mirrored-copies"]) == {first[0], "mirrored.jpg"}
-    assert "near-copies" not in found
+    assert files(found["mirrored-duplicates"]) == {first[0], "mirrored.jpg"}
+    assert "near-duplicates" not in found
 
 
 def test_many_files_are_examined_in_processes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_copies_across_the_test_csv(data: Path) -> None:
     fresh = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8))
     fresh.save(images / "test2.jpg")
     (data / "test.csv").write_text(f"image_names\ntest1.jpg\ntest2.jpg\n{second}\n")
-    finding = findings(data, "--test-csv", "test.csv")["straddling-copies"]
+    finding = findings(data, "--test-csv", "test.csv")["straddling-duplicates"]
     groups = {frozenset(group) for group in finding["groups"]}
     assert groups == {frozenset({first, "test1.jpg"}), frozenset({second})}
 
@@ -332,7 +332,7 @@ def test_a_run_on_other_data_is_refused(data: Path, dropout_run: Any) -> None:
 def test_the_json_is_as_the_readme_says(data: Path) -> None:
     shutil.copy(data / "images" / name_of(data, 1), data / "images" / "copy.jpg")
     add_row(data, f"copy.jpg,{rows(data)[1].split(',')[1]}")
-    finding = findings(data)["exact-copies"]
+    finding = findings(data)["exact-duplicates"]
     assert list(finding) == ["kind", "severity", "what", "advice", "count", "groups", "details"]
     content = json.loads((data.parent / "report" / "findings.json").read_text(encoding="utf-8"))
     assert list(content) == ["csv", "images", "classes", "findings"]
@@ -421,8 +421,8 @@ def test_the_real_photographs(real_data: Path, tmp_path: Path) -> None:
     assert main(["--data-dir", str(real_data), "--report", str(tmp_path), "--strict"]) == 1
     content = json.loads((tmp_path / "findings.json").read_text())
     count = {f["kind"]: f["count"] for f in content["findings"]}
-    assert count["exact-copies"] == 68
-    assert count["contradicting-copies"] == 2
-    assert count["near-copies"] == 6
+    assert count["exact-duplicates"] == 68
+    assert count["contradicting-duplicates"] == 2
+    assert count["near-duplicates"] == 6
     leaks = [f for f in content["findings"] if f["kind"] == "leak"]
     assert any(f["details"] == ["number in the file name"] for f in leaks)

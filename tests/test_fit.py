@@ -21,7 +21,7 @@ from vehicle_lightning.fit.train import train
 from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import wilson_interval
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 
 def events(run: RunFolder) -> EventAccumulator:
@@ -281,7 +281,7 @@ def test_copies_stay_on_one_side(
 
 
 def test_near_copies_stay_on_one_side(fit_quickly: Fit, tmp_path: Path) -> None:
-    data = draw_vehicles(tmp_path / "data", count=30, image_size=96, workers=1, show_progress=False)
+    data = make_vehicles(tmp_path / "data", count=30, image_size=96, workers=1)
     lines = (data / "train.csv").read_text().splitlines()
     for line in lines[1:]:
         name, label = line.split(",")

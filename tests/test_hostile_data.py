@@ -29,7 +29,7 @@ from vehicle_lightning.data.safe_path import LEADS_OUTSIDE
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.fit.__main__ import main as fit
 from vehicle_lightning.fit.train import read_data
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 COUNT = 24
 HEADER = ("image_names", "emergency_or_not")
@@ -40,7 +40,7 @@ ONE_EPOCH = ("--epochs", "1", "--val-fraction", "0.4")
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("data") / "small"
-    return draw_vehicles(directory, count=COUNT, image_size=48, workers=1, show_progress=False)
+    return make_vehicles(directory, count=COUNT, image_size=48, workers=1)
 
 
 @pytest.fixture

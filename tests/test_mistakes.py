@@ -71,6 +71,13 @@ def test_help_and_settings_are_printed_without_torch(flag: str) -> None:
     assert "dropout" in output
 
 
+def test_mistakes_in_the_csv_are_told_before_torch_is_imported(data_folder: DataFolder) -> None:
+    (data_folder.path / "train.csv").write_text("name,number\na,1\n")
+    outcome, output = probe("--data-dir", str(data_folder.path))
+    assert outcome == {"code": 2, "imported": []}
+    assert "not clear is the column of the image names" in output
+
+
 def complaint(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> str:
@@ -92,7 +99,10 @@ def test_mistakes_in_the_data(
     def says(*more: str) -> str:
         return complaint([*arguments, *more], monkeypatch, capsys)
 
-    assert says() == f"error: There is no CSV file {csv}; name it with --csv."
+    assert says() == (
+        f"error: There is no CSV file {csv}, and no folder for each class in its place; name the "
+        f"CSV with --csv."
+    )
     csv.touch()
     assert says("--image-dir", "no") == (
         f"error: There is no image folder {data_folder.path / 'no'}; name it with --image-dir."
@@ -102,20 +112,22 @@ def test_mistakes_in_the_data(
     assert says() == f"error: {csv} has no rows below its header; add one row for each image."
     data_folder.write_csv([("a.png", 0), ("b.png", "")])
     assert says() == (
-        f"error: {csv}: column emergency_or_not is blank in row 3; fill it in or delete the rows."
+        f"error: {csv}: 1 row of the CSV without a label (row 3); label them or delete them."
     )
     data_folder.write_csv([("a.png", 1), ("b.png", 1)])
     assert "holds only the label '1'" in says()
     data_folder.write_csv([(f"{number}.png", number % 2) for number in range(30)])
     assert says() == (
-        f"error: 30 of 30 images in {images} cannot be read: "
-        + ", ".join(f"{number}.png (no such file or directory)" for number in range(10))
-        + " and 20 more; mend them or go on without them by --skip-unreadable."
+        f"error: 30 of 30 images of {csv} cannot be read: "
+        + ", ".join(f"{number}.png (missing)" for number in range(10))
+        + f" and 20 more; there are no files in {images}; name another folder with --image-dir."
     )
     assert "holds images of 0 class(es)" in says("--skip-unreadable")
     for number in range(30):
         data_folder.add(f"{number}.png", (number, 0, 0))
-    assert "--folds 40 is more than the 15 different images" in says("--folds", "40", "--fold", "0")
+    assert "--folds 40 is more than the 15 different images or groups of the class 0" in says(
+        "--folds", "40", "--fold", "0"
+    )
     assert "change --val-fraction" in says("--val-fraction", "0.01")
     assert not logs.exists()
 

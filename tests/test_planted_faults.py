@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from vehicle_lightning.check.__main__ import main
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 SIDE = 128
 HEADER = "image_names,emergency_or_not\n"
@@ -19,12 +19,10 @@ Spoil = Callable[["DataSet", str, str], str]
 
 
 class DataSet:
-    """Drawn vehicles that are spoilt one by one; new rows and files look like the others."""
+    """Synthetic vehicles that are spoilt one by one; new rows and files look like the others."""
 
     def __init__(self, folder: Path) -> None:
-        drawn = draw_vehicles(
-            folder, count=360, image_size=SIDE, workers=1, show_progress=False, seed=5
-        )
+        drawn = make_vehicles(folder, count=360, image_size=SIDE, workers=1, seed=5)
         self.folder, self.images = folder, folder / "images"
         lines = (drawn / "train.csv").read_text().splitlines()[1:]
         self.rows = [(name, label) for name, label in (line.split(",") for line in lines)]
@@ -202,11 +200,11 @@ FAULTS: dict[str, list[tuple[int, Spoil]]] = {
     "blank-label": [(10, unlabelled)],
     "unknown-label": [(4, labelled_unknown)],
     "outside": [(8, outside)],
-    "exact-copies": [(20, same_file)],
-    "contradicting-copies": [(12, same_file_with_another_label)],
-    "near-copies": [*((8, spoil) for spoil in (compressed, resized, cropped, brighter))],
-    "mirrored-copies": [(8, mirrored)],
-    "straddling-copies": [(8, in_the_test_csv)],
+    "exact-duplicates": [(20, same_file)],
+    "contradicting-duplicates": [(12, same_file_with_another_label)],
+    "near-duplicates": [*((8, spoil) for spoil in (compressed, resized, cropped, brighter))],
+    "mirrored-duplicates": [(8, mirrored)],
+    "straddling-duplicates": [(8, in_the_test_csv)],
     "tiny-image": [(5, tiny)],
     "odd-shape": [(5, long)],
     "huge-image": [(1, huge)],
@@ -240,9 +238,9 @@ def test_all_planted_faults_are_found_and_nothing_else(
     assert found.keys() - INCIDENTAL == names.keys()
 
     # Exact copies with another label are exact copies too.
-    names["exact-copies"] = names["exact-copies"] | names["contradicting-copies"]
+    names["exact-duplicates"] = names["exact-duplicates"] | names["contradicting-duplicates"]
     for kind, expected in names.items():
         assert len(found[kind]) == len(expected), kind
         for group in found[kind]:
-            assert len(group) == (2 if "copies" in kind else 1), (kind, group)
+            assert len(group) == (2 if "duplicates" in kind else 1), (kind, group)
             assert len(expected & set(group)) == 1, (kind, group)

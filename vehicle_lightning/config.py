@@ -32,6 +32,14 @@ class SettingsGroup(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @field_validator("*")
+    @classmethod
+    def _home(cls, value: Any) -> Any:
+        """Let ~ mean the home folder, in every path."""
+        if isinstance(value, tuple):
+            return tuple(map(_at_home, value))
+        return _at_home(value)
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
@@ -43,14 +51,29 @@ class SourceSettings(SettingsGroup):
     """Which pictures."""
 
     data_dir: Path | None = Field(
-        None, description="Folder with the CSV and the images; without it, drawn vehicles are used."
+        None,
+        description="Folder with the CSV and the images; without it, synthetic vehicles are used.",
     )
     csv: Path = Field(Path("train.csv"), description="CSV file, relative to the data dir.")
     image_dir: Path = Field(Path("images"), description="Image folder, relative to the data dir.")
     image_column: str = Field("image_names", description="CSV column with the image file names.")
     label_column: str = Field("emergency_or_not", description="CSV column with the labels.")
+    group_column: str | None = Field(
+        None,
+        description="CSV column of what belongs together, such as camera, patient or day: never in "
+        "two splits.",
+    )
+    split_column: str | None = Field(
+        None, description="CSV column that says train, val or test of each image."
+    )
+    duplicates: Literal["exact", "near", "off"] = Field(
+        "near",
+        description="Which duplicates stay in one split: equal files, pictures that look the same "
+        "too, or none.",
+    )
     cache_dir: Path | None = Field(
-        None, description="Folder of caches and drawn vehicles; by default the user's cache folder."
+        None,
+        description="Folder of caches and synthetic vehicles; by default the user's cache folder.",
     )
 
 
@@ -65,6 +88,9 @@ class DataSettings(SourceSettings):
     )
     val_fraction: float = Field(
         0.1, gt=0, lt=1, description="Fraction of the images held out for validation."
+    )
+    test_fraction: float = Field(
+        0.0, ge=0, lt=1, description="Fraction of the images kept for a test at the end."
     )
     folds: int | None = Field(
         None,
@@ -84,6 +110,15 @@ class DataSettings(SourceSettings):
     num_workers: int = Field(
         0, ge=0, le=256, description="Processes that load batches; 0 loads in the main process."
     )
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> Self:
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"--val-fraction {self.val_fraction:g} and --test-fraction {self.test_fraction:g} "
+                f"leave nothing to train on"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fold_within_folds(self) -> Self:
@@ -326,7 +361,15 @@ class Settings(
     @property
     def split(self) -> tuple[object, ...]:
         """What decides which of the same images train and which validate."""
-        return (self.split_seed, self.val_fraction if self.folds is None else self.folds, self.fold)
+        return (
+            self.split_seed,
+            self.val_fraction if self.folds is None else self.folds,
+            self.fold,
+            self.test_fraction,
+            self.duplicates,
+            self.group_column,
+            self.split_column,
+        )
 
     @property
     def is_repeated(self) -> bool:
@@ -366,6 +409,13 @@ CHANGEABLE = frozenset(
     | set(DeviceSettings.model_fields)
     | set(RunSettings.model_fields)
 )
+
+
+def _at_home(value: Any) -> Any:
+    try:
+        return value.expanduser() if isinstance(value, Path) else value
+    except RuntimeError as error:  # ~ of a user that there is none of
+        raise ValueError(str(error)) from error
 
 
 def changed_settings(before: Settings, now: Settings) -> list[str]:

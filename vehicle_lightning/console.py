@@ -4,6 +4,7 @@ Everything goes to standard error, so that standard output holds results alone.
 """
 
 import os
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -42,7 +43,18 @@ def progress_bar() -> Progress:
 
 
 def progress_over(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
-    """Yield the items while a progress bar counts them."""
+    """Yield the items while a progress bar counts them, or lines where no terminal is.
+
+    The lines begin when work takes longer than a second, and come at most every second.
+    """
+    if not console.is_terminal:
+        told, when = 0, time.monotonic()
+        for done, item in enumerate(items, 1):
+            yield item
+            if done - told >= total / 20 and time.monotonic() - when >= 1:
+                notice(f"{description}: {done} of {total}")
+                told, when = done, time.monotonic()
+        return
     with progress_bar() as progress:
         task = progress.add_task(description, total=total)
         for item in items:

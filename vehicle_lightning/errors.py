@@ -8,8 +8,13 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal, as PyTorch puts them i
 
 
 def one_line(text: object) -> str:
-    """Return text, or the message of an error, as one line that a terminal can show."""
-    line = " ".join(COLOURS.sub("", str(text)).split())
+    """Return a name, or the message of an error, as one line that a terminal can show.
+
+    The lines of a message are joined; of a name, what cannot be printed is escaped.
+    """
+    line = (
+        " ".join(COLOURS.sub("", str(text)).split()) if isinstance(text, Exception) else str(text)
+    )
     shown = line if line.isprintable() else line.encode("unicode_escape").decode("ascii")
     return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
 

@@ -10,7 +10,7 @@ from tests.conftest import Fit
 from tests.test_check import add_row, rows
 from vehicle_lightning.check.__main__ import main
 from vehicle_lightning.errors import DataError
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 COUNT = 40
 
@@ -18,7 +18,7 @@ COUNT = 40
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("data") / "sound"
-    return draw_vehicles(directory, count=COUNT, image_size=64, workers=1, show_progress=False)
+    return make_vehicles(directory, count=COUNT, image_size=64, workers=1)
 
 
 @pytest.fixture

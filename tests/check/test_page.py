@@ -16,7 +16,7 @@ import pytest
 from vehicle_lightning.check.__main__ import main
 from vehicle_lightning.check.page import LARGE, to_page
 from vehicle_lightning.data.findings import Finding, Report
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # A container's root may not make the sandbox; the rest keeps the browser from calling home.
@@ -65,7 +65,7 @@ def browser() -> str:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report on data with hostile names, copies, files that are no pictures, and a leak."""
     here = tmp_path_factory.mktemp("spoilt")
-    data = draw_vehicles(here / "data", count=60, image_size=96, workers=1, show_progress=False)
+    data = make_vehicles(here / "data", count=60, image_size=96, workers=1)
     images = data / "images"
     with (data / "train.csv").open(newline="") as stream:
         header, *rows = csv.reader(stream)
@@ -111,7 +111,7 @@ def facts(browser: str, page: Path, scratch: Path, width: int) -> dict[str, Any]
 def test_a_report_in_a_browser(browser: str, report: Path, tmp_path: Path, width: int) -> None:
     found = facts(browser, report / "index.html", tmp_path, width)
     content = json.loads((report / "findings.json").read_text(encoding="utf-8"))["findings"]
-    assert {"leak", "exact-copies", "unusable-file", "outside"} <= {f["kind"] for f in content}
+    assert {"leak", "exact-duplicates", "unusable-file", "outside"} <= {f["kind"] for f in content}
     assert {name for name, _ in found["pictures"]} & set(HOSTILE)
     assert all(natural > 0 for _, natural in found["pictures"])
     assert found["targets"] == [True] * len(content)

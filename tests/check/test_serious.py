@@ -11,7 +11,7 @@ from tests.conftest import quick_fit
 
 @pytest.fixture
 def spoilt(drawn: Path, tmp_path: Path) -> Path:
-    """Drawn vehicles whose names begin with their label, one of them twice, with both labels."""
+    """Synthetic vehicles whose names begin with their label, one of them there twice, with both."""
     data = tmp_path / "data"
     shutil.copytree(drawn, data)
     header, *lines = (data / "train.csv").read_text().splitlines()
@@ -33,11 +33,14 @@ def test_serious_findings_are_named_and_recorded(
 ) -> None:
     run = quick_fit(spoilt, tmp_path / "logs")("--epochs", "1", *flags)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "Serious" in line]
-    assert "copies of 1 photograph have different labels" in line
+    assert "duplicates of 1 photograph have different labels" in line
     assert "first number in the file name" in line
     found = json.loads(run.findings.read_text(encoding="utf-8"))
     assert (found["images"], len(found["classes"])) == (81, 2)
-    assert {finding["kind"] for finding in found["findings"]} == {"contradicting-copies", "leak"}
+    assert {finding["kind"] for finding in found["findings"]} == {
+        "contradicting-duplicates",
+        "leak",
+    }
     assert all(finding["severity"] == "serious" for finding in found["findings"])
 
 

@@ -1,4 +1,4 @@
-"""Near copies: which are found, and which pictures are not taken for copies."""
+"""Near duplicates: which are found, and which pictures are not taken for any."""
 
 import io
 from collections.abc import Callable
@@ -16,25 +16,24 @@ from vehicle_lightning.data.duplicates import (
     FARTHEST_WORD,
     agreement,
     candidate_pairs,
+    group_images,
     grouped,
     near_duplicates,
 )
-from vehicle_lightning.data.groups import group_images
-from vehicle_lightning.data.hashes import THUMBNAIL, Prints, StoredPrints
+from vehicle_lightning.data.hashes import THUMBNAIL, HashStore, PerceptualHashes
 from vehicle_lightning.errors import ImageChangedError
-from vehicle_lightning.synthetic.dataset import draw_vehicles
+from vehicle_lightning.synthetic import make_vehicles
 
 Change = Callable[[Image.Image], Image.Image]
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Image.Image]:
-    directory = draw_vehicles(
+    directory = make_vehicles(
         tmp_path_factory.mktemp("data") / "large",
         count=24,
         image_size=160,
         workers=1,
-        show_progress=False,
     )
     return [Image.open(path).convert("RGB") for path in sorted(directory.glob("images/*"))]
 
@@ -51,9 +50,9 @@ def thumbnails(pictures: list[Image.Image]) -> NDArray[np.uint8]:
 def found(pictures: list[Image.Image], *, mirrored: bool = False) -> set[tuple[int, int]]:
     shown = thumbnails(pictures)
     with TemporaryDirectory() as folder:
-        prints = StoredPrints(Path(folder))
-        prints.append(Prints.of(shown))
-        pairs = near_duplicates(prints, lambda rows: shown[rows], mirrored=mirrored)
+        hashes = HashStore(Path(folder))
+        hashes.append(np.arange(len(shown)), shown, PerceptualHashes.of(shown))
+        pairs = near_duplicates(hashes, mirrored=mirrored).same
     return {(int(a), int(b)) for a, b in pairs}
 
 
@@ -159,7 +158,7 @@ def test_candidates_are_those_of_looking_at_every_pair(
 def test_a_hash_keeps_through_brightness_and_contrast(pictures: list[Image.Image]) -> None:
     shown = thumbnails(pictures).astype(float)
     dimmed = (0.5 * shown + 20).round().astype(np.uint8)
-    both = Prints.of(shown.astype(np.uint8)), Prints.of(dimmed)
+    both = PerceptualHashes.of(shown.astype(np.uint8)), PerceptualHashes.of(dimmed)
     distance = np.bitwise_count(both[0].hashes ^ both[1].hashes)
     assert np.median(distance.sum(axis=-1)) <= 8
 
@@ -199,7 +198,7 @@ def test_groups_of_files(pictures: list[Image.Image], tmp_path: Path) -> None:
     first = group_images(paths.__getitem__, digests, cache)
     assert (list(first.of_image), first.exact, first.near) == ([0, 1, 0, 1], 1, 1)
 
-    (remembered,) = cache.glob("*-copies.npy")
+    (remembered,) = cache.glob("*-near.npz")
     for path in paths:
         path.unlink()  # they are not looked at again
     assert list(group_images(paths.__getitem__, digests, cache).of_image) == [0, 1, 0, 1]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vehicle_lightning.data.images import read_image
+from vehicle_lightning.data.images import UnknownRangeError, read_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -81,7 +81,9 @@ def test_grey_becomes_equal_channels(tmp_path: Path) -> None:
 def test_sixteen_bit_grey_keeps_its_brightness(tmp_path: Path) -> None:
     values = np.full((16, 16), 128 * 256, dtype=np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png")
-    assert (read_image(tmp_path / "a.png", 16) == 128).all()
+    assert (read_image(tmp_path / "a.png", 16, {"integer": 65535.0}) == 128).all()
+    with pytest.raises(UnknownRangeError, match="not known what is white"):
+        read_image(tmp_path / "a.png", 16)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from vehicle_lightning.data.splits import cross_validation_fold, hold_out
 from vehicle_lightning.errors import DataError
 
+NAMES = ("car", "van")
+
 
 @st.composite
 def labelled_groups(draw: st.DrawFn) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -25,7 +27,7 @@ def test_a_hold_out_is_a_stratified_partition_of_groups(
     data: tuple[NDArray[np.int64], NDArray[np.int64]], fraction: float, seed: int
 ) -> None:
     labels, groups = data
-    training, validating = hold_out(labels, groups, fraction, seed)
+    training, validating = hold_out(labels, groups, fraction, seed, names=NAMES)
     assert sorted([*training, *validating]) == list(range(len(labels)))
     assert not set(groups[training]) & set(groups[validating])
     assert len(validating) / len(labels) == pytest.approx(fraction, abs=0.12)
@@ -39,7 +41,7 @@ def test_over_all_folds_each_row_validates_once(
     labels, groups = data
     seen: list[int] = []
     for fold in range(folds):
-        training, validating = cross_validation_fold(labels, groups, folds, fold, seed)
+        training, validating = cross_validation_fold(labels, groups, folds, fold, seed, names=NAMES)
         assert not set(groups[training]) & set(groups[validating])
         assert sorted([*training, *validating]) == list(range(len(labels)))
         seen += validating.tolist()
@@ -48,25 +50,29 @@ def test_over_all_folds_each_row_validates_once(
 
 def test_the_split_follows_its_seed_alone() -> None:
     labels, groups = np.arange(100) % 2, np.arange(100)
-    first, again, other = (hold_out(labels, groups, 0.2, seed)[1].tolist() for seed in (1, 1, 2))
+    first, again, other = (
+        hold_out(labels, groups, 0.2, seed, names=NAMES)[1].tolist() for seed in (1, 1, 2)
+    )
     assert first == again != other
     assert len(first) == 20
     assert labels[first].sum() == 10
 
 
 def test_a_class_of_one_image_cannot_be_split() -> None:
-    with pytest.raises(DataError, match="add images or change --val-fraction"):
-        hold_out(np.array([0, 0, 0, 0, 1]), np.arange(5), 0.4, 0)
+    with pytest.raises(DataError, match=r"class van \(1\) has fewer than 2 different images"):
+        hold_out(np.array([0, 0, 0, 0, 1]), np.arange(5), 0.4, 0, names=NAMES)
 
 
 def test_a_class_in_one_group_cannot_be_split() -> None:
     labels, groups = np.array([0, 0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 4, 4])
     with pytest.raises(DataError):
-        hold_out(labels, groups, 0.4, 0)
-    with pytest.raises(DataError, match="1 different images of the rarest class"):
-        cross_validation_fold(labels, groups, 2, 0, 0)
+        hold_out(labels, groups, 0.4, 0, names=NAMES)
+    with pytest.raises(
+        DataError, match="more than the 1 different images or groups of the class van"
+    ):
+        cross_validation_fold(labels, groups, 2, 0, 0, names=NAMES)
 
 
 def test_more_folds_than_images() -> None:
     with pytest.raises(DataError, match="--folds 6 is more than the 5 different images"):
-        cross_validation_fold(np.arange(10) % 2, np.arange(10), 6, 0, 0)
+        cross_validation_fold(np.arange(10) % 2, np.arange(10), 6, 0, 0, names=NAMES)

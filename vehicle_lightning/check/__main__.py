@@ -8,12 +8,13 @@ from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.location import check_places, locate_data
-from vehicle_lightning.errors import DataError
+from vehicle_lightning.data.table import data_folder, read_table
+from vehicle_lightning.errors import DataError, join_first, one_line
 from vehicle_lightning.files import atomic_write
 from vehicle_lightning.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from vehicle_lightning.check.checks import Checked
     from vehicle_lightning.data.findings import Finding, Report
 
 SERIOUS = 1  # exit code with --strict
@@ -21,7 +22,7 @@ NAMED = 3  # groups named in the terminal
 
 
 class CheckOptions(SourceSettings):
-    """Find what is wrong with a data set: rows, files, copies, contradictions, leaks.
+    """Find what is wrong with a data set: rows, files, duplicates, contradictions, leaks.
 
     Nothing is changed. The files of every finding stand in the report.
     """
@@ -32,7 +33,7 @@ class CheckOptions(SourceSettings):
     run: Path | None = Field(
         None, description="A run on these images: which labels do its networks contradict?"
     )
-    mirrored: bool = Field(False, description="Look for mirrored copies too.")
+    mirrored: bool = Field(False, description="Look for mirrored duplicates too.")
     report: Path | None = Field(
         None, description="Folder to write findings.json and index.html, with thumbnails, to."
     )
@@ -56,23 +57,21 @@ def check(options: CheckOptions) -> "Report":
         DataError: a CSV, a column or a folder is missing, or a place cannot be written to.
         OSError: the disk is full.
     """
-    check_places(options)
-    data_dir, cache_dir = locate_data(options)
+    table = read_table(options)
+    data_dir = data_folder(options)
     test_csv = None if options.test_csv is None else data_dir / options.test_csv
     if test_csv is not None and not test_csv.is_file():
         raise DataError(f"There is no CSV file {test_csv}; name it with --test-csv.")
     if options.write_clean is not None:
-        inputs = [data_dir / options.csv, *([] if test_csv is None else [test_csv])]
-        _refuse_to_overwrite(options.write_clean, inputs, data_dir / options.image_dir)
+        inputs = [Path(table.source), *([] if test_csv is None else [test_csv])]
+        _refuse_to_overwrite(options.write_clean, inputs, table.image_dir)
     from vehicle_lightning.check.checks import check_data_set
 
     run = None if options.run is None else RunFolder.open(options.run)
-    checked = check_data_set(
-        data_dir, options, cache_dir, test_csv=test_csv, run=run, mirrored=options.mirrored
-    )
+    checked = check_data_set(table, options, test_csv=test_csv, run=run, mirrored=options.mirrored)
     print(_text(checked.report))
     if options.report is not None:
-        _write_report(checked.report, options.report, data_dir / options.image_dir)
+        _write_report(checked, options.report)
     if options.write_clean is not None:
         from vehicle_lightning.check.cleaned import write_clean
 
@@ -81,20 +80,23 @@ def check(options: CheckOptions) -> "Report":
     return checked.report
 
 
-def _refuse_to_overwrite(target: Path, inputs: list[Path], image_dir: Path) -> None:
+def _refuse_to_overwrite(target: Path, inputs: list[Path], image_dir: Path | None) -> None:
     """Refuse a target of --write-clean that cannot be written, or is part of the data."""
     place = target.resolve()
-    is_image = place.is_file() and place.is_relative_to(image_dir.resolve())
+    is_image = (
+        image_dir is not None and place.is_file() and place.is_relative_to(image_dir.resolve())
+    )
     if is_image or place in [path.resolve() for path in inputs]:
         raise DataError(f"--write-clean {target} is part of the data; name another file.")
     if place.is_dir() or not place.parent.is_dir():
         raise DataError(f"--write-clean {target} is no file in a folder; name a CSV file to write.")
 
 
-def _write_report(report: "Report", folder: Path, image_dir: Path) -> None:
+def _write_report(checked: "Checked", folder: Path) -> None:
     from vehicle_lightning.check.page import to_page
 
-    page = to_page(report, image_dir)
+    report = checked.report
+    page = to_page(report, checked.table.image_dir or Path(), checked.white)
     folder.mkdir(parents=True, exist_ok=True)
     with (
         atomic_write(folder / "findings.json") as findings,
@@ -106,9 +108,7 @@ def _write_report(report: "Report", folder: Path, image_dir: Path) -> None:
 
 
 def _text(report: "Report") -> str:
-    from vehicle_lightning.data.table import shortened
-
-    classes = shortened(f"{label}: {count}" for label, count in report.classes.items())
+    classes = join_first(f"{label}: {count}" for label, count in report.classes.items())
     lines = [f"{report.csv}: {report.images} images ({classes})"]
     lines += [_lines(finding) for finding in report.findings]
     if not report.findings:
@@ -117,12 +117,10 @@ def _text(report: "Report") -> str:
 
 
 def _lines(finding: "Finding") -> str:
-    from vehicle_lightning.data.table import on_one_line, shortened
-
     lines = [f"{finding.severity.upper():8} {finding.what}"]
     for position, group in enumerate(finding.groups[:NAMED]):
-        detail = f" ({on_one_line(finding.details[position])})" if finding.details else ""
-        lines.append(f"{'':9}- {shortened(group) or 'blank'}{detail}")
+        detail = f" ({one_line(finding.details[position])})" if finding.details else ""
+        lines.append(f"{'':9}- {join_first(group) or 'blank'}{detail}")
     rest = len(finding.groups) - NAMED
     if rest > 0:
         lines.append(f"{'':9}- and {rest} more")

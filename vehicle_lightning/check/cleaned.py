@@ -29,16 +29,16 @@ def write_clean(
     """
     contradicted = {
         name
-        for finding in checked.rows.findings
+        for finding in checked.table.findings
         if finding.kind == "contradicting-rows"
         for name in finding.files
     }
-    table = pd.DataFrame(
-        {"name": checked.rows.names, "label": checked.rows.labels, "group": checked.groups}
-    )
+    labels = [checked.table.class_names[code] for code in checked.table.labels.tolist()]
+    table = pd.DataFrame({"name": checked.table.names, "label": labels, "group": checked.groups})
     by_group = table.assign(bad=table["name"].isin(contradicted)).groupby("group")
     agrees = (by_group["label"].transform("nunique") == 1) & ~by_group["bad"].transform("any")
     kept = table[checked.usable & agrees].drop_duplicates("group")
-    columns = {"name": settings.image_column, "label": settings.label_column}
+    places = settings.model_copy(update=dict(checked.table.found))
+    columns = {"name": places.image_column, "label": places.label_column}
     write_csv(target, kept[["name", "label"]].rename(columns=columns))
     return len(kept)

@@ -13,16 +13,17 @@ from vehicle_lightning.data.findings import Finding, Severity
 SMALLEST_SIDE = 48  # pixels
 LARGEST_PIXELS = 50_000_000
 LONGEST_ASPECT = 3.0  # longer over shorter side
-GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+GREY_MODES = ("1", "L", "LA", "La")
 ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
-def check_files(names: Sequence[str], facts: Facts) -> list[Finding]:
+def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Finding]:
     """Find files that cannot be used, and odd ones.
 
     Args:
         names: N file names.
         facts: records of type `FACTS` of shape (N,), what is known of each.
+        reason: why files are missing, if it is known.
     """
     faulty = np.flatnonzero(facts["fault"] != "").tolist()
     broken = [(names[row], facts["fault"][row]) for row in faulty]
@@ -32,7 +33,7 @@ def check_files(names: Sequence[str], facts: Facts) -> list[Finding]:
         "serious",
         f"{len(broken)} of {len(names)} image files cannot be used, {missing} of them because they "
         f"are missing.",
-        "Mend or replace the files, or delete their rows.",
+        reason[:1].upper() + reason[1:] or "Repair or replace the files, or delete their rows.",
         broken,
     )
     width, height, mode, turn = (facts[c] for c in ("width", "height", "mode", "orientation"))
@@ -78,6 +79,23 @@ def check_files(names: Sequence[str], facts: Facts) -> list[Finding]:
             mode_of,
         ),
         (
+            "deep-image",
+            "note",
+            "are grey with more than 8 bits",
+            "Their values from 0 to the largest that their bits hold become 0 to 255, by one rule "
+            "for all images; look at the pictures as the network sees them.",
+            facts["kind"] != "",
+            lambda row: f"{mode[row]}, up to {facts['highest'][row]:g}",
+        ),
+        (
+            "many-frames",
+            "note",
+            "hold several frames or pages",
+            "The first one is used.",
+            facts["has_frames"],
+            lambda _: "",
+        ),
+        (
             "transparent-image",
             "note",
             "have an alpha channel",
@@ -110,7 +128,7 @@ def check_unlisted(image_dir: Path, names: Sequence[str]) -> list[Finding]:
         "unlisted-file",
         "note",
         f"{len(unlisted)} files in the image folder are named by no row.",
-        "Label them: more images are the best remedy there is.",
+        "Label them: more images help most.",
         [(Path(name).as_posix(), "") for name in unlisted],
     )
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vehicle_lightning.data.findings import Finding, Report
-from vehicle_lightning.data.images import read_or_fault
+from vehicle_lightning.data.images import WhiteValues, read_or_fault
 from vehicle_lightning.data.safe_path import stays_inside
+from vehicle_lightning.errors import join_first
 
 SHOWN = 48  # groups of a finding
 PER_GROUP = 6  # pictures of a group
@@ -51,13 +52,15 @@ figcaption b { display: block; }
 """
 
 
-def to_page(report: Report, image_dir: Path) -> str:
+def to_page(report: Report, image_dir: Path, white: WhiteValues | None = None) -> str:
     """Return the HTML page of a report.
 
     Args:
         report: what was found.
         image_dir: folder that the names of the files are relative to.
+        white: what is white in deep grey images, by kind.
     """
+    pictures = _Pictures(image_dir, white)
     classes = ", ".join(f"{label}: {count}" for label, count in report.classes.items())
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
@@ -71,7 +74,7 @@ def to_page(report: Report, image_dir: Path) -> str:
         if report.findings
         else "<p><span class='severity sound'>sound</span> Nothing found.</p>",
         "</nav>",
-        *(_section(finding, number, image_dir) for number, finding in enumerate(report.findings)),
+        *(_section(finding, number, pictures) for number, finding in enumerate(report.findings)),
         "</body></html>",
     ]
     # Bytes of a file name that are not UTF-8 show as escapes.
@@ -85,8 +88,33 @@ def _summary(finding: Finding, number: int) -> str:
     )
 
 
-def _section(finding: Finding, number: int, image_dir: Path) -> str:
-    content = _groups(finding, image_dir) if finding.groups else _list(finding.details)
+class _Pictures:
+    """Thumbnails of the pictures of a folder."""
+
+    def __init__(self, image_dir: Path, white: WhiteValues | None) -> None:
+        self._image_dir, self._white = image_dir, white
+        self._is_inside = stays_inside(image_dir)
+
+    def shown(self, name: str, side: int) -> str:
+        """Return a picture of so many pixels a side as HTML."""
+        pixels = self._read(name, side)
+        if isinstance(pixels, str):  # as often as not the finding is that it cannot be read
+            return "<div class='none'>no picture</div>"
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG", quality=75)
+        data = base64.b64encode(stream.getvalue()).decode()
+        return f"<img alt='{html.escape(name, quote=True)}' src='data:image/jpeg;base64,{data}'>"
+
+    def _read(self, name: str, side: int) -> NDArray[np.uint8] | str:
+        """Decode a picture of the folder, or say in a few words why there is none."""
+        if not name or not self._is_inside(self._image_dir / name):
+            return "not inside the image folder"
+        with warnings.catch_warnings(action="ignore"):  # of huge files, a finding themselves
+            return read_or_fault(self._image_dir / name, side, self._white)
+
+
+def _section(finding: Finding, number: int, pictures: _Pictures) -> str:
+    content = _groups(finding, pictures) if finding.groups else _list(finding.details)
     return (
         f"<section id='finding{number}' class='{finding.kind}'>"
         f"<h2><span class='severity {finding.severity}'>{finding.severity}</span>"
@@ -95,10 +123,10 @@ def _section(finding: Finding, number: int, image_dir: Path) -> str:
     )
 
 
-def _groups(finding: Finding, image_dir: Path) -> str:
+def _groups(finding: Finding, pictures: _Pictures) -> str:
     side = LARGE.get(finding.kind, SIDE)
     figures = [
-        _figure(group, finding.details[position] if finding.details else "", image_dir, side)
+        _figure(group, finding.details[position] if finding.details else "", pictures, side)
         for position, group in enumerate(finding.groups[:SHOWN])
     ]
     rest = len(finding.groups) - len(figures)
@@ -111,28 +139,10 @@ def _list(details: tuple[str, ...]) -> str:
     return f"<ul>{items}</ul>" if items else ""
 
 
-def _figure(group: tuple[str, ...], detail: str, image_dir: Path, side: int) -> str:
-    pictures = "".join(_thumbnail(image_dir, name, side) for name in group[:PER_GROUP])
-    names = ", ".join(group) or "(blank)"
+def _figure(group: tuple[str, ...], detail: str, pictures: _Pictures, side: int) -> str:
+    shown = "".join(pictures.shown(name, side) for name in group[:PER_GROUP])
+    names = join_first(group) or "(blank)"
     return (
-        f"<figure><div>{pictures}</div><figcaption><b>{html.escape(detail)}</b>"
+        f"<figure><div>{shown}</div><figcaption><b>{html.escape(detail)}</b>"
         f"{html.escape(names)}</figcaption></figure>"
     )
-
-
-def _thumbnail(image_dir: Path, name: str, side: int) -> str:
-    pixels = _read_inside(image_dir, name, side)
-    if isinstance(pixels, str):  # as often as not the finding is that it cannot be read
-        return "<div class='none'>no picture</div>"
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=75)
-    data = base64.b64encode(stream.getvalue()).decode()
-    return f"<img alt='{html.escape(name, quote=True)}' src='data:image/jpeg;base64,{data}'>"
-
-
-def _read_inside(image_dir: Path, name: str, side: int) -> NDArray[np.uint8] | str:
-    """Decode a picture of the image folder, or say in a few words why there is none."""
-    if not name or not stays_inside(image_dir)(image_dir / name):
-        return "not inside the image folder"
-    with warnings.catch_warnings(action="ignore"):  # of huge files, which are a finding themselves
-        return read_or_fault(image_dir / name, side)

@@ -1,1 +1,1 @@
-"""Data: table, splits, cache, drawn vehicles, and the data module that serves them."""
+"""Data: table, splits, cache, synthetic vehicles, and the data module that serves them."""

@@ -1,8 +1,9 @@
-"""The data module: CSV and image folder in, batches of two sides out."""
+"""The data module: CSV and image folder in, batches of each split out."""
 
 import hashlib
+import json
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import lightning as L
 import numpy as np
@@ -21,12 +22,14 @@ from vehicle_lightning.data.batches import (
     TrainingBatches,
     fits_on,
 )
-from vehicle_lightning.data.cache import DecodedImages, PixelSource, decode_images
-from vehicle_lightning.data.groups import Groups, group_images
-from vehicle_lightning.data.location import locate_data
-from vehicle_lightning.data.splits import cross_validation_fold, hold_out
-from vehicle_lightning.data.table import Table, read_table, shortened
-from vehicle_lightning.errors import DataError
+from vehicle_lightning.data.cache import DecodedImages, PixelSource, cache_folder, decode_images
+from vehicle_lightning.data.duplicates import Groups, group_images
+from vehicle_lightning.data.facts import FLAT
+from vehicle_lightning.data.images import WhiteValues
+from vehicle_lightning.data.missing import likely_reason
+from vehicle_lightning.data.splits import join_groups, split_rows
+from vehicle_lightning.data.table import Table, read_table
+from vehicle_lightning.errors import DataError, join_first
 
 Split = Literal["train", "val", "test"]
 
@@ -41,8 +44,11 @@ class _Images:
         kept: int64 of shape (N,), which of those each of the N is.
         channel_mean: float64 of shape (N, 3), mean of each image's red, green, blue in [0, 1].
         channel_mean_square: float64 of shape (N, 3), mean of their squares.
-        groups: which of them show the same photograph.
-        fingerprint: hash of all names, labels, image contents and groups.
+        contrast: float64 of shape (N,), standard deviation of each image in grey levels.
+        is_ready: whether it has been set up.
+        white: what is white in deep grey images, by kind.
+        duplicates: which of them show the same photograph.
+        fingerprint: hash of all names, labels, image contents, groups and splits.
     """
 
     table: Table
@@ -50,32 +56,48 @@ class _Images:
     kept: NDArray[np.int64]
     channel_mean: NDArray[np.float64]
     channel_mean_square: NDArray[np.float64]
-    groups: Groups
+    contrast: NDArray[np.float64]
+    white: WhiteValues
+    duplicates: Groups
     fingerprint: str
 
 
 class VehicleDataModule(L.LightningDataModule):
-    """Wraps the CSV and the image folder; owns table, split and cache.
+    """Wraps the table and the images; owns split and cache. Works in any `lightning.Trainer`.
 
     After `setup`:
-        table: names and labels of the images that could be read.
-        rows: side -> int64 row numbers of the table, disjoint between "train" and "val".
+        table: names and labels of the N images that could be read.
+        rows: int64 row numbers of the table by split: "train", "val" and, where there is one,
+            "test"; no row is in two.
         train_sample: int64 row numbers of the training images measured after each epoch.
-        copies: number of images that are exact copies of an earlier one.
-        near_copies: number of further images that show what an earlier one shows.
-        groups: int64 of shape (N,), rows of the table that show the same photograph.
-        fingerprint: hash of all names, labels, image contents and groups of copies; equal for equal
-            data, which with equal settings are split alike.
+        groups: int64 of shape (N,), rows that stay in one split: duplicates, and what the table
+            says belongs together.
+        duplicates: which images show the same photograph.
+        exact_duplicates: number of images whose file equals an earlier one.
+        near_duplicates: number of further images that show what an earlier one shows.
+        left_out: number of images in no split, as a duplicate stands in a split of the table.
+        fingerprint: hash of all names, labels, image contents and groups; equal for equal data,
+            which with equal settings are split alike.
         mean, std: float64 of shape (3,), red, green, blue of the training images in [0, 1].
+        contrast: float64 of shape (N,), standard deviation of each image in grey levels.
+        is_ready: whether it has been set up.
+        white: what is white in grey images of more than 8 bits, by kind.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        """Take the settings; nothing is read before `setup`."""
+    def __init__(self, settings: Settings, table: Table | None = None) -> None:
+        """Take the settings; nothing is read before `setup`.
+
+        Args:
+            settings: which data, how split, how read; what is recognised of the data is filled in
+                by `setup`.
+            table: the images, where they are known already; by default `read_table(settings)`.
+        """
         super().__init__()
         self.settings = settings
+        self._listed = table
         self._images: _Images | None = None
         self._resident: dict[torch.device, ResidentDataset] = {}
-        self._ready = False
+        self.is_ready = False
 
     def setup(self, stage: str | None = None) -> None:
         """Read, check, decode and split the data; the second call does nothing.
@@ -83,27 +105,30 @@ class VehicleDataModule(L.LightningDataModule):
         Raises:
             DataError: something is wrong with the data, or with a folder to write to.
         """
-        if self._ready:
+        if self.is_ready:
             return
         if self._images is None:
             self._images = self._read()
         images = self._images
         self.table = images.table
-        self.rows = self._split(images.groups.of_image)
-        self.copies = images.groups.exact
-        self.near_copies = images.groups.near
-        self.groups = images.groups.of_image
+        self.settings = self.settings.model_copy(update=dict(self.table.found))
+        self.groups = join_groups(images.duplicates.of_image, self.table.groups)
+        self.rows, self.left_out = split_rows(self.settings, self.table, self.groups)
+        self.duplicates = images.duplicates
+        self.exact_duplicates = images.duplicates.exact
+        self.near_duplicates = images.duplicates.near
         self.fingerprint = images.fingerprint
+        self.contrast, self.white = images.contrast, images.white
         self.mean, self.std = _mean_and_std(images, self.rows["train"])
         self.train_sample = self._sample(self.rows["train"])
         self._dataset = BatchDataset(images.pixels, images.kept, self.table.labels)
-        self._ready = True
+        self.is_ready = True
 
     def split_anew(self, settings: Settings) -> Self:
         """Return the same images in another split and order, without reading them again.
 
         Args:
-            settings: as those of this data module, but for fold and seed.
+            settings: as those of this data module, but for the fold and the seed.
         """
         other = type(self)(settings)
         other._images = self._images
@@ -112,27 +137,9 @@ class VehicleDataModule(L.LightningDataModule):
         return other
 
     @property
-    def class_counts(self) -> NDArray[np.int64]:
-        """Training images of each class, int64 of shape (C,)."""
-        labels = self.table.labels[self.rows["train"]]
-        return np.bincount(labels, minlength=len(self.table.class_names))
-
-    def state_dict(self) -> dict[str, str]:
-        """Return what a checkpoint remembers of its data."""
-        return {"fingerprint": self.fingerprint}
-
-    def pixels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the pixels of rows of the table: uint8 of shape (B, H, W, 3)."""
-        return self._dataset.pixels(rows)
-
-    def use_features(self, features: Tensor) -> None:
-        """Give features in the place of pixels from now on: float of shape (N, F), by row."""
-        self._dataset.features = features
-
-    @property
     def class_names(self) -> tuple[str, ...]:
         """Name of each class, in the order of its number."""
-        return self.table.class_names
+        return tuple(self.table.class_names)
 
     @property
     def measured_each_epoch(self) -> int:
@@ -144,12 +151,30 @@ class VehicleDataModule(L.LightningDataModule):
         return self.measured(self.rows[split])
 
     def file_names(self, split: Split, count: int) -> list[str]:
-        """Return the file names of the images of a split, in the order of its loader."""
+        """Return the file names of the first images of a split, in the order of its loader."""
         return [self.table.names[row] for row in self.rows[split][:count]]
 
     def pixels_of(self, split: Split, places: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return images of a split by their places in its loader: uint8 (N, H, W, 3)."""
         return self.pixels(self.rows[split][places])
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """Training images of each class, int64 of shape (C,)."""
+        labels = self.table.labels[self.rows["train"]]
+        return np.bincount(labels, minlength=len(self.table.class_names))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint remembers of its data: plain types."""
+        return {"fingerprint": self.fingerprint, "white": dict(self.white)}
+
+    def pixels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the pixels of rows of the table: uint8 of shape (B, H, W, 3)."""
+        return self._dataset.pixels(rows)
+
+    def use_features(self, features: Tensor) -> None:
+        """Give features in the place of pixels from now on: float of shape (N, F), by row."""
+        self._dataset.features = features
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of the training images."""
@@ -168,12 +193,12 @@ class VehicleDataModule(L.LightningDataModule):
         return [self.measured(rows, *place) for rows in (self.rows["val"], self.train_sample)]
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Return the test images, or the validation images where no others are kept for a test."""
-        return self.loader("test" if "test" in self.rows else "val")
+        """Return the test images, or the validation images where there are none."""
+        return self.measured(self.rows.get("test", self.rows["val"]), *self._place())
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """Return all images, in the order of the table."""
-        return self.measured(np.arange(len(self.table)))
+        """Return all images in the order of the table."""
+        return self.measured(np.arange(len(self.table)), *self._place())
 
     def measured(
         self, rows: NDArray[np.int64], rank: int = 0, world_size: int = 1
@@ -181,32 +206,46 @@ class VehicleDataModule(L.LightningDataModule):
         """Return batches of these rows, each exactly once over all devices, unshuffled."""
         return self._loader(EvaluationBatches(rows, self.settings.batch_size, rank, world_size))
 
-    def _read(self) -> "_Images":
-        data_dir, cache_dir = locate_data(self.settings)
-        listed = read_table(data_dir, self.settings)
-        if outside := listed.links_outside():
-            raise DataError(
-                f"{len(outside)} images are links out of {listed.image_dir}: {shortened(outside)}; "
-                f"put the files there, or point --image-dir to where they are."
-            )
+    def _read(self) -> _Images:
+        settings = self.settings
+        listed = (read_table(settings) if self._listed is None else self._listed).checked()
+        cache_dir = cache_folder(settings)
         decoded = decode_images(
             listed.paths,
-            self.settings.image_size,
+            settings.image_size,
             cache_dir,
-            keep_pixels=self.settings.cache == "disk",
+            image_dir=listed.image_dir,
+            keep_pixels=settings.cache == "disk",
         )
         table = self._readable(listed, decoded)
         kept = np.setdiff1d(np.arange(len(listed)), list(decoded.unreadable))
         digests = np.array([decoded.digests[row] for row in kept], dtype=str)
-        groups = group_images(table.paths.__getitem__, digests.astype(bytes), cache_dir)
+        duplicates = group_images(
+            table.paths.__getitem__,
+            digests.astype(bytes),
+            cache_dir,
+            None if decoded.hashes is None else decoded.hashes.renumbered(kept),
+            duplicates=settings.duplicates,
+            white=decoded.white,
+        )
+        if duplicates.scenes:
+            _say_scenes(duplicates, len(table))
+        contrast, grey = decoded.contrast[kept], decoded.grey[kept]
+        if contrast.max() < FLAT and np.ptp(grey) < FLAT:
+            raise DataError(
+                f"All {len(table)} images of {table.source} are blank and look the same; nothing "
+                f"can be learnt from them."
+            )
         return _Images(
             table,
             decoded.pixels,
             kept,
             decoded.channel_mean[kept],
             decoded.channel_mean_square[kept],
-            groups,
-            _fingerprint(table, digests, groups),
+            contrast,
+            decoded.white,
+            duplicates,
+            _fingerprint(table, digests, duplicates, decoded.white),
         )
 
     def _readable(self, table: Table, decoded: DecodedImages) -> Table:
@@ -214,25 +253,23 @@ class VehicleDataModule(L.LightningDataModule):
         if not faults:
             return table
         what = (
-            f"{len(faults)} of {len(table)} images in {table.image_dir} cannot be read: "
-            + shortened(f"{table.names[row]} ({fault})" for row, fault in faults.items())
+            f"{len(faults)} of {len(table)} images of {table.source} cannot be read: "
+            + join_first(f"{table.names[row]} ({fault})" for row, fault in faults.items())
         )
+        missing = [table.names[row] for row, fault in faults.items() if fault == "missing"]
+        reason = likely_reason(missing, table.image_dir)
         if not self.settings.skip_unreadable:
-            raise DataError(f"{what}; mend them or go on without them by --skip-unreadable.")
+            repair = reason or "repair them or go on without them by --skip-unreadable."
+            raise DataError(f"{what}; {repair}")
         notice(f"{what}; going on without them.")
-        return table.without(faults)
-
-    def _split(self, groups: NDArray[np.int64]) -> dict[Split, NDArray[np.int64]]:
-        settings, labels = self.settings, self.table.labels
-        if settings.folds is not None and settings.fold is not None:
-            training, validating = cross_validation_fold(
-                labels, groups, settings.folds, settings.fold, settings.split_seed
+        rest = table.without(faults)
+        if len(rest.class_names) < 2:
+            raise DataError(
+                f"Without the {len(faults)} images that cannot be read, {table.source} holds "
+                f"images of {len(rest.class_names)} class(es), and a classifier needs two; repair "
+                f"the images."
             )
-        else:
-            training, validating = hold_out(
-                labels, groups, settings.val_fraction, settings.split_seed
-            )
-        return {"train": training, "val": validating}
+        return rest
 
     def _sample(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         size = max(1, round(self.settings.train_eval_fraction * len(rows)))
@@ -272,13 +309,32 @@ class VehicleDataModule(L.LightningDataModule):
         )
 
 
-def _fingerprint(table: Table, digests: NDArray[np.str_], groups: Groups) -> str:
+def _say_scenes(duplicates: Groups, count: int) -> None:
+    images = sum(map(len, duplicates.scenes))
+    notice(
+        f"{images} of {count} images look alike but for details, as those of one camera do, and "
+        f"are not kept in one split; where images of one camera, day or patient belong together, "
+        f"name the column that says so with --group-column."
+    )
+
+
+def _fingerprint(
+    table: Table, digests: NDArray[np.str_], duplicates: Groups, white: WhiteValues
+) -> str:
     content = hashlib.blake2b(digest_size=12)
-    for name, label, digest, group in zip(
-        table.names, table.labels, digests, groups.of_image, strict=True
+    blank = [""] * len(table)
+    for name, label, digest, group, named, split in zip(
+        table.names,
+        table.labels,
+        digests,
+        duplicates.of_image,
+        table.groups or blank,
+        table.splits or blank,
+        strict=True,
     ):
-        row = f"{name}\0{table.class_names[label]}\0{digest}\0{group}\0"
+        row = f"{name}\0{table.class_names[label]}\0{digest}\0{group}\0{named}\0{split}\0"
         content.update(row.encode())
+    content.update(json.dumps(dict(white), sort_keys=True).encode())
     return content.hexdigest()
 
 

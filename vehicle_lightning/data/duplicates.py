@@ -1,29 +1,49 @@
 """Duplicates: which pictures show the same photograph, be it compressed, resized or cropped anew.
 
-Three steps, each dearer than the one before and for fewer pairs. Every picture and thirteen
-slightly smaller crops of it get a perceptual hash of 256 bits. Pictures are candidates where the
-hash of one is near to any hash of the other: in its first 64 bits, by which they are looked up, and
-as a whole. Then the two thumbnails are laid over one another, at the scale and shift where they
-agree best, and must agree there in their details.
+Four steps, each dearer than the one before and for fewer pairs. Every picture and thirteen slightly
+smaller crops of it get a perceptual hash of 256 bits. Pictures are candidates where the hash of one
+is near to any hash of the other: in its first 64 bits, by which they are looked up, and as a whole.
+Then the two thumbnails are laid over one another, at the scale and shift where they agree best, and
+must agree there in their details. At last they are aligned to a fraction of a pixel and must agree
+at every place: images of one camera share their background and differ where something moved, which
+makes them one scene and no duplicates.
 
 Sources:
     Norouzi, Punjani, Fleet (2012), Fast search in Hamming space with multi-index hashing.
     Lewis (1995), Fast normalized cross-correlation.
+    Lucas, Kanade (1981), An iterative image registration technique.
 """
 
+import hashlib
 import itertools
+import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
 from scipy.fft import irfft2, rfft2
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vehicle_lightning.data.hashes import WORDS, Hashes, StoredPrints, Thumbnails
+from vehicle_lightning.console import progress_over
+from vehicle_lightning.data.hashes import (
+    THUMBNAIL,
+    WORDS,
+    Hashes,
+    HashStore,
+    PerceptualHashes,
+    Thumbnails,
+)
+from vehicle_lightning.data.images import WhiteValues, read_again
+from vehicle_lightning.errors import DataError
+from vehicle_lightning.files import atomic_write
 from vehicle_lightning.parallel import in_threads
 
 MOST_PAIRED = 8  # pictures of one hash that are paired with all others of a like one
@@ -33,56 +53,218 @@ PART_BITS = 7
 PARTS = range(1, 64, PART_BITS)  # where the parts of a word begin; the lowest bit is always 0
 EQUAL_PARTS = 3  # of near words
 AT_ONCE = 8192  # pictures or pairs, few enough for their hashes to stay near the processor
+NEAREST = 12  # candidates of a picture that are looked at; more have only the images of one scene
 SCALES = (1.0, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85)  # of the smaller picture in the larger one
 COARSE = 2.5  # pixels; what is blurred so says where the sky is, not which photograph it is
 LEAST_AGREEMENT = 0.65  # normalised cross-correlation of what remains
+ALIGNMENTS = 4  # steps of Lucas and Kanade
+FINE, COARSEST, LOCAL = 0.7, 4.0, 2.0  # pixels of blur: of noise, of shadows, of a place
+MOST_DIFFERENCE = 0.65  # energy of the difference at any place, relative to the picture's mean
+LEAST_SCENE = 20  # images that are called a scene where they are also
+SCENE_SHARE = 0.03  # of all images or more
+READ_AT_ONCE = 64  # images
+GROUPING_VERSION = 4  # raise it whenever the same images would be grouped in another way
 
 Pairs = NDArray[np.int64]
+Duplicates = Literal["exact", "near", "off"]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which images show the same photograph.
+
+    Attributes:
+        of_image: int64 of shape (N,), the group of each image, numbered from 0 as they appear.
+        exact: number of images whose file equals an earlier one.
+        near: number of further images that show what an earlier one shows.
+        scenes: the images of each scene, int64 rows in ascending order: so many look alike that
+            they come from one camera or page, and are not kept together.
+    """
+
+    of_image: NDArray[np.int64]
+    exact: int
+    near: int
+    scenes: tuple[NDArray[np.int64], ...] = ()
+
+
+class NearPairs(NamedTuple):
+    """Pairs of pictures, int64 of shape (P, 2), the smaller number first.
+
+    Attributes:
+        same: show the same photograph; as many as it takes to connect all that do.
+        scene: share what is large and differ somewhere.
+    """
+
+    same: Pairs
+    scene: Pairs
+
+
+def group_images(
+    path_of: Callable[[int], Path],
+    digests: NDArray[np.bytes_],
+    cache_dir: Path,
+    hashes: HashStore | None = None,
+    *,
+    duplicates: Duplicates = "near",
+    white: WhiteValues | None = None,
+) -> Groups:
+    """Find exact and near duplicates among readable images, or find them found already.
+
+    Args:
+        path_of: returns the file of each of N images, counted from 0.
+        digests: bytes of shape (N,), hashes of their contents.
+        cache_dir: folder to remember the near duplicates in.
+        hashes: of the N images at least, where they have been read already; its rows are the N.
+        duplicates: which are to be found.
+        white: of the data set.
+
+    Raises:
+        DataError: the cache folder cannot be written to, or the disk is full.
+        ImageChangedError: a file cannot be read any more.
+    """
+    count = len(digests)
+    distinct, first, which = np.unique(digests, return_index=True, return_inverse=True)
+    if duplicates == "off" or count == 0:
+        return Groups(np.arange(count), 0, 0)
+    exact = np.stack([np.arange(count), first[which]], axis=1)
+    if duplicates == "exact":
+        return Groups(grouped(count, exact), count - len(distinct), 0)
+    file = cache_dir / f"{_file_key(distinct)}-near.npz"
+    near = _remembered(file, len(distinct))
+    if near is None:
+        if hashes is None:
+            hashes = _read_hashes(path_of, np.sort(first), cache_dir, white)
+        found = near_duplicates(hashes, among=np.sort(first))
+        near = NearPairs(which[found.same], which[found.scene])
+        _remember(file, near)
+    # A group that takes in a good part of the data is no photograph several times.
+    largest = max(LEAST_SCENE, SCENE_SHARE * len(distinct))
+    of_picture = grouped(len(distinct), near.same)
+    is_scene = np.bincount(of_picture)[of_picture[near.same[:, 0]]] > largest
+    alike = grouped(len(distinct), near.same, near.scene)
+    sizes = np.bincount(alike)
+    scenes = [np.flatnonzero(alike[which] == scene) for scene in np.flatnonzero(sizes > largest)]
+    groups = grouped(count, exact, first[near.same[~is_scene]])
+    return Groups(
+        groups,
+        count - len(distinct),
+        len(distinct) - int(groups.max()) - 1,
+        tuple(scenes),
+    )
+
+
+def _read_hashes(
+    path_of: Callable[[int], Path],
+    rows: NDArray[np.int64],
+    folder: Path,
+    white: WhiteValues | None,
+) -> HashStore:
+    def read(batch: NDArray[np.int64]) -> tuple[NDArray[np.int64], Thumbnails, PerceptualHashes]:
+        shown = np.stack(
+            [read_again(path_of(row), THUMBNAIL, white, grey=True) for row in batch.tolist()]
+        )
+        return batch, shown, PerceptualHashes.of(shown)
+
+    hashes = HashStore(folder)
+    batches = np.split(rows, range(READ_AT_ONCE, len(rows), READ_AT_ONCE))
+    parts = in_threads(read, batches)
+    for part in progress_over(parts, len(batches), "Looking for near duplicates"):
+        hashes.append(*part)
+    return hashes
+
+
+def _file_key(digests: NDArray[np.bytes_]) -> str:
+    key = hashlib.blake2b(f"{GROUPING_VERSION} {PIL.__version__} ".encode(), digest_size=12)
+    key.update(digests.tobytes())
+    return key.hexdigest()
+
+
+def _remembered(file: Path, count: int) -> NearPairs | None:
+    """Return the pairs among `count` pictures that a file has."""
+    try:
+        with file.open("rb") as stream, np.load(stream) as stored:
+            known = NearPairs(stored["same"], stored["scene"])
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None  # not known yet, or damaged
+    is_sound = all(
+        pairs.dtype == np.int64
+        and pairs.shape[1:] == (2,)
+        and ((pairs >= 0) & (pairs < count)).all()
+        for pairs in known
+    )
+    return known if is_sound else None
+
+
+def _remember(file: Path, pairs: NearPairs) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **pairs._asdict())
+    except OSError as error:
+        raise DataError(
+            f"Cannot write {error.filename or file} ({error.strerror}); choose another --cache-dir."
+        ) from error
 
 
 def near_duplicates(
-    prints: StoredPrints,
-    thumbnails_of: Callable[[NDArray[np.int64]], Thumbnails],
+    hashes: HashStore,
     *,
     among: NDArray[np.int64] | None = None,
     mirrored: bool = False,
-) -> Pairs:
+) -> NearPairs:
     """Find the pairs of pictures that show the same photograph, or the same scene a moment later.
 
     Robust to compression, resizing, changes of brightness, contrast and colour, and crops of up to
     a tenth of a side; not to rotation, stretching or larger crops.
 
     Args:
-        prints: of N pictures.
-        thumbnails_of: returns uint8 of shape (B, 56, 56), grey, for picture numbers int64 of shape
-            (B,); asked for candidates only, from several threads.
-        among: int64 of shape (M,), the numbers of the pictures to compare; by default all.
+        hashes: of N pictures.
+        among: int64 of shape (M,), the rows of the store to compare; by default all.
         mirrored: find the pictures that show the mirror image of another instead.
-
-    Returns:
-        int64 of shape (P, 2), the smaller number first, in ascending order; as many pairs as it
-        takes to connect all pictures that show the same.
     """
-    rows = np.flatnonzero(prints.detailed)
+    places = np.flatnonzero(hashes.detailed)
     if among is not None:
-        rows = np.intersect1d(rows, among)
-    sought = prints.sought_words(rows, mirrored=mirrored)
-    candidates = rows[candidate_pairs(sought, lambda some: prints.words[rows[some]])]
-    candidates = candidates[_distance(prints, candidates, mirrored=mirrored) <= FARTHEST]
+        places = places[np.isin(hashes.rows[places], among)]
+    sought = hashes.sought_words(places, mirrored=mirrored)
+    candidates = places[candidate_pairs(sought, lambda some: hashes.words[places[some]])]
+    distance = _distance(hashes, candidates, mirrored=mirrored)
+    candidates, distance = candidates[distance <= FARTHEST], distance[distance <= FARTHEST]
+    candidates = candidates[_are_nearest(candidates, distance)]
 
     groups = DisjointSet(np.unique(candidates).tolist())
 
-    def agree(pair: list[int]) -> bool:
+    def compare(pair: list[int]) -> Likeness:
         # Of many pictures of one scene it is enough to know that each is like one other.
         if groups.connected(*pair):
-            return False
-        one, other = thumbnails_of(np.array(pair))
-        return agreement(one[:, ::-1] if mirrored else one, other) >= LEAST_AGREEMENT
+            return "other"
+        one, other = hashes.thumbnails[np.array(pair)]
+        return likeness(one[:, ::-1] if mirrored else one, other)
 
     same = np.zeros(len(candidates), dtype=bool)
-    for position, is_same in enumerate(in_threads(agree, candidates.tolist())):
-        same[position] = is_same and groups.merge(*candidates[position].tolist())
-    return candidates[same]
+    scene = np.zeros(len(candidates), dtype=bool)
+    for position, found in enumerate(in_threads(compare, candidates.tolist())):
+        same[position] = found == "same" and groups.merge(*candidates[position].tolist())
+        scene[position] = found == "scene"
+    rows = hashes.rows
+    return NearPairs(*(_ascending(rows[candidates[some]]) for some in (same, scene)))
+
+
+def _ascending(pairs: Pairs) -> Pairs:
+    """The smaller number first, in ascending order."""
+    pairs = np.sort(pairs, axis=1)
+    return pairs[np.lexsort(pairs.T[::-1])]
+
+
+def _are_nearest(pairs: Pairs, distance: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each pair is among the few nearest ones of one of its pictures."""
+    nearest = np.zeros(len(pairs), dtype=bool)
+    for side in pairs.T:
+        order = np.lexsort((distance, side))
+        place = np.arange(len(order))
+        is_first = np.diff(side[order], prepend=-1) != 0
+        rank = place - np.maximum.accumulate(np.where(is_first, place, 0))
+        nearest[order[rank < NEAREST]] = True
+    return nearest
 
 
 def grouped(count: int, *pairs: Pairs) -> NDArray[np.int64]:
@@ -98,15 +280,15 @@ def grouped(count: int, *pairs: Pairs) -> NDArray[np.int64]:
     return groups
 
 
-def _distance(prints: StoredPrints, pairs: Pairs, *, mirrored: bool) -> NDArray[np.int64]:
+def _distance(hashes: HashStore, pairs: Pairs, *, mirrored: bool) -> NDArray[np.int64]:
     """Fewest bits, for each pair, between the sought hash of one and any hash of the other."""
     nearest = [np.empty(0, dtype=np.int64)]
     for part in np.array_split(pairs, len(pairs) // AT_ONCE + 1):
         rows, places = np.unique(part, return_inverse=True)
-        sought, hashes = prints.sought(rows, mirrored=mirrored), prints.hashes[rows]
+        sought, crops = hashes.sought(rows, mirrored=mirrored), hashes.hashes[rows]
         one, other = places.reshape(-1, 2).T
         bits = [
-            np.bitwise_count(sought[a, None] ^ hashes[b]).sum(axis=-1)
+            np.bitwise_count(sought[a, None] ^ crops[b]).sum(axis=-1)
             for a, b in ((one, other), (other, one))
         ]
         nearest.append(np.minimum(*bits).min(axis=-1, initial=64 * WORDS).astype(np.int64))
@@ -200,22 +382,143 @@ def _distinct(pairs: Pairs) -> Pairs:
     return np.stack(np.divmod(keys[np.diff(keys, prepend=-1) > 0], width), axis=1)
 
 
-def agreement(one: Thumbnails, other: Thumbnails) -> float:
-    """Return how well the details of two thumbnails agree where they agree best, at most 1.
+Likeness = Literal["same", "scene", "other"]
 
-    Each is scaled down and shifted over the other; the correlation is that of the smaller picture
-    with what lies beneath it, both without their coarse light and dark.
+
+class _Place(NamedTuple):
+    """Where one picture lies in another: pixel i of the small one on scale * i + offset."""
+
+    small: NDArray[np.float32]
+    large: NDArray[np.float32]
+    scale: float
+    top: int
+    left: int
+    correlation: float
+
+
+def likeness(one: Thumbnails, other: Thumbnails) -> Likeness:
+    """Say whether two thumbnails show the same photograph, or one scene with another object in it.
 
     Args:
         one: uint8 of shape (56, 56), grey.
         other: likewise.
     """
-    pictures = one.astype(np.float32), other.astype(np.float32)
+    place = _best_place(one.astype(np.float32), other.astype(np.float32))
+    if place.correlation < LEAST_AGREEMENT:
+        return "other"
+    return "same" if _largest_difference(place) <= MOST_DIFFERENCE else "scene"
+
+
+def agreement(one: Thumbnails, other: Thumbnails) -> float:
+    """Return how well the details of two thumbnails agree where they agree best, at most 1.
+
+    Each is scaled down and shifted over the other; the correlation is that of the smaller picture
+    with what lies beneath it, both without their coarse light and dark.
+    """
+    return _best_place(one.astype(np.float32), other.astype(np.float32)).correlation
+
+
+def _best_place(one: NDArray[np.float32], other: NDArray[np.float32]) -> _Place:
     return max(
-        _best_correlation(_details(large), _details(_scaled(small, scale)))
-        for large, small in (pictures, pictures[::-1])
-        for scale in SCALES
+        (place for pair in ((one, other), (other, one)) for place in _places(*pair)),
+        key=lambda place: place.correlation,
     )
+
+
+def _places(large: NDArray[np.float32], small: NDArray[np.float32]) -> list[_Place]:
+    """The best place of the small picture in the large one, at each scale."""
+    details, side = _details(large), len(large)
+    padded = np.zeros((len(SCALES), side, side), dtype=np.float32)
+    sides = []
+    for layer, scale in zip(padded, SCALES, strict=True):
+        scaled = _details(_scaled(small, scale))
+        sides.append(len(scaled))
+        layer[: len(scaled), : len(scaled)] = scaled - scaled.mean()
+    products = irfft2(rfft2(details) * np.conj(rfft2(padded)), (side, side))
+    sums, squares = (_summed(values) for values in (details, details**2))
+    places = []
+    for layer, product, scale, inner in zip(padded, products, SCALES, sides, strict=True):
+        room = side - inner + 1
+        under, energy = _under(sums, inner), _under(squares, inner)
+        spread = np.sqrt((energy - under**2 / inner**2).clip(1e-6) * np.square(layer).sum())
+        correlation = product[:room, :room] / spread
+        top, left = np.unravel_index(correlation.argmax(), correlation.shape)
+        best = float(correlation[top, left])
+        places.append(_Place(small, large, scale, int(top), int(left), best))
+    return places
+
+
+def _summed(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Sums of all values above and left of each corner."""
+    return np.pad(values.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+
+
+def _under(sums: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Sum of the values in each square of this side."""
+    return sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+
+
+def _largest_difference(place: _Place) -> float:
+    """Return by how much two pictures differ where they differ most, relative to their details."""
+    small, large, inside = _aligned(place)
+    gain, offset = _fit(large[inside], small[inside])
+    expected = (gain * large + offset).clip(0, 255)
+    weights = inside.astype(np.float32)
+    covered = gaussian_filter(weights, LOCAL).clip(0.05)
+
+    def energy(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+        fine = picture - gaussian_filter(picture, COARSEST)
+        return np.asarray(gaussian_filter(fine**2 * weights, LOCAL) / covered)
+
+    share = energy(small - expected) / (energy(small)[inside].mean() + 1)
+    edge = 2  # pixels that lie outside of one of the pictures in part
+    inner = np.zeros_like(inside)
+    inner[edge:-edge, edge:-edge] = inside[edge:-edge, edge:-edge]
+    return float(share[inner].max(initial=0.0))
+
+
+def _fit(large: NDArray[np.float32], small: NDArray[np.float32]) -> tuple[float, float]:
+    """Gain and offset that bring the brightness of one to that of the other."""
+    centred = large - large.mean()
+    gain = float((centred * (small - small.mean())).sum() / np.square(centred).sum().clip(1e-6))
+    return gain, float(small.mean() - gain * large.mean())
+
+
+def _aligned(
+    place: _Place,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """The small picture, the large one moved onto it, and where both are."""
+    small, large = gaussian_filter(place.small, FINE), gaussian_filter(place.large, FINE)
+    side = len(small)
+    pixel = np.arange(side)
+    away = (pixel / side).astype(np.float32)
+    # Pixel i of the small picture lies on scale[a] * i + offset[a] of the large one, along axis a.
+    scale = np.full(2, place.scale)
+    offset = np.array([place.top, place.left]) + (place.scale - 1) / 2
+    for step in range(ALIGNMENTS + 1):
+        position = scale[:, None] * pixel + offset[:, None]
+        down, across = (_between(side, line) for line in position)
+        moved = down @ large @ across.T
+        if step == ALIGNMENTS:
+            break
+        by_row, by_column = np.gradient(moved)
+        terms = (moved, 1, by_row, by_row * away[:, None], by_column, by_column * away)
+        columns = np.stack([np.broadcast_to(term, moved.shape).ravel() for term in terms], axis=1)
+        squares = (columns.T @ columns).astype(np.float64) + 1e-3 * np.eye(len(terms))
+        gain, _, *moves = np.linalg.solve(squares, columns.T @ small.ravel())
+        if abs(gain) < 0.05:
+            break  # one of them is nearly flat
+        shift, stretch = np.clip(np.array(moves).reshape(2, 2) / gain, -1.5, 1.5).T
+        offset = offset + scale * shift
+        scale = scale * (1 + stretch / side)
+    within = (position >= -0.5) & (position <= side - 0.5)
+    return small, np.asarray(moved, dtype=np.float32), within[0][:, None] & within[1][None]
+
+
+def _between(length: int, position: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Map a line of pixels to its values at these positions, interpolating linearly."""
+    away = np.abs(position[:, None].clip(0, length - 1) - np.arange(length))
+    return (1 - away).clip(0).astype(np.float32)
 
 
 def _details(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -238,25 +541,4 @@ def _scaled(picture: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
 @cache
 def _scaled_line(length: int, scale: float) -> NDArray[np.float32]:
     """Map a line of pixels to a shorter one, interpolating linearly."""
-    position = (np.arange(round(scale * length)) + 0.5) / scale - 0.5
-    away = np.abs(position[:, None].clip(0, length - 1) - np.arange(length))
-    return (1 - away).clip(0).astype(np.float32)
-
-
-def _best_correlation(large: NDArray[np.float32], small: NDArray[np.float32]) -> float:
-    """Highest normalised cross-correlation of the small picture at any place in the large one."""
-    template = small - small.mean()
-    places = len(large) - len(small) + 1
-    products = _sums_under(large, template)[:places, :places]
-    ones = np.ones_like(small)
-    sums = _sums_under(large, ones)[:places, :places]
-    squares = _sums_under(large**2, ones)[:places, :places]
-    spread = np.sqrt((squares - sums**2 / small.size).clip(1e-6) * np.square(template).sum())
-    return float((products / spread).max())
-
-
-def _sums_under(large: NDArray[np.float32], small: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sum of large times small, for each place of the small picture's corner."""
-    spectrum = rfft2(large) * np.conj(rfft2(small, large.shape))
-    sums: NDArray[np.float32] = irfft2(spectrum, large.shape)
-    return sums
+    return _between(length, (np.arange(round(scale * length)) + 0.5) / scale - 0.5)

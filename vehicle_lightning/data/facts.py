@@ -1,28 +1,43 @@
-"""Facts: what each image file holds, all files read and decoded once."""
+"""Facts: what each image file holds, found with its pixels and thumbnail in one read."""
 
+import hashlib
 import io
 import os
 import stat
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.cache import content_digest
-from vehicle_lightning.data.hashes import THUMBNAIL, Prints, StoredPrints
-from vehicle_lightning.data.images import orientation, read_grey
+from vehicle_lightning.data.hashes import THUMBNAIL, HashStore, PerceptualHashes
+from vehicle_lightning.data.images import (
+    Kind,
+    Pixels,
+    WhiteValues,
+    deep_kind,
+    extent,
+    orientation,
+    range_fault,
+    to_grey,
+    to_rgb,
+    white_values,
+)
 from vehicle_lightning.data.safe_path import stays_inside
-from vehicle_lightning.parallel import in_processes, in_threads
+from vehicle_lightning.parallel import cores, in_processes, in_threads
 
 AT_ONCE = 128  # files
+AT_ONCE_WITH_PIXELS = 32
 MANY = 5000  # files that are worth the second it takes to start processes
 LARGEST_FILE = 1 << 30  # bytes; a file is read as a whole
+DRAFTED = ("JPEG", "MPO")  # formats that decode at a fraction of their size, for each use anew
+FRAMED = ("GIF", "TIFF", "WEBP", "PNG")  # formats that may hold several frames
+FLAT = 1.0  # grey levels of standard deviation below which a picture is blank
 NO_IMAGES = {
     b"%pdf": "a PDF, no image",
     b"pk\x03\x04": "a ZIP archive, no image",
@@ -32,101 +47,261 @@ NO_IMAGES = {
 }
 
 Facts = NDArray[np.void]
-# One record a file, of 96 bytes, so that a million files fit into memory.
+# One record a file, of some 180 bytes, so that a million files fit into memory.
 FACTS = np.dtype(
     [
         ("fault", object),  # why it cannot be used, or ""
         ("digest", "S32"),  # hash of its content, or b"" where there is none
         ("bytes", np.int64),  # its size
+        ("modified", np.float64),  # time of the last change, in seconds
         ("width", np.int64),  # pixels, as stored
         ("height", np.int64),
         ("mode", object),  # Pillow's name of its colour mode, or ""
         ("orientation", np.int64),  # of EXIF; 1 is upright
-        ("modified", np.float64),  # time of the last change, in seconds
         ("quantization", np.float64),  # mean of a JPEG's table; lower is better quality; 0 else
+        ("has_frames", np.bool_),  # more than one, as an animation has
+        ("kind", object),  # of a deep grey image, or ""
+        ("highest", np.float64),  # value of a deep grey image
+        ("grey", np.float64),  # mean of its thumbnail, in [0, 255]; NaN where there is none
+        ("contrast", np.float64),  # standard deviation of its thumbnail; NaN where there is none
+        ("mean", np.float64, 3),  # of its red, green, blue in [0, 1], where pixels are asked for
+        ("mean_square", np.float64, 3),
     ]
 )
+NOTHING = ("", b"", 0, 0.0, 0, 0, "", 1, 0.0, False, "", 0.0, np.nan, np.nan, 0.0, 0.0)
 
 
-def examine_files(
-    image_dir: Path, names: Sequence[str], store_dir: Path
-) -> tuple[Facts, StoredPrints]:
-    """Read and decode every file once, in parallel.
+class FileState(NamedTuple):
+    """What tells without a read whether a file has changed.
+
+    Attributes:
+        size: bytes.
+        modified: time of the last change of the content, in nanoseconds.
+        changed: time of the last change of the content or of anything else, such as the time above.
+    """
+
+    size: int
+    modified: int
+    changed: int
+
+
+class Examined(NamedTuple):
+    """What one read of some files found, a row each.
+
+    Attributes:
+        rows: int64 of shape (B,), which files.
+        facts: records of type `FACTS` of shape (B,).
+        thumbnails: uint8 of shape (B, 56, 56), grey; 0 where the file cannot be decoded.
+        hashes: perceptual hashes of the thumbnails.
+        pixels: uint8 of shape (B, size, size, 3), 0 where the file cannot be decoded; None where
+            they were not asked for.
+    """
+
+    rows: NDArray[np.int64]
+    facts: Facts
+    thumbnails: Pixels
+    hashes: PerceptualHashes
+    pixels: Pixels | None
+
+    @property
+    def is_decoded(self) -> NDArray[np.bool_]:
+        """Whether there is a picture, bool of shape (B,)."""
+        decoded: NDArray[np.bool_] = ~np.isnan(self.facts["contrast"])
+        return decoded
+
+    def store(self, hashes: HashStore) -> None:
+        """Add the hashes of those that could be decoded."""
+        some = self.is_decoded
+        hashes.append(
+            self.rows[some],
+            self.thumbnails[some],
+            PerceptualHashes(
+                self.hashes.hashes[some], self.hashes.mirrored[some], self.hashes.detailed[some]
+            ),
+        )
+
+
+def no_facts(count: int) -> Facts:
+    """Return records of so many files of which nothing is known."""
+    return np.full(count, np.array(NOTHING, dtype=FACTS))
+
+
+def file_states(paths: Sequence[Path], image_dir: Path | None) -> list[FileState | str]:
+    """Return the state of each file, or in a few words why it must not be opened.
 
     Args:
-        image_dir: folder that the names are relative to; what leads out of it is not opened.
-        names: N file names.
-        store_dir: folder with room for the prints.
+        paths: the files.
+        image_dir: folder that no file may lie outside of; None where any may be read.
+    """
+    is_inside = None if image_dir is None else stays_inside(image_dir)
+    starts = range(0, len(paths), AT_ONCE)
+    # Several at once: to hand one file to a thread takes longer than to find that it is missing.
+    parts = in_threads(
+        lambda start: [_state(str(p), is_inside) for p in paths[start : start + AT_ONCE]], starts
+    )
+    return [state for part in parts for state in part]
+
+
+def _state(path: str, is_inside: Callable[[str], bool] | None) -> FileState | str:
+    try:
+        if is_inside is not None and not is_inside(path):
+            return "a link out of the image folder"
+        facts = os.stat(path)
+    except FileNotFoundError:
+        return "missing"
+    except (OSError, ValueError) as error:
+        return (getattr(error, "strerror", None) or str(error)).lower()
+    if stat.S_ISDIR(facts.st_mode):
+        return "a folder"
+    if not stat.S_ISREG(facts.st_mode):
+        return "not a file"  # a pipe would be waited for
+    if facts.st_size > LARGEST_FILE:
+        return "far too large for an image"
+    return FileState(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+
+
+def content_digest(content: bytes) -> str:
+    """Return the hash that tells equal files."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def examine_all(
+    paths: Sequence[Path],
+    states: Sequence[FileState | str],
+    take: Callable[[Examined], None],
+    image_size: int | None = None,
+) -> tuple[Facts, dict[str, float]]:
+    """Read and decode files in parallel, each once but for deep grey ones, which take two reads.
+
+    Args:
+        paths: N files.
+        states: of each.
+        take: is given what was found, some files at a time; of deep grey ones twice, the second
+            time with pictures.
+        image_size: height and width to decode to, in pixels; None where no pixels are needed.
 
     Returns:
-        Records of type `FACTS` of shape (N,), and the prints of the files without a fault.
-
-    Raises:
-        DataError: the folder for the prints cannot be written to, or the disk is full.
+        Records of type `FACTS` of shape (N,), and what is white in deep grey images.
     """
-    starts = range(0, len(names), AT_ONCE)
-    batches = (names[start : start + AT_ONCE] for start in starts)
-    in_parallel = in_processes if len(names) >= MANY else in_threads
-    examined = in_parallel(partial(_examine_batch, image_dir), batches)
-    facts, prints = np.zeros(len(names), dtype=FACTS), StoredPrints(store_dir)
+    facts = no_facts(len(paths))
+    for row, state in enumerate(states):
+        if isinstance(state, str):
+            facts[row]["fault"] = state
+        else:
+            facts[row]["bytes"], facts[row]["modified"] = state.size, state.modified / 1e9
+    rows = np.array([r for r, state in enumerate(states) if not isinstance(state, str)], dtype=int)
+    _examine_rows(paths, rows, facts, take, image_size, None)
+    is_open = (facts["kind"] != "") & (facts["fault"] == "")
+    white = white_values(
+        {
+            kind: float(facts["highest"][is_open & (facts["kind"] == kind)].max())
+            for kind in _kinds(facts["kind"][is_open])
+        }
+    )
+    if white:
+        _examine_rows(paths, np.flatnonzero(is_open), facts, take, image_size, white)
+    return facts, white
+
+
+def _kinds(kinds: NDArray[np.object_]) -> list[Kind]:
+    return sorted(set(kinds.tolist()))
+
+
+def _examine_rows(
+    paths: Sequence[Path],
+    rows: NDArray[np.int64],
+    facts: Facts,
+    take: Callable[[Examined], None],
+    image_size: int | None,
+    white: WhiteValues | None,
+) -> None:
+    """Examine some files and write into the facts."""
+    size = AT_ONCE if image_size is None else AT_ONCE_WITH_PIXELS
+    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+    work = partial(_examine_batch, image_size=image_size, white=white)
+    items = (([str(paths[row]) for row in batch.tolist()], batch) for batch in batches)
+    examined: Iterator[Examined]
+    if image_size is None and len(rows) >= MANY:
+        examined = in_processes(work, items)
+    else:
+        examined = in_threads(work, items, ahead=2 * cores())
     with warnings.catch_warnings(action="ignore"):  # of odd files, which Pillow reads all the same
-        progress = progress_over(examined, len(starts), "Examining images")
-        for start, (batch_facts, batch_prints) in zip(starts, progress, strict=True):
-            facts[start : start + len(batch_facts)] = batch_facts
-            prints.append(batch_prints)
-    return facts, prints
+        for found in progress_over(examined, len(batches), "Reading images"):
+            modified = facts["modified"][found.rows]
+            facts[found.rows] = found.facts
+            facts["modified"][found.rows] = modified
+            take(found)
 
 
-def _examine_batch(image_dir: Path, names: Sequence[str]) -> tuple[Facts, Prints]:
-    """Return the facts, and the prints of the sound files."""
-    is_inside, folder = stays_inside(image_dir), str(image_dir)
-    found = (_examine(os.path.join(folder, name), is_inside) for name in names)
-    facts, thumbnails = zip(*found, strict=True)
-    shown = np.array([picture for picture in thumbnails if picture is not None], dtype=np.uint8)
-    prints = Prints.of(shown.reshape(-1, THUMBNAIL, THUMBNAIL))
-    return np.array(list(facts), dtype=FACTS), prints
+def _examine_batch(
+    batch: tuple[list[str], NDArray[np.int64]], image_size: int | None, white: WhiteValues | None
+) -> Examined:
+    paths, rows = batch
+    facts = no_facts(len(paths))
+    thumbnails = np.zeros((len(paths), THUMBNAIL, THUMBNAIL), dtype=np.uint8)
+    pixels = None
+    if image_size is not None:
+        pixels = np.zeros((len(paths), image_size, image_size, 3), dtype=np.uint8)
+    for place, path in enumerate(paths):
+        _examine(path, white, facts[place : place + 1], thumbnails[place], _row(pixels, place))
+    return Examined(rows, facts, thumbnails, PerceptualHashes.of(thumbnails), pixels)
+
+
+def _row(pixels: Pixels | None, place: int) -> Pixels | None:
+    return None if pixels is None else pixels[place]
 
 
 def _examine(
-    path: str, is_inside: Callable[[str], bool]
-) -> tuple[tuple[Any, ...], NDArray[np.uint8] | None]:
-    """Return one record of facts, and the thumbnail if there is no fault."""
+    path: str,
+    white: WhiteValues | None,
+    facts: Facts,
+    thumbnail: Pixels,
+    pixels: Pixels | None,
+) -> None:
+    """Fill in one record of facts, and thumbnail and pixels if there is no fault."""
+
+    def note(**known: Any) -> None:
+        for name, value in known.items():
+            facts[name] = value
+
     try:
-        if not is_inside(path):
-            return _faulty("a link out of the image folder"), None
-        facts = os.stat(path)
-        if stat.S_ISDIR(facts.st_mode):
-            return _faulty("a folder"), None
-        if not stat.S_ISREG(facts.st_mode):
-            return _faulty("not a file"), None  # a pipe would be waited for
-        if facts.st_size > LARGEST_FILE:
-            return _faulty("far too large for an image", size=facts.st_size), None
         with open(path, "rb", buffering=0) as stream:
-            content, modified = stream.read(), facts.st_mtime
+            content = stream.readall()
     except FileNotFoundError:
-        return _faulty("missing"), None
+        return note(fault="missing")
     except (OSError, ValueError) as error:
-        return _faulty((getattr(error, "strerror", None) or str(error)).lower()), None
+        return note(fault=(getattr(error, "strerror", None) or str(error)).lower())
     if not content:
-        return _faulty("empty", modified=modified), None
-    digest = content_digest(content)
+        return note(fault="empty")
+    note(digest=content_digest(content).encode(), bytes=len(content))
+    wanted = pixels
     try:
         with Image.open(io.BytesIO(content)) as image:
-            (width, height), mode, turned = image.size, image.mode, orientation(image)
-            quantization = _quantization(image)
-            shown = read_grey(image, THUMBNAIL)
+            note(width=image.width, height=image.height, mode=image.mode)
+            note(orientation=orientation(image), quantization=_quantization(image))
+            if image.format in FRAMED:
+                note(has_frames=bool(getattr(image, "is_animated", False)))
+            if (kind := deep_kind(image)) is not None:
+                lowest, highest = extent(image)
+                note(kind=kind, highest=highest, fault=range_fault(kind, lowest, highest))
+                if white is None or facts["fault"][0]:
+                    return None
+            thumbnail[:] = to_grey(image, THUMBNAIL, white)
+            if wanted is not None and image.format not in DRAFTED:
+                wanted[:] = to_rgb(image, len(wanted), white)
+                wanted = None
+        if wanted is not None:
+            with Image.open(io.BytesIO(content)) as image:
+                wanted[:] = to_rgb(image, len(wanted), white)
     except MemoryError:
         raise
     except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
-        return _faulty(_reason(error, content), digest, len(content), modified), None
-    size = len(content)
-    return ("", digest, size, width, height, mode, turned, modified, quantization), shown
-
-
-def _faulty(
-    fault: str, digest: str = "", size: int = 0, modified: float = 0.0
-) -> tuple[str, str, int, int, int, str, int, float, float]:
-    return fault, digest, size, 0, 0, "", 1, modified, 0.0
+        return note(fault=_reason(error, content))
+    if pixels is not None:
+        values = pixels.reshape(-1, 3).astype(np.float32) / 255
+        note(mean=values.mean(axis=0, dtype=np.float64))
+        note(mean_square=(values**2).mean(axis=0, dtype=np.float64))
+    return note(grey=thumbnail.mean(), contrast=thumbnail.std())
 
 
 def _quantization(image: Image.Image) -> float:

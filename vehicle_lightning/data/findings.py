@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 Severity = Literal["serious", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("serious", "warning", "note")
-# What each means stands in the README; a kind keeps its name, later versions may add some.
+# What each means stands in docs/data.md; a kind keeps its name, later versions may add some.
 KINDS = (
-    *("blank-name", "blank-label", "unknown-label", "outside", "contradicting-rows"),
-    *("repeated-row", "one-class", "rare-class", "imbalance", "unusable-file", "tiny-image"),
-    *("huge-image", "odd-shape", "grey-image", "transparent-image", "rotated-image"),
-    *("unlisted-file", "contradicting-copies", "exact-copies", "near-copies", "mirrored-copies"),
-    *("straddling-copies", "label-error", "leak"),
+    *("blank-name", "blank-label", "unknown-label", "similar-labels", "several-labels", "outside"),
+    *("contradicting-rows", "repeated-row", "one-class", "rare-class", "imbalance"),
+    *("unusable-file", "blank-image", "tiny-image", "huge-image", "odd-shape", "grey-image"),
+    *("deep-image", "transparent-image", "rotated-image", "many-frames", "unlisted-file"),
+    *("contradicting-duplicates", "exact-duplicates", "near-duplicates", "mirrored-duplicates"),
+    *("straddling-duplicates", "scene", "label-error", "leak"),
 )
 
 
@@ -23,7 +24,7 @@ class Finding:
     """One kind of fault and all files that have it.
 
     Attributes:
-        kind: one of `KINDS`, such as `near-copies`.
+        kind: one of `KINDS`, such as `near-duplicates`.
         severity: "serious" where figures or the training itself would be wrong, "warning" where
             they might be, "note" where it is good to know.
         what: one sentence, with the numbers.
@@ -43,7 +44,7 @@ class Finding:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"{self.kind} is missing in KINDS and in the README.")
+            raise ValueError(f"{self.kind} is missing in KINDS and in docs/data.md.")
 
     @classmethod
     def of_files(
@@ -101,7 +102,7 @@ class Report:
     def to_json(self) -> str:
         """Return the content of `findings.json`.
 
-        The README has its keys. Bytes of a file name that are not UTF-8 are spelt out: as JSON's
+        docs/data.md has its keys. Bytes of a file name that are not UTF-8 are spelt out: as JSON's
         own escapes they would be lone surrogates, which many parsers refuse.
         """
         content: dict[str, Any] = asdict(self)

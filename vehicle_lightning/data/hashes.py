@@ -1,10 +1,11 @@
-"""Prints: perceptual hashes of a picture and of slightly smaller crops of it.
+"""Perceptual hashes of a picture and of slightly smaller crops of it.
 
 Source:
     Zauner (2010), Implementation and benchmarking of perceptual image hash functions (the hash by
     the discrete cosine transform; here a bit is the sign of a frequency).
 """
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,7 +33,7 @@ Thumbnails = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Prints:
+class PerceptualHashes:
     """What tells which of N pictures show the same.
 
     Attributes:
@@ -46,7 +47,7 @@ class Prints:
     detailed: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, thumbnails: Thumbnails) -> "Prints":
+    def of(cls, thumbnails: Thumbnails) -> "PerceptualHashes":
         """Hash thumbnails: uint8 of shape (N, 56, 56), grey.
 
         Of 32 x 32 grey levels the 16 x 16 lowest frequencies, each one bit: positive or not. The
@@ -61,8 +62,8 @@ class Prints:
         )
 
 
-class StoredPrints:
-    """The prints of any number of pictures, in files: 592 bytes a picture there, 1 in memory.
+class HashStore:
+    """Hashes and thumbnails of any number of pictures, in files: 4 kB a picture, 9 bytes in memory.
 
     Args:
         folder: where the files are, without names in it.
@@ -71,38 +72,61 @@ class StoredPrints:
         words: uint64 of shape (N, 14), the first words of the hashes, by which they are looked up.
         hashes: uint64 of shape (N, 14, 4).
         mirrored: uint64 of shape (N, 4).
+        thumbnails: uint8 of shape (N, 56, 56), grey.
     """
 
     def __init__(self, folder: Path) -> None:
         self.words = DiskArray((HASHES,), np.uint64, folder)
         self.hashes = DiskArray((HASHES, WORDS), np.uint64, folder)
         self.mirrored = DiskArray((WORDS,), np.uint64, folder)
+        self.thumbnails = DiskArray((THUMBNAIL, THUMBNAIL), np.uint8, folder)
         self._detailed: list[NDArray[np.bool_]] = []
+        self._rows: list[NDArray[np.int64]] = []
 
-    def append(self, prints: Prints) -> None:
-        """Add the prints of further pictures.
+    def append(
+        self, rows: NDArray[np.int64], thumbnails: Thumbnails, hashes: PerceptualHashes
+    ) -> None:
+        """Add further pictures.
+
+        Args:
+            rows: int64 of shape (B,), what the caller counts them as.
+            thumbnails: uint8 of shape (B, 56, 56).
+            hashes: of these.
 
         Raises:
             DataError: the folder cannot be written to, or the disk is full.
         """
-        self.words.append(prints.hashes[..., 0])
-        self.hashes.append(prints.hashes)
-        self.mirrored.append(prints.mirrored)
-        self._detailed.append(prints.detailed)
+        self.words.append(hashes.hashes[..., 0])
+        self.hashes.append(hashes.hashes)
+        self.mirrored.append(hashes.mirrored)
+        self.thumbnails.append(thumbnails)
+        self._detailed.append(hashes.detailed)
+        self._rows.append(rows)
+
+    def renumbered(self, kept: NDArray[np.int64]) -> "HashStore":
+        """Return the same pictures, counted by where each stands in `kept`, ascending."""
+        other = copy(self)
+        other._rows = [np.searchsorted(kept, self.rows)]
+        return other
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """What the caller counts each of the N pictures as, int64 of shape (N,)."""
+        return np.concatenate([np.empty(0, dtype=np.int64), *self._rows])
 
     @property
     def detailed(self) -> NDArray[np.bool_]:
         """Bool of shape (N,); the others are alike without showing the same."""
         return np.concatenate([np.empty(0, dtype=bool), *self._detailed])
 
-    def sought(self, rows: NDArray[np.int64], *, mirrored: bool) -> Hashes:
-        """Read the hash of each picture, or of its mirror image: (B, 4) for ascending numbers."""
-        return self.mirrored[rows] if mirrored else self.hashes[rows][:, 0]
+    def sought(self, places: NDArray[np.int64], *, mirrored: bool) -> Hashes:
+        """Read the hash of each picture, or of its mirror image: (B, 4) for ascending places."""
+        return self.mirrored[places] if mirrored else self.hashes[places][:, 0]
 
-    def sought_words(self, rows: NDArray[np.int64], *, mirrored: bool) -> Hashes:
-        """Read the first word of each of these hashes: (B,) for ascending numbers."""
+    def sought_words(self, places: NDArray[np.int64], *, mirrored: bool) -> Hashes:
+        """Read the first word of each of these hashes: (B,) for ascending places."""
         stored = self.mirrored if mirrored else self.words
-        parts = np.array_split(rows, len(rows) // AT_ONCE + 1)
+        parts = np.array_split(places, len(places) // AT_ONCE + 1)
         return np.concatenate([stored[part][:, 0] for part in parts])
 
 

@@ -1,22 +1,19 @@
 """No path leads out of the image folder: neither by its name nor by a link."""
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # An absolute path, of whatever system, or a way up.
 LEADS_OUTSIDE = r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)"
+# On Windows alone `C:x` means a file of another drive; elsewhere it is a name like others.
+OUTSIDE = re.compile(LEADS_OUTSIDE + ("|^[A-Za-z]:" if os.name == "nt" else ""))
 
 
-def leads_outside(names: "pd.Series[str]") -> "pd.Series[bool]":
+def leads_outside(names: Iterable[str]) -> list[bool]:
     """Whether each name, put behind a folder, could lead out of it."""
-    outside = names.str.contains(LEADS_OUTSIDE, regex=True)
-    # There alone `C:x` means a file of another drive; elsewhere it is a name like others.
-    return outside | names.str.contains("^[A-Za-z]:", regex=True) if os.name == "nt" else outside
+    return [OUTSIDE.search(name) is not None for name in names]
 
 
 def stays_inside(folder: Path) -> Callable[[str | Path], bool]:

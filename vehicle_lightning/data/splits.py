@@ -1,55 +1,225 @@
-"""The split: which images train and which validate, copies of one picture never on both sides."""
+"""The split into training, validation and test images; what belongs together is never cut."""
+
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from vehicle_lightning.errors import DataError
+from vehicle_lightning.config import DataSettings
+from vehicle_lightning.data.duplicates import grouped
+from vehicle_lightning.data.table import Table
+from vehicle_lightning.errors import DataError, join_first
 
 Rows = NDArray[np.int64]
+Split = Literal["train", "val", "test"]
+
+
+def split_rows(
+    settings: DataSettings, table: Table, groups: NDArray[np.int64]
+) -> tuple[dict[Split, Rows], int]:
+    """Split the rows of a table as the settings and the table say.
+
+    The table's own splits are kept, but that a training image whose duplicate stands in another
+    split is left out, as is a validation image whose duplicate stands in the test. What they leave
+    open is drawn: first the test images, then those that validate.
+
+    Args:
+        settings: fractions, folds, seed.
+        table: N images.
+        groups: int64 of shape (N,); rows with the same number stay in one split.
+
+    Returns:
+        Ascending row numbers of "train", "val" and, where there is one, "test"; and the number of
+        rows that are left out.
+
+    Raises:
+        DataError: a class or a group cannot be split so.
+    """
+    labels, names = table.labels, list(table.class_names)
+    whole = np.arange(len(table))
+    given: NDArray[np.str_] = np.array(
+        ["train"] * len(table) if table.splits is None else table.splits, dtype=str
+    )
+    if table.splits is not None and table.groups is not None:
+        _refuse_cut_groups(table.groups, given)
+    test = whole[given == "test"]
+    val = _without_duplicates(whole[given == "val"], groups, test)
+    rest = _without_duplicates(whole[given == "train"], groups, np.concatenate([test, val]))
+    left_out = len(table) - len(test) - len(val) - len(rest)
+    share = settings.val_fraction
+    if settings.test_fraction:
+        if len(test):
+            raise DataError("The data have test images already; leave out --test-fraction.")
+        share /= 1 - settings.test_fraction
+        draw = hold_out(
+            labels[rest],
+            groups[rest],
+            settings.test_fraction,
+            settings.split_seed,
+            names=names,
+            split="test",
+            whole_groups=table.groups is not None,
+        )
+        test, rest = rest[draw[1]], rest[draw[0]]
+    if settings.folds is not None and settings.fold is not None:
+        rest, val = np.sort(np.concatenate([rest, val])), rest[:0]
+        train, validate = cross_validation_fold(
+            labels[rest],
+            groups[rest],
+            settings.folds,
+            settings.fold,
+            settings.split_seed,
+            names=names,
+        )
+        val, train = rest[validate], rest[train]
+    elif len(val):
+        train = rest
+    else:
+        train, validate = hold_out(
+            labels[rest],
+            groups[rest],
+            share,
+            settings.split_seed,
+            names=names,
+            whole_groups=table.groups is not None,
+        )
+        train, val = rest[train], rest[validate]
+    rows: dict[Split, Rows] = {"train": train, "val": val}
+    if len(test):
+        rows["test"] = test
+    for split in ("train", "val"):
+        missing = np.setdiff1d(labels, labels[rows[split]])
+        if len(missing):
+            raise DataError(
+                f"The {split} images have none of the class "
+                f"{join_first(names[label] for label in missing)}; add images of it, or split in "
+                f"another way."
+            )
+    return rows, left_out
+
+
+def _without_duplicates(rows: Rows, groups: NDArray[np.int64], others: Rows) -> Rows:
+    return rows[~np.isin(groups[rows], groups[others])]
+
+
+def _refuse_cut_groups(names: Sequence[str], splits: NDArray[np.str_]) -> None:
+    where: dict[str, set[str]] = {}
+    for name, split in zip(names, splits.tolist(), strict=True):
+        if name:
+            where.setdefault(name, set()).add(split)
+    cut = [f"{name} ({' and '.join(sorted(s))})" for name, s in where.items() if len(s) > 1]
+    if cut:
+        raise DataError(
+            f"The splits of the data cut {len(cut)} groups of --group-column: {join_first(cut)}; "
+            f"put each into one split, or leave out --group-column."
+        )
+
+
+def join_groups(duplicates: NDArray[np.int64], names: Sequence[str] | None) -> NDArray[np.int64]:
+    """Join the groups of duplicates with those that the table names, blank ones aside.
+
+    Args:
+        duplicates: int64 of shape (N,), numbered from 0.
+        names: N names of groups, or None.
+    """
+    if names is None:
+        return duplicates
+    first: dict[str, int] = {}
+    pairs = [(row, first.setdefault(name, row)) for row, name in enumerate(names) if name]
+    of_group = np.unique(duplicates, return_index=True)[1]
+    alike = np.stack([np.arange(len(duplicates)), of_group[duplicates]], axis=1)
+    return grouped(len(duplicates), alike, np.array(pairs, dtype=np.int64).reshape(-1, 2))
 
 
 def hold_out(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: int
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    fraction: float,
+    seed: int,
+    *,
+    names: Sequence[str],
+    split: Split = "val",
+    whole_groups: bool = False,
 ) -> tuple[Rows, Rows]:
-    """Split rows at random into training and validation, stratified by label.
+    """Split rows at random in two, stratified by label.
 
     Whole groups are drawn, each under its most frequent label, with scikit-learn's
     `train_test_split`; with groups of more than one row the fraction holds nearly, not exactly.
 
     Args:
         labels: int64 of shape (N,).
-        groups: int64 of shape (N,); rows with the same number stay on one side.
-        fraction: share of the groups that validate, between 0 and 1.
+        groups: int64 of shape (N,); rows with the same number stay together.
+        fraction: share of the groups that are held out, between 0 and 1.
         seed: seed of the draw.
+        names: the class names.
+        split: what is held out.
+        whole_groups: the groups are few and large, as cameras are: draw so that the fraction of
+            the rows holds (scikit-learn's `StratifiedGroupKFold`).
 
     Returns:
-        Row numbers that train, and row numbers that validate, each in ascending order.
+        Row numbers that are kept, and row numbers that are held out, each in ascending order.
 
     Raises:
-        DataError: a class has too few different images for both sides.
+        DataError: a class has too few different images for both.
     """
     group_names, group_of_row = np.unique(groups, return_inverse=True)
-    votes = np.zeros((len(group_names), labels.max() + 1), dtype=np.int64)
+    if whole_groups:
+        return _hold_out_groups(labels, groups, fraction, seed, split)
+    votes = np.zeros((len(group_names), len(names)), dtype=np.int64)
     np.add.at(votes, (group_of_row, labels), 1)
-    try:
-        _, validating = train_test_split(
-            np.arange(len(group_names)),
-            test_size=fraction,
-            random_state=seed,
-            stratify=votes.argmax(axis=1),
-        )
-    except ValueError as error:
+    strata = votes.argmax(axis=1)
+    counts = np.bincount(strata, minlength=len(names))
+    present = np.unique(labels)
+    rare = [f"{names[label]} ({counts[label]})" for label in present if counts[label] < 2]
+    if rare:
         raise DataError(
-            f"{len(group_names)} different images cannot be split with {fraction:g} of each class "
-            f"for validation ({error}); add images or change --val-fraction."
-        ) from error
-    validates = np.isin(group_of_row, validating)
-    return _checked(labels, np.flatnonzero(~validates), np.flatnonzero(validates))
+            f"The class {join_first(rare)} has fewer than 2 different images, and one must train "
+            f"while another one is held out; add images of it or leave it out."
+        )
+    total = len(group_names)
+    held = int(np.ceil(fraction * total))
+    if not len(present) <= held <= total - len(present):
+        least = len(present) / total
+        raise DataError(
+            f"--{split}-fraction {fraction:g} of {total} different images is {held}, and each of "
+            f"the {len(present)} classes needs one there and one to train on; add images or change "
+            f"--{split}-fraction (from {np.ceil(least * 1000) / 1000:g} to "
+            f"{np.floor((1 - least) * 1000) / 1000:g})."
+        )
+    _, drawn = train_test_split(
+        np.arange(total), test_size=fraction, random_state=seed, stratify=strata
+    )
+    is_held = np.isin(group_of_row, drawn)
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+def _hold_out_groups(
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    fraction: float,
+    seed: int,
+    split: Split,
+) -> tuple[Rows, Rows]:
+    number = len(np.unique(groups))
+    if number < 2:
+        raise DataError(
+            f"All images are of one group of --group-column, so that none can be held out for "
+            f"{split}; leave out --group-column, or add images of other groups."
+        )
+    folds = min(max(2, round(1 / fraction)), number)
+    return _folds(labels, groups, folds, seed)[0]
 
 
 def cross_validation_fold(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], folds: int, fold: int, seed: int
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    folds: int,
+    fold: int,
+    seed: int,
+    *,
+    names: Sequence[str],
 ) -> tuple[Rows, Rows]:
     """Split rows into `folds` parts of which the one numbered `fold`, from 0, validates.
 
@@ -57,26 +227,21 @@ def cross_validation_fold(
     `StratifiedGroupKFold`); over all folds every row validates exactly once.
 
     Raises:
-        DataError: there are fewer images of some class than folds.
+        DataError: there are fewer different images of some class than folds.
     """
-    fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
-    if folds > fewest:
+    different = {label: len(np.unique(groups[labels == label])) for label in np.unique(labels)}
+    rarest = min(different, key=lambda label: different[label])
+    if folds > different[rarest]:
         raise DataError(
-            f"--folds {folds} is more than the {fewest} different images of the rarest class; "
-            f"use at most {fewest} folds."
+            f"--folds {folds} is more than the {different[rarest]} different images or groups of "
+            f"the class {names[rarest]}; use at most {different[rarest]} folds."
         )
+    return _folds(labels, groups, folds, seed)[fold]
+
+
+def _folds(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], folds: int, seed: int
+) -> list[tuple[Rows, Rows]]:
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    parts = list(splitter.split(np.zeros(len(labels)), labels, groups))
-    training, validating = parts[fold]
-    return _checked(labels, training, validating)
-
-
-def _checked(labels: NDArray[np.int64], training: Rows, validating: Rows) -> tuple[Rows, Rows]:
-    for rows, side in ((training, "training"), (validating, "validation")):
-        missing = np.setdiff1d(labels, labels[rows])
-        if len(missing):
-            raise DataError(
-                f"The {side} side of the split has no image of {len(missing)} of the classes; "
-                f"add images of the rare classes or change --val-fraction."
-            )
-    return training.astype(np.int64), validating.astype(np.int64)
+    parts = splitter.split(np.zeros(len(labels)), labels, groups)
+    return [(kept.astype(np.int64), held.astype(np.int64)) for kept, held in parts]

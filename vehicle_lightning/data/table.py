@@ -1,23 +1,39 @@
-"""The table: a CSV of image names and labels, validated."""
+"""The table: one row an image. `read_table` is the place to replace for another source of data.
 
-import csv
-import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+A CSV with a column of image names and one of labels, or a folder of class folders. What the
+settings leave open is recognised where it is sure, and said in one line with the flags to pin it.
+"""
+
+import os
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path, PurePath
 from typing import overload
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.safe_path import leads_outside, stays_inside
-from vehicle_lightning.errors import DataError
+from vehicle_lightning.console import notice
+from vehicle_lightning.data.csv_file import CsvFile, read_csv, shared
+from vehicle_lightning.data.findings import Finding
+from vehicle_lightning.data.images import IMAGE_SUFFIXES
+from vehicle_lightning.data.rows import check_rows
+from vehicle_lightning.errors import DataError, join_first, one_line
 
-NAMED_ROWS = 10
-LONGEST_SHOWN = 300  # letters of a name
-SEPARATORS = (",", ";", "\t")  # as spreadsheet programs write them in one country or another
+SAMPLE = 200  # rows by which columns are recognised
+MOST_CLASSES = 50  # distinct cells of a column that is taken for labels
+CSV_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+LABEL_NAMES = ("label", "labels", "class", "class_name", "category", "target", "y", "kind", "type")
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+REFUSED = ("blank-name", "outside", "blank-label", "contradicting-rows", "several-labels")
 
 
 @dataclass(frozen=True)
@@ -45,216 +61,396 @@ class ImagePaths(Sequence[Path]):
 
 @dataclass(frozen=True)
 class Table:
-    """One row an image.
+    """One row an image; the first four are all that another source of data must give.
 
     Attributes:
-        image_dir: folder that `names` are relative to.
-        names: image file names, as in the CSV.
+        names: what each of N images is called, each name once.
         labels: int64 of shape (N,), indices into `class_names`.
-        class_names: the labels as in the CSV, in numeric order where all are integers, otherwise
-            in alphabetical order.
+        class_names: the labels as text.
+        paths: the image files.
+        groups: what belongs together, such as camera, patient or day: never on both sides of a
+            split. N texts, blank where an image is alone; None for no groups.
+        splits: "train", "val" or "test" for each image where the data say so; None where not.
+        image_dir: folder that no image may lie outside of; None where any may be read.
+        source: what messages call the data.
+        findings: what is wrong with rows, which are left out here where they cannot be used.
+        found: settings that were recognised, by name.
     """
 
-    image_dir: Path
-    names: tuple[str, ...]
+    names: Sequence[str]
     labels: NDArray[np.int64]
-    class_names: tuple[str, ...]
+    class_names: Sequence[str]
+    paths: Sequence[Path]
+    groups: Sequence[str] | None = None
+    splits: Sequence[str] | None = None
+    image_dir: Path | None = None
+    source: str = "the data"
+    findings: tuple[Finding, ...] = ()
+    found: Mapping[str, Path | str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def links_outside(self) -> list[str]:
-        """Names of symbolic links, or of files in linked folders, that lead out of the folder."""
-        is_inside = stays_inside(self.image_dir)
-        return [n for n, path in zip(self.names, self.paths, strict=True) if not is_inside(path)]
-
     @property
-    def paths(self) -> "ImagePaths":
-        """The image files, in the order of the rows."""
-        return ImagePaths(self.image_dir, self.names)
+    def class_counts(self) -> dict[str, int]:
+        """Number of images of each class, the largest class first."""
+        counts = Counter(self.labels.tolist()).most_common()
+        return {self.class_names[label]: count for label, count in counts}
 
-    def without(self, rows: Iterable[int]) -> "Table":
-        """Return the table without these rows.
+    def checked(self) -> "Table":
+        """Return the table if it can be trained on as it is.
 
         Raises:
-            DataError: fewer than two classes are left.
+            DataError: a row cannot be used, or there are fewer than two classes.
         """
+        for finding in self.findings:
+            if finding.kind in REFUSED:
+                raise DataError(f"{self.source}: {_refusal(finding)}")
+        if len(self.class_names) < 2:
+            only = "".join(f" {name!r}" for name in self.class_names) or " none"
+            raise DataError(
+                f"{self.source} holds only the label{only}; a classifier needs at least two "
+                f"classes."
+            )
+        return self
+
+    def without(self, rows: Iterable[int]) -> "Table":
+        """Return the table without these rows, and without classes that none is left of."""
         left_out = set(rows)
         kept = [row for row in range(len(self)) if row not in left_out]
         present = sorted({int(self.labels[row]) for row in kept})
-        if len(present) < 2:
-            raise DataError(
-                f"Without the {len(left_out)} images that cannot be read, {self.image_dir} holds "
-                f"images of {len(present)} class(es), and a classifier needs two; mend the images."
-            )
         renumbered = {old: new for new, old in enumerate(present)}
-        return Table(
-            self.image_dir,
-            tuple(self.names[row] for row in kept),
-            np.array([renumbered[int(self.labels[row])] for row in kept], dtype=np.int64),
-            tuple(self.class_names[label] for label in present),
+        names = tuple(self.names[row] for row in kept)
+        return replace(
+            self,
+            names=names,
+            labels=np.array([renumbered[int(self.labels[row])] for row in kept], dtype=np.int64),
+            class_names=tuple(self.class_names[label] for label in present),
+            paths=ImagePaths(self.paths.image_dir, names)
+            if isinstance(self.paths, ImagePaths)
+            else [self.paths[row] for row in kept],
+            groups=None if self.groups is None else tuple(self.groups[row] for row in kept),
+            splits=None if self.splits is None else tuple(self.splits[row] for row in kept),
         )
 
 
-def read_table(data_dir: Path, settings: SourceSettings) -> Table:
-    """Read and validate the CSV of a data set; rows are counted with the header as row 1.
-
-    A row that says the same as an earlier one is dropped.
-
-    Raises:
-        DataError: the CSV or a column is missing, a cell is blank, a name leads out of the image
-            folder, one name has two labels, or there are fewer than two classes.
-    """
-    path = data_dir / settings.csv
-    names, labels = read_columns(path, settings)
-    for column, cells in ((settings.image_column, names), (settings.label_column, labels)):
-        _refuse(cells == "", f"{path}: column {column} is blank", "fill it in or delete the rows")
-    _refuse(
-        leads_outside(names),
-        f"{path}: the image name leads out of the image folder",
-        "use names relative to it",
-    )
-    pairs = pd.DataFrame({"name": names, "label": labels}).drop_duplicates()
-    _refuse(
-        pairs.duplicated("name", keep=False),
-        f"{path}: one image name has several labels",
-        "keep one row for each image",
-    )
-    class_names = _ordered(pairs["label"].unique())
-    if len(class_names) < 2:
-        raise DataError(
-            f"{path}: column {settings.label_column} holds only the label {class_names[0]!r}; "
-            f"a classifier needs at least two classes."
-        )
-    codes = pd.Categorical(pairs["label"], categories=class_names).codes
-    return Table(
-        data_dir / settings.image_dir,
-        tuple(pairs["name"]),
-        codes.astype(np.int64),
-        tuple(class_names),
-    )
+def _refusal(finding: Finding) -> str:
+    rows = [detail.removeprefix("row ") for detail in finding.details]
+    if finding.kind == "contradicting-rows":
+        named = zip(finding.files, finding.details, strict=True)
+        where = f" ({join_first(f'{one_line(name)} in {detail}' for name, detail in named)})"
+    else:
+        where = f" (row {join_first(rows)})" if finding.groups else ""
+    advice = finding.advice[0].lower() + finding.advice[1:]
+    return f"{finding.what.rstrip('.')}{where}; {advice}"
 
 
-def read_columns(path: Path, settings: SourceSettings) -> tuple["pd.Series[str]", "pd.Series[str]"]:
-    """Read image names and labels as they stand in the CSV, blank ones as empty text.
+def read_table(settings: SourceSettings) -> Table:
+    """Read names and labels: of a CSV, or of a folder of class folders.
 
-    Their index counts the rows below the header from 0; those that are blank altogether are left
-    out.
+    Rows that cannot be used are left out and stand in `findings`; `Table.checked` refuses them.
 
     Raises:
-        DataError: the CSV or a column is missing, or it has no rows.
+        DataError: the data directory, a CSV, a column or a folder is missing or not to be read, or
+            it is not clear which it is.
     """
-    names, labels = _columns(path, (settings.image_column, settings.label_column))
-    return names, labels
+    data_dir = data_folder(settings)
+    if not data_dir.is_dir():
+        raise DataError(f"There is no data directory {data_dir.absolute()}; see --data-dir.")
+    csv = _find_csv(data_dir, settings)
+    if csv is None:
+        return _read_class_folders(data_dir, settings)
+    return _read_csv_table(data_dir, csv, settings)
 
 
-def read_names(path: Path, column: str) -> "pd.Series[str]":
+def read_names(path: Path, column: str) -> list[str]:
     """Read the image names of a CSV that need not have labels, blank ones as empty text.
 
     Raises:
         DataError: the CSV or the column is missing, or it has no rows.
     """
-    (names,) = _columns(path, (column,))
-    return names
+    return read_csv(path, (column,)).column(column, "--image-column")
 
 
-def _columns(path: Path, columns: Sequence[str]) -> list["pd.Series[str]"]:
-    """Read the column of the images, and that of the labels where it is given."""
-    frame = _read_csv(path, columns[0])
-    cells = [
-        _column(frame, column, path, flag)
-        for column, flag in zip(columns, ("--image-column", "--label-column"), strict=False)
-    ]
-    if frame.empty:
-        raise DataError(f"{path} has no rows below its header; add one row for each image.")
-    return cells
+def data_folder(settings: SourceSettings) -> Path:
+    """Return the data directory; without one, the synthetic vehicles, made on first use.
+
+    Raises:
+        DataError: the cache folder cannot be written to.
+    """
+    if settings.data_dir is not None:
+        return settings.data_dir
+    from vehicle_lightning.data.cache import cache_folder
+    from vehicle_lightning.synthetic import VERSION, make_vehicles
+
+    folder = make_vehicles(cache_folder(settings) / f"synthetic_vehicles_{VERSION}")
+    _say_once(f"Data: synthetic vehicles, not photographs, from {folder} (see --data-dir).")
+    return folder
 
 
-def _read_csv(path: Path, column: str) -> pd.DataFrame:
-    """Read all cells as text; the separator is that by which the header has this column."""
-    try:
-        encoding = _encoding(path)
-        # Everything is read as text: a label such as 007 or NA stays what it is.
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                path,
-                dtype=str,
-                keep_default_na=False,
-                encoding=encoding,
-                compression=None,  # whatever the file is called
-                sep=_separator(path, encoding, column),
-                skipinitialspace=True,
-                index_col=False,
-                skip_blank_lines=False,  # so that rows are counted as they stand in the file
-            )
-        frame.columns = frame.columns.str.strip()
-        return frame[(frame.fillna("") != "").any(axis="columns")]
-    except FileNotFoundError as error:
-        raise DataError(f"There is no CSV file {path}; see --data-dir and --csv.") from error
-    except UnicodeError as error:
-        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path} is empty; its first line must name the columns.") from error
-    except pd.errors.ParserError as error:
-        raise DataError(f"{path} is not a CSV file: {str(error).strip()}.") from error
-    except pd.errors.ParserWarning as error:
+@cache
+def _say_once(sentence: str) -> None:
+    """Say something once in a process, however many runs it makes."""
+    notice(sentence)
+
+
+def _is_default(settings: SourceSettings, name: str) -> bool:
+    return bool(getattr(settings, name) == SourceSettings.model_fields[name].default)
+
+
+def _find_csv(data_dir: Path, settings: SourceSettings) -> Path | None:
+    """Return the CSV that is meant; None where there is none, as with class folders."""
+    named = data_dir / settings.csv
+    if named.exists():
+        return named
+    there = sorted(path for path in data_dir.iterdir() if path.name.lower().endswith(CSV_SUFFIXES))
+    if not _is_default(settings, "csv"):
+        beside = f" ({join_first(path.name for path in there)} is there)" if there else ""
+        raise DataError(f"There is no CSV file {named.absolute()}{beside}; name it with --csv.")
+    if len(there) > 1:
         raise DataError(
-            f"{path} has rows with more cells than its header; quote cells that contain commas."
-        ) from error
-    except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
-
-
-def _encoding(path: Path) -> str:
-    """UTF-8, or UTF-16 where the file begins as such."""
-    with path.open("rb") as stream:
-        return "utf-16" if stream.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-
-
-def _separator(path: Path, encoding: str, column: str) -> str:
-    with path.open(encoding=encoding, newline="") as stream:
-        header = stream.readline()
-    csv.field_size_limit(max(len(header), csv.field_size_limit()))
-    for separator in SEPARATORS:
-        names = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
-        if column in (name.strip() for name in names):
-            return separator
-    return SEPARATORS[0]
-
-
-def _column(frame: pd.DataFrame, column: str, path: Path, flag: str) -> "pd.Series[str]":
-    if column not in frame.columns:
-        there = ", ".join(map(str, frame.columns[:NAMED_ROWS]))
-        raise DataError(
-            f"{path} has no column {column} (it has {there}); name another with {flag}."
+            f"There is no CSV file {named.absolute()}, and of {join_first(p.name for p in there)} "
+            f"it is not clear which lists the images to train on; name it: --data-dir "
+            f"{shlex.quote(str(data_dir))} --csv {shlex.quote(there[0].name)}"
         )
-    return frame[column].fillna("").str.strip()
+    return there[0] if there else None
 
 
-def _refuse(wrong: "pd.Series[bool]", what: str, remedy: str) -> None:
-    if wrong.any():
-        rows = (str(row + 2) for row in wrong.index[wrong])
-        raise DataError(f"{what} in row {shortened(rows)}; {remedy}.")
+def _read_csv_table(data_dir: Path, path: Path, settings: SourceSettings) -> Table:
+    csv = read_csv(path, (settings.image_column, settings.label_column))
+    found = _recognise(data_dir, csv, settings)
+    places = settings.model_copy(update=found)
+    image_dir = data_dir / places.image_dir
+    names = csv.column(places.image_column, "--image-column")
+    labels = shared(csv.column(places.label_column, "--label-column"))
+    groups, splits = (
+        None if column is None else shared(csv.column(column, flag))
+        for column, flag in (
+            (settings.group_column, "--group-column"),
+            (settings.split_column, "--split-column"),
+        )
+    )
+    if not image_dir.is_dir():
+        raise DataError(
+            f"There is no image folder {image_dir.absolute()}; name it with --image-dir."
+        )
+    if found:
+        _say_found(data_dir, places)
+    if breaks := csv.broken_lines():
+        _say_once(
+            f"{path}: {len(csv.rows)} rows in {csv.lines} lines, as {breaks} cells hold line "
+            f"breaks."
+        )
+    sound = check_rows(names, labels, csv.rows)
+    kept = sound.kept.tolist()
+    return _to_table(
+        [names[row] for row in kept],
+        [labels[row] for row in kept],
+        image_dir=image_dir,
+        groups=None if groups is None else tuple(groups[row] for row in kept),
+        splits=None if splits is None else _to_splits(splits, csv, kept, places.split_column),
+        source=str(path),
+        findings=sound.findings,
+        found=found,
+    )
 
 
-def shortened(items: Iterable[str]) -> str:
-    """Join items with commas: the first ten by name, the rest counted."""
-    every = list(items)
-    rest = len(every) - NAMED_ROWS
-    named = ", ".join(on_one_line(item) for item in every[:NAMED_ROWS])
-    return named + (f" and {rest} more" if rest > 0 else "")
-
-
-def on_one_line(text: str) -> str:
-    """Return text that a terminal can show: what cannot be printed is escaped, the rest cut off."""
-    shown = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
+def _to_table(
+    names: Sequence[str], labels: Sequence[str], *, image_dir: Path, **more: object
+) -> Table:
+    class_names = _ordered(set(labels))
+    codes = {name: code for code, name in enumerate(class_names)}
+    return Table(
+        tuple(names),
+        np.array([codes[label] for label in labels], dtype=np.int64),
+        tuple(class_names),
+        ImagePaths(image_dir, tuple(names)),
+        image_dir=image_dir,
+        **more,  # type: ignore[arg-type]
+    )
 
 
 def _ordered(labels: Iterable[str]) -> list[str]:
-    every = list(labels)
+    """In numeric order where all are integers, otherwise in alphabetical order."""
+    every = sorted(labels)
     try:
         return sorted(every, key=int)
     except ValueError:
-        return sorted(every)
+        return every
+
+
+def _to_splits(
+    cells: Sequence[str], csv: CsvFile, kept: Sequence[int], column: str | None
+) -> tuple[str, ...]:
+    splits = [SPLIT_NAMES.get(cell.casefold(), "") for cell in cells]
+    unknown = [row for row in kept if not splits[row]]
+    if unknown:
+        values = join_first(dict.fromkeys(cells[row] or "blank" for row in unknown))
+        raise DataError(
+            f"{csv.path}: column {column} holds {values} in row "
+            f"{join_first(str(csv.rows[row]) for row in unknown)}; it takes train, val and test."
+        )
+    return tuple(splits[row] for row in kept)
+
+
+def _recognise(data_dir: Path, csv: CsvFile, settings: SourceSettings) -> dict[str, Path | str]:
+    """Return the settings that are others than their defaults, where that is sure.
+
+    Raises:
+        DataError: it is not clear which they are; all that is missing is named at once.
+    """
+    found: dict[str, Path | str] = {}
+    if csv.path != data_dir / settings.csv:
+        found["csv"] = csv.path.relative_to(data_dir)
+    is_there = (data_dir / settings.image_dir).is_dir()
+    is_open = _is_default(settings, "image_column") and settings.image_column not in csv.columns
+    image_column = None if is_open else settings.image_column
+    open_folder = _is_default(settings, "image_dir")
+    columns = [image_column] if image_column else list(csv.columns)
+    folders = [settings.image_dir] if is_there or not open_folder else []
+    if open_folder and any(column in csv.columns for column in columns):
+        folders += [folder for folder in _folders(data_dir) if folder not in folders]
+    shares = {
+        (folder, column): share
+        for folder in folders
+        for column in columns
+        if (share := _share_of_files(data_dir / folder, csv.columns.get(column, ())))
+    }
+    if shares and max(shares.values()) >= 0.5:
+        folder, image_column = max(shares, key=lambda place: shares[place])
+        is_there = True
+        if folder != settings.image_dir:
+            found["image_dir"] = folder
+    elif image_column is None:
+        named = [c for c in csv.columns if _share_of_image_names(csv.columns[c]) >= 0.5]
+        image_column = named[0] if len(named) == 1 else None
+    if image_column is not None and image_column != settings.image_column:
+        found["image_column"] = image_column
+    label_column: str | None = settings.label_column
+    if _is_default(settings, "label_column") and settings.label_column not in csv.columns:
+        taken = (image_column, settings.group_column, settings.split_column)
+        label_column = _label_column(csv, [name for name in taken if name])
+        if label_column is not None:
+            found["label_column"] = label_column
+    missing = [
+        *(["the column of the image names (--image-column)"] if image_column is None else []),
+        *(["the column of the labels (--label-column)"] if label_column is None else []),
+        *(["the image folder (--image-dir)"] if not is_there and open_folder else []),
+    ]
+    if missing and csv.rows:
+        raise _unclear(data_dir, csv, missing, settings.model_copy(update=found))
+    return found
+
+
+def _unclear(
+    data_dir: Path, csv: CsvFile, missing: Sequence[str], settings: SourceSettings
+) -> DataError:
+    columns = join_first(csv.columns)
+    flags = {
+        "--image-dir": (str(settings.image_dir), "FOLDER"),
+        "--image-column": (settings.image_column, "COLUMN"),
+        "--label-column": (settings.label_column, "COLUMN"),
+    }
+    typed = " ".join(
+        f"{flag} {blank if any(flag in what for what in missing) else shlex.quote(value)}"
+        for flag, (value, blank) in flags.items()
+    )
+    return DataError(
+        f"{csv.path} has no column image_names and emergency_or_not, or there is no folder images: "
+        f"it has {columns}, and not clear is {' and '.join(missing)}; name it: --data-dir "
+        f"{shlex.quote(str(data_dir))} --csv {shlex.quote(csv.path.name)} {typed}"
+    )
+
+
+def _say_found(data_dir: Path, places: SourceSettings) -> None:
+    flags = " ".join(
+        f"--{name.replace('_', '-')} {shlex.quote(str(getattr(places, name)))}"
+        for name in ("csv", "image_dir", "image_column", "label_column")
+    )
+    _say_once(
+        f"Data: {data_dir / places.csv}, images in {data_dir / places.image_dir}, named in column "
+        f"{places.image_column}, labels in {places.label_column}; to pin it: {flags}"
+    )
+
+
+def _folders(data_dir: Path) -> list[Path]:
+    inner = sorted(path.name for path in data_dir.iterdir() if path.is_dir())
+    return [Path(), *(Path(name) for name in inner if not name.startswith("."))]
+
+
+def _share_of_files(folder: Path, cells: Sequence[str]) -> float:
+    some = [cell for cell in cells[:SAMPLE] if cell]
+
+    def is_file(name: str) -> bool:
+        try:
+            return (folder / name).is_file()
+        except (OSError, ValueError):  # a name that no file can have
+            return False
+
+    return sum(map(is_file, some)) / len(some) if some else 0.0
+
+
+def _share_of_image_names(cells: Sequence[str]) -> float:
+    some = [cell for cell in cells[:SAMPLE] if cell]
+    named = sum(PurePath(cell).suffix.lower() in IMAGE_SUFFIXES for cell in some)
+    return named / len(some) if some else 0.0
+
+
+def _label_column(csv: CsvFile, taken: Sequence[str]) -> str | None:
+    """Return the one column of few distinct cells, or that of them which is called like labels."""
+    count = len(csv.rows)
+
+    def is_labels(column: str) -> bool:
+        distinct = len(set(csv.columns[column]))
+        return 2 <= distinct <= min(MOST_CLASSES, max(2, count // 5))
+
+    possible = [name for name in csv.columns if name not in taken and is_labels(name)]
+    called = [name for name in possible if name.lower() in LABEL_NAMES]
+    for some in (called, possible):
+        if len(some) == 1:
+            return some[0]
+    return None
+
+
+def _images_below(folder: Path) -> Iterator[str]:
+    """Yield the image files in a folder, to any depth, by name relative to it, in order."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inner = Path(place).relative_to(folder)
+        for name in sorted(files):
+            if not name.startswith(".") and PurePath(name).suffix.lower() in IMAGE_SUFFIXES:
+                yield (inner / name).as_posix()
+
+
+def _read_class_folders(data_dir: Path, settings: SourceSettings) -> Table:
+    """Read a folder with one folder for each class, or such folders in train, val and test."""
+    for image_dir in (Path(), settings.image_dir):
+        names = list(_images_below(data_dir / image_dir))
+        parts = [PurePath(name).parts for name in names]
+        in_splits = bool(parts) and all(
+            len(part) > 2 and part[0].casefold() in SPLIT_NAMES for part in parts
+        )
+        depth = 1 if in_splits else 0
+        if any(len(part) < depth + 2 for part in parts):
+            continue  # an image lies in no folder
+        labels = [part[depth] for part in parts]
+        if len(set(labels)) < 2:
+            continue
+        table = _to_table(
+            names,
+            labels,
+            image_dir=data_dir / image_dir,
+            splits=tuple(SPLIT_NAMES[p[0].casefold()] for p in parts) if in_splits else None,
+            source=str(data_dir / image_dir),
+            found={} if image_dir == settings.image_dir else {"image_dir": image_dir},
+        )
+        counts = join_first(f"{name}: {count}" for name, count in table.class_counts.items())
+        _say_once(
+            f"Data: the folders of {data_dir / image_dir} name the classes ({counts})"
+            + (", and train, val and test." if in_splits else ".")
+        )
+        return table
+    raise DataError(
+        f"There is no CSV file {(data_dir / settings.csv).absolute()}, and no folder for each "
+        f"class in its place; name the CSV with --csv."
+    )

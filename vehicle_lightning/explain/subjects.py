@@ -1,12 +1,13 @@
 """The images to explain, and which networks have to: of a run, the one that had not seen them."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from vehicle_lightning.config import Settings, read_settings
-from vehicle_lightning.data.location import locate_data
-from vehicle_lightning.data.safe_path import leads_outside, stays_inside
-from vehicle_lightning.data.table import shortened
-from vehicle_lightning.errors import RunError
+from vehicle_lightning.data.safe_path import stays_inside
+from vehicle_lightning.data.table import read_table
+from vehicle_lightning.errors import RunError, join_first
 from vehicle_lightning.model.explanations import Subject
 from vehicle_lightning.runs.fold_runs import fold_runs
 from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
@@ -21,24 +22,28 @@ def worst_mistakes(run: RunFolder, count: int) -> list[Subject]:
 
     Raises:
         RunError: the run is not finished, made no mistake, or its images are gone.
-        DataError: vehicles cannot be drawn where the run was on drawn ones.
+        DataError: synthetic vehicles cannot be drawn where the run was on them.
     """
     settings = read_settings(run.config)
     mistakes = _read_mistakes(run).head(count)
-    image_dir = locate_data(settings)[0] / settings.image_dir
-    is_inside = stays_inside(image_dir)
+    table = read_table(settings)
+    # Only what the data list is opened, whatever stands in the file of predictions.
+    path_of = dict(zip(table.names, table.paths, strict=True))
     names = list(mistakes["file"])
-    if leads_outside(mistakes["file"]).any() or not all(is_inside(image_dir / n) for n in names):
-        raise RunError(f"{run.predictions} names files outside of {image_dir}; name the images.")
-    missing = [name for name in names if not (image_dir / name).is_file()]
+    is_inside = stays_inside(table.image_dir) if table.image_dir else Path.is_file
+    missing = [
+        name
+        for name in names
+        if name not in path_of or not path_of[name].is_file() or not is_inside(path_of[name])
+    ]
     if missing:
         raise RunError(
             f"{len(missing)} of the {len(names)} worst mistakes of {run.path} are no longer in "
-            f"{image_dir}: {shortened(missing)}; put them there, or name the images to explain."
+            f"{table.source}: {join_first(missing)}; put them there, or name the images to explain."
         )
     checkpoints = [find_checkpoint(folder.path) for folder in _folders(run, settings, mistakes)]
     return [
-        Subject(image_dir / name, name, (checkpoint,), label)
+        Subject(path_of[name], name, (checkpoint,), label)
         for name, label, checkpoint in zip(names, mistakes["label"], checkpoints, strict=True)
     ]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vehicle_lightning.cli import INTERRUPTED, parse_fit, run_command
-from vehicle_lightning.data.location import check_places
+from vehicle_lightning.data.table import read_table
 from vehicle_lightning.parallel import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -18,12 +18,14 @@ def main(arguments: Sequence[str]) -> int:
     if command.print_config:
         print(command.settings.to_yaml(), end="")
         return 0
-    check_places(command.settings)
+    table = read_table(command.settings).checked()
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
+    from vehicle_lightning.data.datamodule import VehicleDataModule
     from vehicle_lightning.fit.train import train
 
-    result = train(command.settings, command.resume)
+    data = VehicleDataModule(command.settings, table)
+    result = train(command.settings, command.resume, data=data)
     print(_report(result))
     finished = result.summary is not None and result.summary.status == "finished"
     return 0 if finished else INTERRUPTED

@@ -17,9 +17,9 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from vehicle_lightning.config import Settings
+from vehicle_lightning.data.cache import cache_folder
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.data.findings import read_report
-from vehicle_lightning.data.location import locate_data
 from vehicle_lightning.data.serious import in_one_line, serious_findings
 from vehicle_lightning.errors import RunError, join_first
 from vehicle_lightning.files import write_text
@@ -28,7 +28,7 @@ from vehicle_lightning.fit.tensorboard import log_start
 from vehicle_lightning.runs.folder import RunFolder
 
 NAMES = {"train": "training", "val": "validation", "test": "test"}
-FINDINGS_VERSION = 1  # raise it whenever the same data would have other serious findings
+FINDINGS_VERSION = 2  # raise it whenever the same data would have other serious findings
 PACKAGES = (
     "torch",
     "torchvision",
@@ -84,8 +84,8 @@ def _counts(data: VehicleDataModule) -> dict[str, int]:
     return {
         "images": len(data.table),
         **{split: len(rows) for split, rows in data.rows.items()},
-        "exact_duplicates": data.copies,
-        "near_duplicates": data.near_copies,
+        "exact_duplicates": data.exact_duplicates,
+        "near_duplicates": data.near_duplicates,
     }
 
 
@@ -94,13 +94,9 @@ def _first_line(data: Data, epochs: int) -> str:
     classes = f"classes {join_first(data.class_names, 20)}"
     if not isinstance(data, VehicleDataModule):
         return f"{start}; {classes}."
-    duplicates = (
-        f" ({data.copies} exact and {data.near_copies} near duplicates, each in the split of its "
-        f"original)"
-        if data.copies or data.near_copies
-        else ""
-    )
-    counts = " and ".join(f"{len(rows)} {NAMES[split]}" for split, rows in data.rows.items())
+    exact, near = data.exact_duplicates, data.near_duplicates
+    duplicates = f" ({exact} exact and {near} near duplicates)" if exact or near else ""
+    counts = ", ".join(f"{len(rows)} {NAMES[split]}" for split, rows in data.rows.items())
     return f"{start}; {counts} images{duplicates}, {classes}."
 
 
@@ -109,15 +105,14 @@ def write_findings(run: RunFolder, settings: Settings, data: VehicleDataModule) 
 
     It is looked for once and then remembered for all runs on the same data.
     """
-    data_dir, cache_dir = locate_data(settings)
-    remembered = cache_dir / f"{data.fingerprint}-findings{FINDINGS_VERSION}.json"
+    remembered = cache_folder(settings) / f"{data.fingerprint}-findings{FINDINGS_VERSION}.json"
     try:
         report = read_report(remembered.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not known yet, or damaged
-        report = serious_findings(data.table, data.groups)
+        report = serious_findings(data.table, data.duplicates.of_image, data.contrast)
         with suppress(OSError):  # then the next run looks again
             write_text(remembered, report.to_json())
-    report = replace(report, csv=str(data_dir / settings.csv))
+    report = replace(report, csv=data.table.source)
     write_text(run.findings, report.to_json())
     return in_one_line(report)
 

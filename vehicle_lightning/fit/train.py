@@ -105,6 +105,8 @@ def train_once(
         callbacks = [history, lines, FirstBatch(run), *parts.callbacks]
         trainer = build_trainer(settings, run, callbacks, loggers)
         data = read_data(settings, parts.data)
+        if isinstance(data, VehicleDataModule):
+            settings = data.settings  # with what was recognised of the data
         model = build_classifier(settings, data, parts)
         epochs = epochs_behind(run, settings, data.fingerprint, parts.network)
         checkpoint = run.last_checkpoint if epochs else None
@@ -208,6 +210,8 @@ def read_data(settings: Settings, data: L.LightningDataModule | None = None) -> 
         data = VehicleDataModule(settings)
     elif not isinstance(data, VehicleDataModule):
         data = OtherData(data)
+    elif not data.is_ready:
+        data.settings = settings
     data.setup()
     return data
 

@@ -74,7 +74,7 @@ class VehicleClassifier(L.LightningModule):
             settings = Settings(**settings)
         self.settings = settings
         # Plain types only, so that the checkpoint, which takes these along, loads with
-        # `weights_only=True`. Lightning's `save_hyperparameters` fails where an argument is an array.
+        # `weights_only=True`. Lightning's `save_hyperparameters` fails where one is an array.
         self.hparams.update(
             settings=settings.model_dump(mode="json"),
             class_names=list(map(str, class_names)),

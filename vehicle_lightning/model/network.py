@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vehicle_lightning.config import Settings
+from vehicle_lightning.model.dropout import Dropout
 
 NetworkFactory = Callable[[Settings, int], nn.Module]
 """From the settings and the number of classes to a network."""
@@ -55,7 +56,7 @@ class ConvBlock(nn.Sequential):
             nn.ReLU(inplace=True),
             *_optional(nn.BatchNorm2d(outputs), batchnorm),
             nn.MaxPool2d(2),
-            *_optional(nn.Dropout(dropout), dropout > 0),
+            *_optional(Dropout(dropout), dropout > 0),
         )
 
 
@@ -88,7 +89,7 @@ class DenseBlock(nn.Sequential):
             nn.Linear(inputs, outputs),
             nn.ReLU(inplace=True),
             *_optional(nn.BatchNorm1d(outputs), batchnorm),
-            *_optional(nn.Dropout(dropout), dropout > 0),
+            *_optional(Dropout(dropout), dropout > 0),
         )
 
 
@@ -138,7 +139,7 @@ def build_network(settings: Settings, classes: int) -> nn.Module:
         backbone = Backbone(settings.backbone)
         head = nn.Sequential(
             *_optional(nn.BatchNorm1d(backbone.width), batchnorm),
-            *_optional(nn.Dropout(dropout), dropout > 0),
+            *_optional(Dropout(dropout), dropout > 0),
             *_dense(backbone.width, settings, classes),
         )
         network = Network(backbone, head, backbone.last_convolution)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vehicle_lightning.cli import INTERRUPTED, run_command
 from vehicle_lightning.console import notice
-from vehicle_lightning.data.location import check_places
+from vehicle_lightning.data.table import read_table
 from vehicle_lightning.errors import SearchError
 from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.sweep.arguments import SweepCommand, parse_sweep
@@ -37,19 +37,20 @@ def sweep(command: SweepCommand) -> tuple[str, bool]:
     """
     if find_spec("optuna") is None:
         raise SearchError('The search needs Optuna: pip install -e ".[sweep]".')
-    check_places(command.base)
+    table = read_table(command.base).checked()
     keep_freed_memory()
     # Importing torch, lightning and Optuna takes seconds; what is wrong already has been said.
     from vehicle_lightning.sweep.study import Study, find_database
 
     started = time.monotonic()
     url = find_database(command.storage, command.folder)
+    from vehicle_lightning.data.datamodule import VehicleDataModule
     from vehicle_lightning.fit.train import quiet_lightning, read_data
     from vehicle_lightning.sweep.results import report
     from vehicle_lightning.sweep.trials import Search
 
     quiet_lightning()
-    fingerprint = read_data(command.base).fingerprint
+    fingerprint = read_data(command.base, VehicleDataModule(command.base, table)).fingerprint
     with Study.open(command.study, url, command.folder, command.base.seed) as study:
         study.agree(command.space, command.base, fingerprint)
         done = len(study.finished)

@@ -1,17 +1,18 @@
-"""The default data set: drawn emergency and ordinary vehicles, made on first use.
+"""The default data set: synthetic emergency and ordinary vehicles, drawn on first use.
 
-The drawings stand in for photographs whose licence does not allow passing them on, and have the
-same layout: a CSV file of names and labels, and a folder of JPEG files.
+They stand in for photographs whose licence does not allow passing them on, and have the same
+layout: a CSV file of names and labels, and a folder of JPEG files.
 """
 
 import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import filelock
@@ -20,11 +21,11 @@ import numpy as np
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.parallel import cores, in_processes
 
-DRAWING_VERSION = 1  # raise it whenever the same seed would give other pictures
+VERSION = 2  # raise it whenever the same seed would give other pictures
 
 CSV_NAME = "train.csv"
 IMAGES_NAME = "images"
-RECIPE_NAME = "drawn.json"
+RECIPE_NAME = "synthetic.json"
 
 EMERGENCY_SHARE = 681 / 1646  # as among the photographs
 JPEG_QUALITIES = (62, 94)  # lowest, and one above the highest; the same for both classes
@@ -42,23 +43,13 @@ class Recipe:
     seed: int
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One picture to be drawn."""
-
-    index: int
-    name: str
-    emergency: bool
-
-
-def draw_vehicles(
+def make_vehicles(
     directory: Path,
     *,
     count: int = 1646,
     image_size: int = 224,
     seed: int = 0,
     workers: int | None = None,
-    show_progress: bool = True,
 ) -> Path:
     """Draw `count` square pictures of vehicles, unless `directory` already holds the same set.
 
@@ -76,20 +67,20 @@ def draw_vehicles(
     """
     if count < 1 or image_size < 32 or seed < 0 or (workers is not None and workers < 1):
         raise ValueError(
-            "draw_vehicles needs count >= 1, image_size >= 32, seed >= 0 and workers >= 1"
+            "make_vehicles needs count >= 1, image_size >= 32, seed >= 0 and workers >= 1"
         )
-    recipe = Recipe(DRAWING_VERSION, count, image_size, seed)
+    recipe = Recipe(VERSION, count, image_size, seed)
     if _holds(directory, recipe):
         return directory
     try:
         with _only_one(directory):
             if not _holds(directory, recipe):
                 _refuse_foreign(directory)
-                _draw_aside(directory, recipe, workers or cores(), show_progress)
+                _draw_aside(directory, recipe, workers or cores())
     except OSError as error:
         raise DataError(
-            f"Cannot write the drawn vehicles to {directory} ({error.strerror or error}); choose "
-            "another directory, or make room and allow writing there."
+            f"Cannot write the synthetic vehicles to {directory} ({error.strerror or error}); "
+            "choose another directory, or make room and allow writing there."
         ) from error
     return directory
 
@@ -128,17 +119,17 @@ def _refuse_foreign(directory: Path) -> None:
         return
     if (directory / RECIPE_NAME).is_file():
         raise DataError(
-            f"{directory} holds vehicles drawn with other settings, or not all of them; choose "
+            f"{directory} holds synthetic vehicles of other settings, or not all of them; choose "
             "another directory, or delete this one to draw it anew."
         )
     if directory.exists() or directory.is_symlink():
         raise DataError(
-            f"{directory} is in the way of the vehicles to be drawn and is not one of their sets; "
+            f"{directory} is in the way of the synthetic vehicles and holds something else; "
             "choose another directory, or move it away."
         )
 
 
-def _draw_aside(directory: Path, recipe: Recipe, workers: int, show_progress: bool) -> None:
+def _draw_aside(directory: Path, recipe: Recipe, workers: int) -> None:
     """Draw under another name next to the directory, and rename at the end."""
     partial = directory.with_name(f".{directory.name}.partial")
     if partial.exists():
@@ -146,12 +137,12 @@ def _draw_aside(directory: Path, recipe: Recipe, workers: int, show_progress: bo
     images = partial / IMAGES_NAME
     images.mkdir(parents=True)
     try:
-        pictures = _plan(recipe)
-        _draw_all(images, recipe, pictures, workers, show_progress)
+        labels = _labels(recipe)
+        _draw_all(images, recipe, labels, workers)
         with (partial / CSV_NAME).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("image_names", "emergency_or_not"))
-            writer.writerows((picture.name, int(picture.emergency)) for picture in pictures)
+            writer.writerows((_name(recipe, i), int(label)) for i, label in enumerate(labels))
         (partial / RECIPE_NAME).write_text(json.dumps(asdict(recipe)) + "\n", encoding="utf-8")
         if directory.is_dir():
             directory.rmdir()  # empty, and in the way of renaming on Windows
@@ -161,54 +152,46 @@ def _draw_aside(directory: Path, recipe: Recipe, workers: int, show_progress: bo
         raise
 
 
-def _plan(recipe: Recipe) -> list[Picture]:
-    """Names and labels, shuffled so that neither number nor order tells the label."""
+def _labels(recipe: Recipe) -> list[bool]:
+    """Whether each picture shows an emergency vehicle, shuffled so that no order tells it."""
     count = recipe.count
     emergencies = round(count * EMERGENCY_SHARE)
     if count > 1:
         emergencies = min(max(emergencies, 1), count - 1)
     # Pictures use the generators [seed, 0] to [seed, count - 1].
     rng = np.random.default_rng([recipe.seed, count])
-    labels = rng.permutation(np.arange(count) < emergencies)
-    digits = max(4, len(str(count)))
-    return [
-        Picture(index, f"{index + 1:0{digits}}.jpg", bool(label))
-        for index, label in enumerate(labels)
-    ]
+    labels: list[bool] = rng.permutation(np.arange(count) < emergencies).tolist()
+    return labels
 
 
-def _draw_all(
-    images: Path, recipe: Recipe, pictures: list[Picture], workers: int, show_progress: bool
-) -> None:
+def _name(recipe: Recipe, index: int) -> str:
+    return f"{index + 1:0{max(4, len(str(recipe.count)))}}.jpg"
+
+
+def _draw_all(images: Path, recipe: Recipe, labels: list[bool], workers: int) -> None:
     """Draw all pictures in this process, or in several when there are enough of them."""
-    batches = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
-    with _progress(len(pictures), show_progress) as advance:
-        if workers == 1 or len(batches) == 1:
-            for batch in batches:
-                advance(_draw_batch(images, recipe, batch))
-            return
-        draw = partial(_draw_batch, images, recipe)
-        for drawn in in_processes(draw, batches, min(workers, len(batches))):
-            advance(drawn)
+    from vehicle_lightning.console import notice, progress_over  # only needed when drawing
+
+    notice(f"Drawing {recipe.count} synthetic vehicles, once.")
+    pictures = list(enumerate(labels))
+    batches = [pictures[start : start + BATCH] for start in range(0, recipe.count, BATCH)]
+    draw = partial(_draw_batch, images, recipe)
+    alone = workers == 1 or len(batches) == 1
+    drawn = map(draw, batches) if alone else in_processes(draw, batches, min(workers, len(batches)))
+    for _ in progress_over(chain.from_iterable(drawn), recipe.count, "Drawing vehicles"):
+        pass
 
 
-@contextmanager
-def _progress(total: int, show: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar; yields what to call with the number of pictures just finished."""
-    from vehicle_lightning.console import progress_bar  # only needed when drawing
-
-    with progress_bar() as bar:
-        task = bar.add_task(f"Drawing {total} vehicles, once", total=total, visible=show)
-        yield lambda finished: bar.advance(task, finished)
+Batch = list[tuple[int, bool]]  # number and label of each picture
 
 
-def _draw_batch(images: Path, recipe: Recipe, pictures: list[Picture]) -> int:
-    """Draw and save a few pictures; returns how many."""
-    from vehicle_lightning.synthetic.drawing import draw_picture  # only needed when drawing
+def _draw_batch(images: Path, recipe: Recipe, pictures: Batch) -> Batch:
+    """Draw and save a few pictures, and return them."""
+    from vehicle_lightning.synthetic.picture import draw_picture  # only needed when drawing
 
-    for picture in pictures:
-        rng = np.random.default_rng([recipe.seed, picture.index])
+    for index, emergency in pictures:
+        rng = np.random.default_rng([recipe.seed, index])
         quality = int(rng.integers(*JPEG_QUALITIES))
-        image = draw_picture(rng, emergency=picture.emergency, image_size=recipe.image_size)
-        image.save(images / picture.name, quality=quality)
-    return len(pictures)
+        image = draw_picture(rng, emergency=emergency, image_size=recipe.image_size)
+        image.save(images / _name(recipe, index), quality=quality)
+    return pictures

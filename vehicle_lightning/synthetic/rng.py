@@ -1,6 +1,7 @@
-"""Small helpers around one `numpy.random.Generator`, so that choices read as sentences."""
+"""Short words for the choices of one `numpy.random.Generator`."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TypeVar
 
 from numpy.random import Generator
@@ -28,3 +29,14 @@ def pick(rng: Generator, options: Sequence[Option], weights: Sequence[float] = (
         if threshold < 0:
             return option
     return options[-1]
+
+
+def weighted(rng: Generator, table: str) -> str:
+    """One of the names of a table such as "white 20, light blue 5": a weight after each name."""
+    return pick(rng, *_parsed(table))
+
+
+@cache
+def _parsed(table: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    names, weights = zip(*(item.rsplit(" ", 1) for item in table.split(", ")), strict=True)
+    return names, tuple(map(float, weights))

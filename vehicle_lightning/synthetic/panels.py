@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from vehicle_lightning.synthetic.drawing.bodies import Body, Hull, Shape, Span
-from vehicle_lightning.synthetic.drawing.camera import Point
-from vehicle_lightning.synthetic.drawing.canvas import Brush, Colour
+from vehicle_lightning.synthetic.bodies import Body, Hull, Shape, Span
+from vehicle_lightning.synthetic.canvas import Brush, Colour, Point
 
 
 @dataclass(frozen=True)
@@ -41,50 +40,34 @@ class Panel:
         """An upright rectangle, cut at the ends of the sheet."""
         start, end = max(low[0], self.reach[0]), min(high[0], self.reach[1])
         if start < end:
-            self.fill(
-                ((start, low[1]), (end, low[1]), (end, high[1]), (start, high[1])), colour, alpha
-            )
+            shape = ((start, low[1]), (end, low[1]), (end, high[1]), (start, high[1]))
+            self.fill(shape, colour, alpha)
 
-    def line(self, shape: Shape, colour: Colour, width: float, alpha: float = 1.0) -> None:
-        """An open line, `width` metres thick."""
-        self.brush.line([self.place(*spot) for spot in shape], colour, width, alpha)
-
-    def text(
-        self, low: Span, high: Span, words: str, colour: Colour, mirrored: bool = False
-    ) -> None:
-        """Words that fill a rectangle, readable from outside unless mirrored."""
+    def text(self, low: Span, high: Span, words: str, colour: Colour) -> None:
+        """Words that fill a rectangle, readable from outside."""
         left, right = (high[0], low[0]) if self.mirrored else (low[0], high[0])
         spots = ((left, high[1]), (right, high[1]), (right, low[1]), (left, low[1]))
-        self.brush.text([self.place(*spot) for spot in spots], words, colour, mirrored)
+        self.brush.text([self.place(*spot) for spot in spots], words, colour)
 
 
 def side_panel(brush: Brush, body: Body, hull: Hull, side: float) -> Panel:
     """The left (side = 1) or right (side = -1) of a hull."""
-    return Panel(
-        brush, body, lambda u, w: body.at(hull, u, side, w), hull.outline[::-1], hull.span, side > 0
-    )
+    place = lambda u, w: body.at(hull, u, side, w)  # noqa: E731
+    return Panel(brush, body, place, hull.outline, hull.span, side > 0)
 
 
-def end_panel(brush: Brush, body: Body, hull: Hull, chain: Shape, mirrored: bool) -> Panel:
+def end_panel(brush: Brush, body: Body, hull: Hull, chain: Shape) -> Panel:
     """The front or the rear of a hull, following a chain of its outline upwards."""
     low, high = chain[0][1], chain[-1][1]
     outline = ((-1.0, low), (1.0, low), (1.0, high), (-1.0, high))
-    return Panel(
-        brush,
-        body,
-        lambda v, w: body.at(hull, _along(chain, w), v, w),
-        outline,
-        (-1.0, 1.0),
-        mirrored,
-    )
 
+    def place(v: float, w: float) -> Point:
+        for (u0, w0), (u1, w1) in pairwise(chain):
+            if w <= w1 and w1 > w0:
+                return body.at(hull, u0 + (u1 - u0) * max(0.0, w - w0) / (w1 - w0), v, w)
+        return body.at(hull, chain[-1][0], v, w)
 
-def _along(chain: Shape, w: float) -> float:
-    """Where a chain is, along the body, at the height w."""
-    for (u0, w0), (u1, w1) in pairwise(chain):
-        if w <= w1 and w1 > w0:
-            return u0 + (u1 - u0) * max(0.0, w - w0) / (w1 - w0)
-    return chain[-1][0]
+    return Panel(brush, body, place, outline, (-1.0, 1.0), mirrored=chain is hull.rear)
 
 
 def _area(shape: Shape) -> float:
@@ -103,12 +86,8 @@ def _clip(subject: Shape, window: Shape) -> Shape:
             before, side_before = subject[index - 1], sides[index - 1]
             if (side < 0) != (side_before < 0):
                 share = side_before / (side_before - side)
-                kept.append(
-                    (
-                        before[0] + share * (here[0] - before[0]),
-                        before[1] + share * (here[1] - before[1]),
-                    )
-                )
+                x = before[0] + share * (here[0] - before[0])
+                kept.append((x, before[1] + share * (here[1] - before[1])))
             if side >= 0:
                 kept.append(here)
         subject = tuple(kept)
