@@ -114,7 +114,7 @@ def read(data_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Return images, uint8 (N, H, W, 3), and labels, int64 (N,), in the order of the CSV."""
     if data_dir is None:
         data_dir = draw_vehicles(default_cache_dir() / f"drawn_vehicles_{DRAWING_VERSION}")
-    table = read_table(data_dir, DataSettings())
+    table = read_table(DataSettings(data_dir=data_dir))
     pixels = []
     for path in table.paths:
         with Image.open(path) as image:

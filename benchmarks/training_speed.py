@@ -110,11 +110,11 @@ def run_loop(data_dir: Path | None, epochs: int, *, channels_last: bool) -> list
     import torch
     from torch import nn
 
-    from vehicle_lightning.config import DataSettings
+    from vehicle_lightning.config import Settings
     from vehicle_lightning.data.datamodule import VehicleDataModule
 
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    data = VehicleDataModule(DataSettings(data_dir=data_dir), seed=0, train_eval_fraction=0.1)
+    data = VehicleDataModule(Settings(data_dir=data_dir))
     data.setup()
 
     def tensors(loader: object) -> tuple[torch.Tensor, torch.Tensor]:

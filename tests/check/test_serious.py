@@ -37,7 +37,10 @@ def test_serious_findings_are_named_and_recorded(
     assert "first number in the file name" in line
     found = json.loads(run.findings.read_text(encoding="utf-8"))
     assert (found["images"], len(found["classes"])) == (81, 2)
-    assert {finding["kind"] for finding in found["findings"]} == {"contradicting-duplicates", "leak"}
+    assert {finding["kind"] for finding in found["findings"]} == {
+        "contradicting-duplicates",
+        "leak",
+    }
     assert all(finding["severity"] == "serious" for finding in found["findings"])
 
 

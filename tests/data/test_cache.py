@@ -98,7 +98,7 @@ def test_several_at_once_share_one_cache_and_decode_once(
 ) -> None:
     read: list[object] = []
 
-    def reading(image: Image.Image, size: int, white: object) -> np.ndarray:
+    def reading(image: Image.Image, size: int, _: object) -> np.ndarray:
         read.append(image)
         return to_rgb(image, size)
 
