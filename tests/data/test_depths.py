@@ -1,4 +1,4 @@
-"""Pictures are what they seem: every mode and depth that Pillow opens is right, or refused by name."""
+"""Pictures are what they seem: every mode and depth is right, or refused by name."""
 
 import struct
 from collections.abc import Callable, Iterator

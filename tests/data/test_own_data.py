@@ -140,8 +140,8 @@ def test_class_folders_in_train_and_test(tmp_path: Path) -> None:
     }
     names = np.array(made.table.names)
     assert all(name.startswith("test/") for name in names[made.rows["test"]])
-    tested = [batch.rows.tolist() for batch in made.test_dataloader()]
-    assert sum(tested, []) == made.rows["test"].tolist()
+    tested = [row for batch in made.test_dataloader() for row in batch.rows.tolist()]
+    assert tested == made.rows["test"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -162,6 +162,15 @@ def test_true_line_breaks_are_kept_and_said(data: Path, capsys: pytest.CaptureFi
     write(data, USUAL + ",note", rows('{name},{label},"two, and\nmore"'))
     assert len(table_of(data)) == COUNT
     assert f"{COUNT} rows in {2 * COUNT + 1} lines" in capsys.readouterr().err
+
+
+def test_every_row_is_accounted_for(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spoilt = [",car", "a.png,", "../b.png,van", "00.png,car", "01.png,car", ""]
+    write(data, USUAL, rows("{name},{label}") + spoilt)
+    table = read_table(Settings(data_dir=data))
+    dropped = sum(finding.count for finding in table.findings)
+    assert len(table) + dropped == COUNT + len(spoilt) - 1  # one is blank
+    assert f"{COUNT + 5} rows, {COUNT} images; 1 row of the CSV without" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["train.csv", "train.csv.gz"])
