@@ -22,10 +22,11 @@ def to_frame(ranking: Ranking) -> pd.DataFrame:
     `target_loss`, `epochs_to_loss` (empty: not reached); `seconds`, `parameters`, `verdict`; and
     against the `baseline`: `paired_n`, `difference`, `difference_low`, `difference_high`,
     `p_value`, `p_adjusted` (Holm), `conclusion`. `last_accuracy` is the validation accuracy after
-    the last epoch, which unlike `accuracy` no epoch was chosen by; `path` is the run folder.
+    the last epoch, which unlike `accuracy` no epoch was chosen by; `path` is the run folder;
+    `test_accuracy`, `test_low`, `test_high`, `test_n` are those of the test images, if any.
     """
     return pd.DataFrame([_flat(row, ranking) for row in ranking.rows]).astype(
-        {"epochs_to_loss": "Int64", "paired_n": "Int64", "folds": "Int64"}
+        {"epochs_to_loss": "Int64", "paired_n": "Int64", "folds": "Int64", "test_n": "Int64"}
     )
 
 
@@ -136,18 +137,21 @@ def _flat(row: Row, ranking: Ranking) -> dict[str, object]:
         "conclusion": row.conclusion,
         "last_accuracy": record.curves["val/accuracy"].to_numpy()[-1],
         "path": str(record.run.path),
+        **_test_figures(record.test),
     }
 
 
 def _cells(ranking: Ranking) -> list[list[str]]:
     """Return header and rows, all as text."""
     shows_metric = ranking.metric not in ("val/accuracy", "val/loss", "train/accuracy", "gap")
+    has_test = any(row.record.test is not None for row in ranking.rows)
     header = [
         "run",
         "settings",
         *([ranking.metric] if shows_metric else []),
         "val %",
         "n",
+        *(["test % (n)"] if has_test else []),
         "train %",
         "n",
         "gap",
@@ -170,6 +174,7 @@ def _cells(ranking: Ranking) -> list[list[str]]:
                 row.settings,
                 *([f"{row.metric:.4g}"] if shows_metric else []),
                 *_measured(record.val),
+                *([_tested(record.test)] if has_test else []),
                 *_measured(record.train),
                 f"{100 * record.gap:+.1f}",
                 f"{record.val.loss:.3f}",
@@ -189,6 +194,17 @@ def _cells(ranking: Ranking) -> list[list[str]]:
 def _measured(side: Measurement) -> list[str]:
     accuracy, low, high = (100 * share for share in (side.accuracy, *side.interval))
     return [f"{accuracy:.1f} [{low:.1f}, {high:.1f}]", f"{side.n}"]
+
+
+def _tested(test: Measurement | None) -> str:
+    return "" if test is None else "{} ({})".format(*_measured(test))
+
+
+def _test_figures(test: Measurement | None) -> dict[str, object]:
+    values = (math.nan, math.nan, math.nan, None)
+    if test is not None:
+        values = (test.accuracy, *test.interval, test.n)
+    return dict(zip(("test_accuracy", "test_low", "test_high", "test_n"), values, strict=True))
 
 
 def _difference(row: Row) -> str:
