@@ -34,6 +34,7 @@ def make_run(
     summary = Summary(
         train=train,
         val=val,
+        test=None,
         best_epoch=len(losses),
         epochs=len(losses),
         seconds=60.0,

@@ -32,6 +32,7 @@ class Record:
         fingerprint: hash of the names, labels and images of its data.
         train: the best weights on all training images.
         val: the best weights on all validation images.
+        test: the best weights on all test images; None where there are none.
         summary: the content of its `summary.json`.
         curves: one row an epoch, as in `metrics.csv`; over several trainings, their mean.
         outcomes: which of the validation images it got right.
@@ -44,6 +45,7 @@ class Record:
     fingerprint: str
     train: Measurement
     val: Measurement
+    test: Measurement | None
     summary: dict[str, Any]
     curves: pd.DataFrame
     outcomes: Outcomes
@@ -157,6 +159,7 @@ def _read(folder: RunFolder, name: str) -> Record:
     summary, environment = _read_json(folder.summary), _read_json(folder.environment)
     try:
         train, val = (Measurement.from_dict(summary[side]) for side in ("train", "val"))
+        test = Measurement.from_dict(summary["test"]) if summary.get("test") else None
         for key in NUMBERS:
             float(summary[key])
         str(summary["verdict"]["kind"]), str(summary["status"])
@@ -170,6 +173,7 @@ def _read(folder: RunFolder, name: str) -> Record:
         fingerprint,
         train,
         val,
+        test,
         summary,
         _read_curves(folder.metrics),
         _read_outcomes(folder.predictions),

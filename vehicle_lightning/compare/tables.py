@@ -27,10 +27,11 @@ def to_frame(ranking: Ranking) -> pd.DataFrame:
     `p_adjusted` (Holm; with one training a side of `p_networks`), `conclusion`. `last_accuracy` is
     the validation accuracy after the last epoch, which unlike `accuracy` no epoch was chosen by;
     `path` is the run folder. `p_networks` is of the exact test of these trained networks;
-    `smallest_shown` the difference that would have been shown with a power of 80 %.
+    `smallest_shown` the difference that would have been shown with a power of 80 %;
+    `test_accuracy`, `test_low`, `test_high`, `test_n` are of the test images, if any.
     """
     return pd.DataFrame([_flat(row, ranking) for row in ranking.rows]).astype(
-        {"epochs_to_loss": "Int64", "paired_n": "Int64", "folds": "Int64"}
+        {"epochs_to_loss": "Int64", "paired_n": "Int64", "folds": "Int64", "test_n": "Int64"}
     )
 
 
@@ -58,11 +59,20 @@ def to_text(ranking: Ranking, *, wide: bool = False) -> str:
 def _narrow_cells(ranking: Ranking) -> tuple[list[list[str]], list[str]]:
     """Return header and rows of the table that fits a screen, and what its numbers stand for."""
     shows_metric = ranking.metric != "val/accuracy"
-    header = [*([ranking.metric] if shows_metric else []), "val %", "difference", "p", "conclusion"]
+    has_test = any(row.record.test is not None for row in ranking.rows)
+    header = [
+        *([ranking.metric] if shows_metric else []),
+        "val %",
+        *(["test %"] if has_test else []),
+        "difference",
+        "p",
+        "conclusion",
+    ]
     rows = [
         [
             *([f"{row.metric:.4g}"] if shows_metric else []),
             _measured(row.record.val)[0],
+            *([_tested(row.record.test)] if has_test else []),
             _difference(row),
             _p(row),
             row.conclusion,
@@ -195,18 +205,21 @@ def _flat(row: Row, ranking: Ranking) -> dict[str, object]:
         "path": str(record.run.path),
         "p_networks": math.nan if difference is None else difference.p_networks,
         "smallest_shown": math.nan if difference is None else difference.smallest_shown,
+        **_test_figures(record.test),
     }
 
 
 def _cells(ranking: Ranking) -> list[list[str]]:
     """Return header and rows, all as text."""
     shows_metric = ranking.metric not in ("val/accuracy", "val/loss", "train/accuracy", "gap")
+    has_test = any(row.record.test is not None for row in ranking.rows)
     header = [
         "run",
         "settings",
         *([ranking.metric] if shows_metric else []),
         "val %",
         "n",
+        *(["test %", "n"] if has_test else []),
         "train %",
         "n",
         "gap",
@@ -229,6 +242,11 @@ def _cells(ranking: Ranking) -> list[list[str]]:
                 row.settings,
                 *([f"{row.metric:.4g}"] if shows_metric else []),
                 *_measured(record.val),
+                *(
+                    [_tested(record.test), f"{record.test.n}" if record.test else ""]
+                    if has_test
+                    else []
+                ),
                 *_measured(record.train),
                 f"{100 * record.gap:+.1f}",
                 f"{record.val.loss:.3f}",
@@ -248,6 +266,17 @@ def _cells(ranking: Ranking) -> list[list[str]]:
 def _measured(side: Measurement) -> list[str]:
     accuracy, low, high = (100 * share for share in (side.accuracy, *side.interval))
     return [f"{accuracy:.1f} [{low:.1f}, {high:.1f}]", f"{side.n}"]
+
+
+def _tested(test: Measurement | None) -> str:
+    return "" if test is None else _measured(test)[0]
+
+
+def _test_figures(test: Measurement | None) -> dict[str, object]:
+    values = (math.nan, math.nan, math.nan, None)
+    if test is not None:
+        values = (test.accuracy, *test.interval, test.n)
+    return dict(zip(("test_accuracy", "test_low", "test_high", "test_n"), values, strict=True))
 
 
 def _difference(row: Row) -> str:

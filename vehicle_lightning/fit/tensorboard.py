@@ -26,6 +26,7 @@ PICTURES = ("curves", "confusion_matrix", "mistakes", "train_batch")
 FINAL_FIGURES = (
     "val_accuracy",
     "val_loss",
+    "test_accuracy",  # where there are test images
     "train_accuracy",
     "train_loss",
     "gap",
@@ -75,7 +76,8 @@ class RunLogger(TensorBoardLogger):
         """Write the final figures beside the settings, the verdict, and the pictures."""
         self._write_settings()
         self.log_metrics(
-            {f"summary/{name}": summary.figures()[name] for name in FINAL_FIGURES}, summary.epochs
+            {f"summary/{k}": v for k, v in summary.figures().items() if k in FINAL_FIGURES},
+            summary.epochs,
         )
         self.experiment.add_text("summary/verdict", str(summary), summary.epochs)
         for name in PICTURES:
