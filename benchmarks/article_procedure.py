@@ -32,7 +32,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from vehicle_lightning.config import DataSettings
-from vehicle_lightning.data.cache import default_cache_dir
+from vehicle_lightning.data.cache import cache_folder
 from vehicle_lightning.data.table import read_table
 from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.synthetic import VERSION, make_vehicles
