@@ -91,7 +91,10 @@ def predict_split(
     logits, labels = zip(*((one.logits, one.labels) for one in seen), strict=True)
     count = sum(map(len, labels))
     return predictions_table(
-        torch.cat(logits), torch.cat(labels), data.class_names, data.file_names(split, count)
+        torch.cat(logits).cpu().double(),
+        torch.cat(labels).cpu(),
+        data.class_names,
+        data.file_names(split, count),
     )
 
 

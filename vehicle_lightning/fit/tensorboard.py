@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary as Record
@@ -61,6 +62,7 @@ class RunLogger(TensorBoardLogger):
                 earlier.unlink()
         self._write_settings()
 
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write scalars, less the epoch number that Lightning adds: it is the x-axis."""
         others = {}
