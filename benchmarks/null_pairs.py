@@ -75,8 +75,8 @@ class Trainings:
 
 def improved(right: NDArray[np.bool_], by: float, rng: Generator) -> NDArray[np.bool_]:
     """Turn mistakes right."""
-    chance = by / (1 - right.mean())
-    return right | (rng.random(right.shape) < chance)
+    turned: NDArray[np.bool_] = rng.random(right.shape) < by / (1 - right.mean())
+    return right | turned
 
 
 def rates(
