@@ -165,9 +165,9 @@ def _by_image(
         [predictions.loc[nth == n, columns].to_numpy(dtype=np.float64) for n in range(seeds)]
     )
     first = predictions[nth == 0]
-    labels = first["label"].map(class_names.index).to_numpy(dtype=np.int64)
-    folds = first["fold"].fillna(0) if "fold" in first else pd.Series(np.zeros(len(first)))
-    return networks, labels, folds.to_numpy(dtype=np.int64)
+    labels = np.array([class_names.index(label) for label in first["label"]], dtype=np.int64)
+    folds = first["fold"].fillna(0) if "fold" in first else np.zeros(len(first))
+    return networks, labels, np.array(folds, dtype=np.int64)
 
 
 def _read(run: RunFolder) -> pd.DataFrame:

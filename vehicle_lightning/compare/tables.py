@@ -273,7 +273,7 @@ def _tested(test: Measurement | None) -> str:
 
 
 def _test_figures(test: Measurement | None) -> dict[str, object]:
-    values = (math.nan, math.nan, math.nan, None)
+    values: tuple[object, ...] = (math.nan, math.nan, math.nan, None)
     if test is not None:
         values = (test.accuracy, *test.interval, test.n)
     return dict(zip(("test_accuracy", "test_low", "test_high", "test_n"), values, strict=True))

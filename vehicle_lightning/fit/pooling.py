@@ -15,7 +15,7 @@ from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.statistics import Measurement, wilson_interval
 from vehicle_lightning.runs.summary import Status, Summary
-from vehicle_lightning.runs.verdict import Verdict
+from vehicle_lightning.runs.verdict import agreed
 
 # Of these curves a run over several folds or seeds shows the spread.
 SPREAD_CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
@@ -115,7 +115,7 @@ def pool(results: Sequence[Result], fold_runs: Sequence[FoldRun], status: Status
         epochs=round(median(summary.epochs for summary in summaries)),
         seconds=sum(summary.seconds for summary in summaries),
         parameters=summaries[0].parameters,
-        verdict=_most_frequent([summary.verdict for summary in summaries]),
+        verdict=agreed([summary.verdict for summary in summaries]),
         status=status,
         fold_runs=len(fold_runs),
         finished=len(results),
@@ -183,7 +183,7 @@ def _curves(results: Sequence[Result], columns: list[str]) -> NDArray[np.float64
 
 def _measure_each_image(predictions: pd.DataFrame) -> Measurement:
     """Measure pooled predictions, in which each image counts once."""
-    right = (predictions["label"] == predictions["prediction"]).to_numpy(dtype=float)
+    right = np.array(predictions["label"] == predictions["prediction"], dtype=np.float64)
     image = pd.factorize(predictions["file"])[0]
     losses = predictions["loss"].to_numpy(dtype=float)
     return Measurement.from_predictions(_mean_by(image, right), _mean_by(image, losses))
@@ -201,15 +201,6 @@ def _mean_of_training(summaries: Sequence[Summary]) -> Measurement:
     accuracy = fmean(summary.train.accuracy for summary in summaries)
     loss = fmean(summary.train.loss for summary in summaries)
     return Measurement(accuracy, wilson_interval(accuracy * n, n), n, loss)
-
-
-def _most_frequent(verdicts: Sequence[Verdict]) -> Verdict:
-    kind, count = Counter(verdict.kind for verdict in verdicts).most_common(1)[0]
-    example = next(verdict for verdict in verdicts if verdict.kind == kind)
-    if len(verdicts) == 1:
-        return example
-    because = f"so in {count} of {len(verdicts)} trainings. The first of them: {example.because}"
-    return Verdict(kind, because, example.flags)
 
 
 def _spread(accuracies: dict[int, float]) -> str:
