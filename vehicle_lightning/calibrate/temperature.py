@@ -11,15 +11,14 @@ Sources:
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
-from torchmetrics.functional.classification import multiclass_calibration_error
+
+from vehicle_lightning.runs.statistics import calibration_error
 
 RANGE = (0.05, 20.0)  # temperatures that are tried
 SMALLEST = 1e-12  # a probability of zero has no logarithm
-BINS = 15  # of the expected calibration error, as in `val/calibration_error`
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def fit_temperature(
     return Scaling(
         best_temperature(probabilities, labels),
         (_loss(probabilities, labels), _loss(scaled, labels)),
-        (_error(probabilities, labels), _error(scaled, labels)),
+        (calibration_error(probabilities, labels), calibration_error(scaled, labels)),
     )
 
 
@@ -83,9 +82,3 @@ def _logits(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _loss(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     return -float(_logits(probabilities)[np.arange(len(labels)), labels].mean())
-
-
-def _error(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    shares, truth = torch.tensor(probabilities), torch.tensor(labels)
-    classes = probabilities.shape[1]
-    return float(multiclass_calibration_error(shares, truth, classes, n_bins=BINS, norm="l1"))

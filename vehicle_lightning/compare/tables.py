@@ -273,9 +273,8 @@ def _tested(test: Measurement | None) -> str:
 
 
 def _test_figures(test: Measurement | None) -> dict[str, object]:
-    values = (math.nan, math.nan, math.nan, None)
-    if test is not None:
-        values = (test.accuracy, *test.interval, test.n)
+    none = (math.nan, math.nan, math.nan, None)
+    values = none if test is None else (test.accuracy, *test.interval, test.n)
     return dict(zip(("test_accuracy", "test_low", "test_high", "test_n"), values, strict=True))
 
 

@@ -183,7 +183,7 @@ def _curves(results: Sequence[Result], columns: list[str]) -> NDArray[np.float64
 
 def _measure_each_image(predictions: pd.DataFrame) -> Measurement:
     """Measure pooled predictions, in which each image counts once."""
-    right = (predictions["label"] == predictions["prediction"]).to_numpy(dtype=float)
+    right = (predictions["label"] == predictions["prediction"]).to_numpy().astype(np.float64)
     image = pd.factorize(predictions["file"])[0]
     losses = predictions["loss"].to_numpy(dtype=float)
     return Measurement.from_predictions(_mean_by(image, right), _mean_by(image, losses))
