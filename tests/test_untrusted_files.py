@@ -177,7 +177,7 @@ def exporting_a_checkpoint(place: Place) -> tuple[Path, Command]:
     return file, (export, [file, "--output", place.folder / "new.pt2"])
 
 
-CHECKPOINT = "is no checkpoint of this classifier: "
+CHECKPOINT = "is no checkpoint of this package: "
 REFUSED: dict[str, tuple[Callable[[Place], tuple[Path, Command]], str]] = {
     "fit --resume": (resuming, CHECKPOINT),
     "fit --resume, best.ckpt": (resuming_a_finished_run, CHECKPOINT),
