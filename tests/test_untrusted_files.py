@@ -266,7 +266,7 @@ def an_array_of_objects(file: Path, proof: Path) -> None:
             np.save(stream, objects)
 
 
-CACHED = ["pixels.npy", "index.npz", "copies.npy"]
+CACHED = ["pixels.npy", "index.npz", "near.npz", "files.npz"]
 CACHE_CRAFTS = pytest.mark.parametrize(
     "craft", [a_pickle, an_array_of_objects], ids=lambda craft: craft.__name__
 )
