@@ -32,7 +32,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from vehicle_lightning.config import DataSettings
-from vehicle_lightning.data.cache import default_cache_dir
+from vehicle_lightning.data.cache import cache_folder
 from vehicle_lightning.data.table import read_table
 from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.synthetic import VERSION, make_vehicles
@@ -113,8 +113,8 @@ def main() -> None:
 def read(data_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Return images, uint8 (N, H, W, 3), and labels, int64 (N,), in the order of the CSV."""
     if data_dir is None:
-        data_dir = make_vehicles(default_cache_dir() / f"synthetic_vehicles_{VERSION}")
-    table = read_table(data_dir, DataSettings())
+        data_dir = make_vehicles(cache_folder(DataSettings()) / f"synthetic_vehicles_{VERSION}")
+    table = read_table(DataSettings(data_dir=data_dir))
     pixels = []
     for path in table.paths:
         with Image.open(path) as image:

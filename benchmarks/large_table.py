@@ -115,12 +115,12 @@ def in_own_process(data: Path, cache: Path, kind: str) -> dict[str, float]:
 
 def measure(data: Path, cache: Path, kind: str) -> dict[str, float]:
     """Read a table to its first batch, then some hundred batches."""
-    from vehicle_lightning.config import DataSettings
+    from vehicle_lightning.config import Settings
     from vehicle_lightning.data.datamodule import VehicleDataModule
     from vehicle_lightning.parallel import keep_freed_memory
 
     keep_freed_memory()  # as `fit` does
-    settings = DataSettings.model_validate(
+    settings = Settings.model_validate(
         {"data_dir": data, "cache_dir": cache, "cache": kind, "image_size": SIZE}
     )
     start = time.perf_counter()

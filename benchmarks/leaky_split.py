@@ -52,7 +52,7 @@ def main() -> None:
 def names_with_a_copy(settings: Settings) -> set[str]:
     """Return the names of images that share their group with another."""
     data = read_data(settings.model_copy(update={"fold": 0}))
-    groups = data._images.groups.of_image
+    groups = data.duplicates.of_image
     shared = np.bincount(groups)[groups] > 1
     return {name for name, is_shared in zip(data.table.names, shared, strict=True) if is_shared}
 
@@ -62,7 +62,7 @@ def predictions(settings: Settings) -> pd.DataFrame:
     return read_predictions(train(settings).run.predictions)
 
 
-def each_alone(_: object, digests: Sequence[bytes], *__: object) -> Groups:
+def each_alone(_: object, digests: Sequence[bytes], *__: object, **___: object) -> Groups:
     """Put every image into a group of its own."""
     return Groups(np.arange(len(digests)), 0, 0)
 

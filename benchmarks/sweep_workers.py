@@ -2,10 +2,11 @@
 
     python benchmarks/sweep_workers.py [--trials 16] [--workers 4] [--killed 2]
 
-Draws a few small vehicles, starts the workers on one SQLite file, and kills some of them (SIGKILL)
-in the middle of a training. The others are to go on with what those left. Printed are the trials
-begun, finished, repeated (brought to an end more than once) and lost (begun, never finished), and
-how many were continued from a checkpoint of a killed worker. The exit code is 1 unless all is well.
+Makes a few small synthetic vehicles, starts the workers on one SQLite file, and kills some of them
+(SIGKILL) in the middle of a training. The others are to go on with what those left, once their
+heartbeats have been missing for as long as `sweep/study.py` says. Printed are the trials begun,
+finished, repeated (brought to an end more than once) and lost (begun, never finished), and how many
+were continued from a checkpoint of a killed worker. The exit code is 1 unless all is well.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def main() -> int:
         codes = [worker.returncode for worker in workers]
         ended = Counter(int(n) for text in said for n in re.findall(r"^Trial (\d+): ", text, re.M))
         trials = begun_trials(study)
-        runs = [RunFolder(study / str(trial.number)) for trial in trials]
+        runs = [RunFolder(study / trial.user_attrs["run"]) for trial in trials]
         finished = [trial for trial in trials if trial.state.name in ("COMPLETE", "PRUNED")]
         repeated = [number for number, times in ended.items() if times > 1]
         continued = [run for run in runs if "resumed" in json.loads(run.environment.read_text())]
@@ -78,7 +79,7 @@ def main() -> int:
 
 
 def begun_trials(study: Path) -> list[optuna.trial.FrozenTrial]:
-    """Return the trials of the study, less any withdrawn untrained as it was one too many."""
+    """Return the trials of the study; of one that was retried, the last."""
     database = f"sqlite:///{study / 'study.db'}"
     trials = optuna.load_study(study_name=study.name, storage=database).get_trials()
     return [trial for trial in trials if trial.state != optuna.trial.TrialState.FAIL]

@@ -12,6 +12,7 @@ from tests.conftest import DataFolder, Fit
 from tests.test_fit import latest_events
 from vehicle_lightning.calibrate.__main__ import main
 from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.runs.calibration import find_calibrations
 from vehicle_lightning.runs.folder import RunFolder
 
 
@@ -28,16 +29,26 @@ def test_a_run_over_folds_is_calibrated(run: RunFolder, capsys: pytest.CaptureFi
     content = json.loads(run.calibration.read_text())
     assert content["images"] == 80
     assert content["positive"] == "1"
-    assert content["point"]["recall"] >= 0.9
+    assert content["temperature"] == 1  # the mean of all folds is not calibrated
+    assert "none for the mean of all 4" in output
     assert f"threshold   {content['point']['threshold']:.3f} of 1" in output
     assert run.picture("calibration").stat().st_size > 10_000
     assert "precision and recall of 1" in str(latest_events(run).Tags()["tensors"])
 
-    before = content["temperature"]
+    before = content["fold_temperature"], content["single_temperature"]
     assert main([str(run.path), "--cost", "9", "--positive", "0"]) == 0
     content = json.loads(run.calibration.read_text())
     assert content["point"]["threshold"] == pytest.approx(0.1)
-    assert content["temperature"] == before
+    assert (content["fold_temperature"], content["single_temperature"]) == before
+
+
+def test_one_network_of_a_run_has_a_temperature_of_its_own(run: RunFolder) -> None:
+    assert main([str(run.path)]) == 0
+    content = json.loads(run.calibration.read_text())
+    checkpoints = [one.best_checkpoint for one in run.fold_runs]
+    assert {one.temperature for one in find_calibrations(checkpoints)} == {1}
+    (alone,) = find_calibrations(checkpoints[:1])
+    assert alone.temperature == content["single_temperature"]
 
 
 def test_the_temperature_is_that_of_the_predictions(run: RunFolder) -> None:
@@ -47,7 +58,7 @@ def test_the_temperature_is_that_of_the_predictions(run: RunFolder) -> None:
     predictions.to_csv(run.predictions, index=False)
     assert main([str(run.path)]) == 0
     content = json.loads(run.calibration.read_text())
-    assert content["temperature"] < 0.1
+    assert content["fold_temperature"] < 0.1
     assert content["loss"][0] == pytest.approx(-np.log(0.8))
     assert content["point"] is None
 

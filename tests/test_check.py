@@ -194,7 +194,7 @@ NAMES_THAT_TELL: dict[str, Callable[[int, int], str]] = {
     "the first word": lambda number, label: f"{('car', 'van')[label]}_{number}.jpg",
     "a word at the end": lambda number, label: f"{number * 7919 % 997}_{('car', 'van')[label]}.jpg",
     "a word in between": lambda number, label: f"v{number}_{('car', 'van')[label]}_photo.jpg",
-    "the folder": lambda number, label: f"{label}/{number}.jpg",
+    "the folder": lambda number, label: f"cam{label}/{number}.jpg",
     "a first number": lambda number, label: f"{label}_{number}.jpg",
     "a higher number": lambda number, label: f"{number + 500 * label}.jpg",
     "an even number": lambda number, label: f"{2 * number + label}.jpg",
@@ -329,15 +329,15 @@ def test_a_run_on_other_data_is_refused(data: Path, dropout_run: Any) -> None:
         main(["--data-dir", str(data), "--run", str(dropout_run.path)])
 
 
-def test_the_json_is_as_the_readme_says(data: Path) -> None:
+def test_the_json_is_as_the_docs_say(data: Path) -> None:
     shutil.copy(data / "images" / name_of(data, 1), data / "images" / "copy.jpg")
     add_row(data, f"copy.jpg,{rows(data)[1].split(',')[1]}")
     finding = findings(data)["exact-duplicates"]
     assert list(finding) == ["kind", "severity", "what", "advice", "count", "groups", "details"]
     content = json.loads((data.parent / "report" / "findings.json").read_text(encoding="utf-8"))
     assert list(content) == ["csv", "images", "classes", "findings"]
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    described = readme.split("## Is the data sound?")[1].split("\n## ")[0]
+    docs = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    described = docs.split("## What check finds")[1].split("\n## ")[0]
     assert tuple(re.findall(r"^\| `([a-z-]+)` \|", described, re.MULTILINE)) == KINDS
     for key in (*content, *finding):
         assert f'"{key}": ' in described

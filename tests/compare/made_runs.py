@@ -34,6 +34,7 @@ def make_run(
     summary = Summary(
         train=train,
         val=val,
+        test=None,
         best_epoch=len(losses),
         epochs=len(losses),
         seconds=60.0,
@@ -45,7 +46,10 @@ def make_run(
     epochs = len(losses)
     settings = {"name": name, "epochs": epochs} | settings
     run.config.write_text(Settings(**settings).to_yaml(), encoding="utf-8")
-    environment = {"data": {"fingerprint": fingerprint, "class_names": ["0", "1"]}}
+    environment = {
+        "data": {"fingerprint": fingerprint, "class_names": ["0", "1"]},
+        "started": f"2026-01-01T00:00:{len(list(log_dir.glob('*/*'))):02}",
+    }
     run.environment.write_text(json.dumps(environment), encoding="utf-8")
     write_predictions(run, correct, files)
     columns = ("train/loss", "val/loss", "train/running_loss")

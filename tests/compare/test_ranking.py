@@ -36,10 +36,10 @@ def test_better_worse_and_no_difference(tmp_path: Path) -> None:
     make_run(tmp_path, "same", np.arange(200) < 102, augment=True)
     ranking = ranked(tmp_path)
     assert conclusions(ranking) == {
-        "better/0": "better",
+        "better/0": "better here; one training each",
         "same/0": "no difference shown",
         "baseline/0": "baseline",
-        "worse/0": "worse",
+        "worse/0": "worse here; one training each",
     }
     assert [row.settings for row in ranking.rows] == [
         "dropout 0.5",
@@ -54,7 +54,7 @@ def test_among_many_runs_a_lucky_one_is_not_called_better(tmp_path: Path) -> Non
     lucky = HALF.copy()
     lucky[100:112], lucky[:3] = True, False  # 12 against 3: p = 0.035 by itself
     make_run(tmp_path, "lucky", lucky, dropout=0.5)
-    assert conclusions(ranked(tmp_path))["lucky/0"] == "better"
+    assert conclusions(ranked(tmp_path))["lucky/0"] == "better here; one training each"
     for number in range(5):
         make_run(tmp_path, f"other{number}", np.roll(HALF, 1), seed=number + 1)
     assert conclusions(ranked(tmp_path))["lucky/0"] == "no difference shown"
@@ -82,10 +82,13 @@ def test_nothing_comparable_is_refused(tmp_path: Path) -> None:
         ranked(tmp_path)
 
 
-def test_the_baseline_is_the_run_nearest_to_the_defaults(tmp_path: Path) -> None:
-    make_run(tmp_path, "all", HALF, dropout=0.5, batchnorm=True)
+def test_the_baseline_is_the_oldest_finished_run(tmp_path: Path) -> None:
+    interrupted = make_run(tmp_path, "z", HALF)
+    content = json.loads(interrupted.summary.read_text()) | {"status": "interrupted"}
+    interrupted.summary.write_text(json.dumps(content))
+    make_run(tmp_path, "y", HALF, dropout=0.5)
     make_run(tmp_path, "plain", HALF)
-    assert choose_baseline(read_records([tmp_path])[0]).name == "plain/0"
+    assert choose_baseline(read_records([tmp_path])[0]).name == "y/0"
 
 
 def test_the_order_of_the_images_does_not_matter(tmp_path: Path) -> None:
@@ -93,30 +96,35 @@ def test_the_order_of_the_images_does_not_matter(tmp_path: Path) -> None:
     run = make_run(tmp_path, "same", HALF, dropout=0.5)
     order = np.random.default_rng(0).permutation(200)
     write_predictions(run, HALF[order], [f"{number}.jpg" for number in order])
-    (row,) = [row for row in ranked(tmp_path).rows if row.difference is not None]
-    assert row.difference is not None
-    assert (row.difference.value, row.difference.p_value) == (0, 1)
+    (row,) = [row for row in ranked(tmp_path).rows if row.test is not None]
+    assert row.test is not None
+    assert (row.test.difference.value, row.test.p_adjusted) == (0, 1)
 
 
 def test_only_images_that_both_validated_count(tmp_path: Path) -> None:
     make_run(tmp_path, "baseline", HALF)
     run = make_run(tmp_path, "part", HALF, dropout=0.5)
     write_predictions(run, np.array([True, True]), ["0.jpg", "199.jpg"])
-    (row,) = [row for row in ranked(tmp_path).rows if row.difference is not None]
-    assert row.difference is not None
-    assert (row.difference.n, row.difference.value) == (2, 0.5)
+    (row,) = [row for row in ranked(tmp_path).rows if row.test is not None]
+    assert row.test is not None
+    assert (row.test.difference.n, row.test.difference.value) == (2, 0.5)
 
 
-def test_several_seeds_count_by_the_fraction_that_is_right(tmp_path: Path) -> None:
-    make_run(tmp_path, "baseline", HALF)
-    run = make_run(tmp_path, "seeds", HALF, seeds=3)
-    files = [f"{number}.jpg" for number in range(200)]
-    right = np.concatenate([HALF, HALF, np.ones(200, dtype=bool)])
-    write_predictions(run, right, files * 3)
-    (row,) = [row for row in ranked(tmp_path).rows if row.difference is not None]
-    assert row.difference is not None
-    assert row.difference.value == pytest.approx(100 / 3 / 200)
-    assert row.difference.p_value == pytest.approx(2 * 0.5**100, abs=1e-12)
+def test_several_seeds_speak_for_the_settings(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, share, dropout in (("baseline", 0.5, 0.0), ("better", 0.8, 0.5)):
+        run = make_run(tmp_path, name, HALF, seeds=3, dropout=dropout)
+        frames = [pd.read_csv(run.predictions, dtype=str).assign(seed=str(s)) for s in range(3)]
+        frame = pd.concat(frames)
+        frame["prediction"] = np.where(rng.random(len(frame)) < share, "1", "0")
+        frame.to_csv(run.predictions, index=False)
+    frame = to_frame(ranked(tmp_path)).set_index("run")
+    assert frame["conclusion"]["better/0"] == "better"
+    row = frame.loc["better/0"]
+    assert 0 < row["difference_low"] < row["difference"] < row["difference_high"]
+    assert row["p_value"] == row["p_adjusted"] < 0.05
+    assert row["p_networks"] < 0.001
+    assert 0 < row["smallest_shown"] < 0.3
 
 
 def test_epochs_to_the_loss_of_the_baseline(tmp_path: Path) -> None:
@@ -154,7 +162,8 @@ def test_csv_keeps_its_schema(tmp_path: Path) -> None:
     assert promised <= set(frame.columns)
     assert list(frame["run"]) == ["better/0", "baseline/0"]
     assert frame.loc[0, "difference"] == pytest.approx(0.15)
-    assert pd.isna(frame.loc[1, "p_value"])
+    assert frame.loc[0, "p_networks"] == frame.loc[0, "p_adjusted"] < 0.001
+    assert pd.isna(frame["p_value"]).all()  # one training each tells nothing of the settings
 
 
 def test_markdown_holds_a_line_for_every_run(tmp_path: Path) -> None:
@@ -164,7 +173,7 @@ def test_markdown_holds_a_line_for_every_run(tmp_path: Path) -> None:
     assert table[0].count("|") == table[1].count("|") == table[2].count("|") == table[3].count("|")
     assert "| better/0 | dropout 0.5 | 65.0 [58.2, 71.3] | 200 |" in table[2]
     assert "+15.0" in table[2]
-    assert table[2].endswith("| < 0.001 | better |")
+    assert table[2].endswith("| < 0.001 here | better here; one training each |")
 
 
 def test_damaged_runs_are_left_out(tmp_path: Path) -> None:
@@ -234,8 +243,9 @@ def test_without_common_images_nothing_is_concluded(tmp_path: Path) -> None:
     make_run(tmp_path, "same", HALF, batchnorm=True)
     rows = {row.record.name: row for row in ranked(tmp_path).rows}
     assert rows["other/0"].conclusion == "no common images"
-    assert np.isnan(rows["other/0"].p_adjusted)
-    assert rows["same/0"].p_adjusted == 1
+    assert rows["other/0"].test is None
+    assert rows["same/0"].test is not None
+    assert rows["same/0"].test.p_adjusted == 1
 
 
 def test_a_class_named_like_a_loss_does_not_turn_the_order(tmp_path: Path) -> None:
@@ -247,16 +257,21 @@ def test_a_class_named_like_a_loss_does_not_turn_the_order(tmp_path: Path) -> No
     assert ranking.rows[0].record.name == "high/0"
 
 
-def test_a_narrow_terminal_gets_the_columns_in_blocks(tmp_path: Path) -> None:
-    make_run(tmp_path, "baseline", HALF)
-    make_run(tmp_path, "[red]better", np.arange(200) < 130, dropout=0.5)
-    ranking = ranked(tmp_path)
-    wide, narrow = to_text(ranking).splitlines(), to_text(ranking, 80).splitlines()
-    assert len(wide) == 3
-    assert max(map(len, narrow)) <= 80
-    assert sum(line.startswith("[red]better/0") for line in narrow) > 1
-    for word in " ".join(wide).split():
-        assert word in " ".join(narrow)
+def test_the_screen_holds_short_names_and_all_else_is_wide(tmp_path: Path) -> None:
+    make_run(tmp_path, "image-size32-epochs8", HALF)
+    make_run(tmp_path, "image-size32-epochs8-dropout0.5", np.arange(200) < 130, dropout=0.5)
+    make_run(tmp_path, "image-size32-epochs8-" + "-".join("abcdefghijklmn"), HALF)
+    ranking = ranked(tmp_path, baseline="image-size32-epochs8/0")
+    narrow = to_text(ranking).splitlines()
+    assert max(map(len, narrow)) <= 100
+    assert narrow[1].startswith("dropout0.5  65.0 [58.2, 71.3]  +15.0 [")
+    assert narrow[2].startswith("the settings all share") or narrow[3].startswith("3  ")
+    assert narrow[-1].endswith(" = a-b-c-d-e-f-g-h-i-j-k-l-m-n")
+    wide = to_text(ranking, wide=True).splitlines()
+    assert wide[1].startswith("image-size32-epochs8-dropout0.5/0 ")
+    assert "  dropout 0.5  65.0 [58.2, 71.3]  200  100.0" in wide[1]
+    assert "train %" in wide[0]
+    assert notes(ranking)[0].startswith("Baseline: image-size32-epochs8/0.")
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), 1e9])

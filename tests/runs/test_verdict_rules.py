@@ -24,6 +24,7 @@ KINDS = {
     "overfitting",
     "underfitting",
     "slow convergence",
+    "diverged",
     "stopped too early",
     "sound",
 }
@@ -45,6 +46,7 @@ class Settings:
     augment: bool = False
     channels: tuple[int, ...] = (16, 32)
     hidden: tuple[int, ...] = ()
+    backbone: str | None = None
 
 
 PLAIN = Settings()
@@ -183,7 +185,11 @@ class TestEveryTrouble:
         verdict = judge(plateau_history(seed), 0.99, 0.8)
         assert verdict.kind == "too little data"
         assert verdict.flags[0] == "--augment"
-        assert "no longer falls" in verdict.because
+        assert re.search(
+            r"validation loss was 0\.\d+ in epoch \d+, the lowest", verdict.because
+        ) or (
+            re.search(r"validation loss was lowest, 0\.\d+ in epoch 25, the last", verdict.because)
+        )
 
     def test_underfitting(self, seed: int) -> None:
         verdict = judge(flat_history(seed), 0.68, 0.66)
@@ -270,7 +276,7 @@ def test_measured_runs(name: str) -> None:
 def test_a_few_epochs_show_no_trend(epochs: int) -> None:
     verdict = judge(overfitting_history()[:epochs], 0.7, 0.6, Settings(epochs=epochs))
     assert verdict.kind == "stopped too early"
-    assert verdict.because.startswith(f"{epochs} epoch")
+    assert f"{epochs} epoch" in verdict.because
     assert verdict.flags == (f"--epochs {max(5, 2 * epochs)}",)
 
 
@@ -286,7 +292,7 @@ def test_a_loss_that_is_not_finite_asks_for_smaller_steps(column: str, value: fl
     history.loc[2:, column] = value
     for epochs in (3, 25):
         verdict = judge(history[:epochs], 0.58, 0.58, Settings(learning_rate=0.1))
-        assert verdict.kind == "slow convergence"
+        assert verdict.kind == "diverged"
         assert f"{column} is not a finite number in epoch 3" in verdict.because
         assert verdict.flags == ("--learning-rate 0.01", "--batchnorm")
 
@@ -295,17 +301,22 @@ def test_a_training_loss_that_blows_up_asks_for_smaller_steps() -> None:
     loss = upturn(0.69, 0.5, 8, 1.4)
     history = history_of(loss, loss, train_end=0.6, val_end=0.6)
     verdict = judge(history, 0.75, 0.74, Settings(learning_rate=0.01, batchnorm=True))
-    assert verdict.kind == "slow convergence"
-    assert re.search(r"rose from 0\.\d+ in epoch \d+ to 1\.\d+ at the end", verdict.because)
+    assert verdict.kind == "diverged"
+    assert re.search(r"rose from 0\.\d+ in epoch \d+ to 1\.\d+ in epoch 25", verdict.because)
     assert verdict.flags == ("--learning-rate 0.001",)
 
 
-@pytest.mark.parametrize(("rate", "first"), [(0.1, "--learning-rate 0.01"), (1e-3, "--channels")])
-def test_a_network_stuck_at_chance_underfits(rate: float, first: str) -> None:
+@pytest.mark.parametrize(
+    ("rate", "kind", "first"),
+    [(0.1, "diverged", "--learning-rate 0.01"), (1e-3, "underfitting", "--channels")],
+)
+def test_a_network_stuck_at_chance_is_told_first(rate: float, kind: str, first: str) -> None:
     flat = np.full(25, 0.68)
-    history = history_of(flat, flat, train_end=MAJORITY, val_end=MAJORITY)
+    history = history_of(flat, flat, train_end=MAJORITY, val_end=MAJORITY, noise=0)
     verdict = judge(history, MAJORITY, MAJORITY, Settings(learning_rate=rate))
-    assert verdict.kind == "underfitting"
+    assert verdict.because.startswith("The network is not shown to be better than always")
+    assert "58.0 % of the validation images" in verdict.because
+    assert verdict.kind == kind
     assert verdict.flags[0].startswith(first)
 
 
@@ -437,10 +448,11 @@ def test_impatience_is_told_from_too_few_epochs() -> None:
     )
     impatient = judge(history, 0.8, 0.79, Settings(patience=3))
     assert impatient.kind == "stopped too early"
-    assert impatient.because.startswith("Patience ended the run in epoch 12")
+    assert impatient.because.startswith("Patience ended the run while")
+    assert "in epoch 12" in impatient.because
     assert impatient.flags == ("--patience 6",)
     too_few = judge(history, 0.8, 0.79, Settings(epochs=12, patience=3))
-    assert too_few.because.startswith("The run ended in epoch 12")
+    assert too_few.because.startswith("The run ended while")
     assert too_few.flags == ("--epochs 24",)
 
 
@@ -496,7 +508,7 @@ def histories(draw: st.DrawFn) -> pd.DataFrame:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     histories(),
     FRACTIONS,

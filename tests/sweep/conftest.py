@@ -1,7 +1,6 @@
 """A PostgreSQL server of the tests' own."""
 
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -23,8 +22,8 @@ def postgresql() -> Iterator[str]:
     # The path of a socket may have no more than some hundred characters.
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     user = None
-    if os.geteuid() == 0:  # which PostgreSQL refuses
-        user = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
+    if os.name == "posix" and os.geteuid() == 0:  # which PostgreSQL refuses
+        user = "nobody"
         shutil.chown(folder, user=user)
 
     def run(*command: str) -> None:

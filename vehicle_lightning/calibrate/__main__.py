@@ -63,20 +63,35 @@ def calibrate_run(options: CalibrateOptions) -> "Calibrated":
 def _text(calibrated: "Calibrated") -> str:
     scaling, point = calibrated.scaling, calibrated.point
     loss, error = scaling.loss, scaling.error
+    together = calibrated.folds * calibrated.seeds
+    whose = "the network"
+    if calibrated.seeds > 1:
+        whose = f"the mean of {calibrated.seeds} networks"
+    if calibrated.folds > 1:
+        whose += " of one fold"
     lines = [
         f"{calibrated.images} images that the networks of {calibrated.run.label} had not seen",
-        f"temperature {scaling.temperature:.2f}: "
-        + ("they were too sure" if scaling.temperature > 1 else "they were not sure enough"),
+        f"temperature {scaling.temperature:.2f} for {whose}: "
+        + ("too sure" if scaling.temperature > 1 else "not sure enough")
+        + " as it is",
+    ]
+    if calibrated.folds > 1:
+        lines.append(
+            f"            none for the mean of all {together}, which predict takes: it is softer, "
+            f"and no image is unseen by all"
+        )
+    lines += [
         f"loss        {loss[0]:.3f}, with a temperature fitted on other images {loss[1]:.3f}",
-        f"error       {error[0]:.1%}, with a temperature fitted on other images {error[1]:.1%} "
-        f"(expected calibration error)",
+        f"error       {error[0]:.1%}, with a temperature fitted on other images {error[1]:.1%}, of "
+        f"which chance alone brings {scaling.error_by_chance:.1%} (expected calibration error)",
     ]
     if point is not None:
         lines += [
-            f"threshold   {point.threshold:.3f} of {calibrated.positive}, after the temperature",
-            f"recall      {_share(point.recall, point.recall_interval)}, {point.missed:.0f} missed",
+            f"threshold   {point.threshold:.3f} of {calibrated.positive}; with one chosen alike on "
+            f"other images {whose} has",
+            f"recall      {_share(point.recall, point.recall_interval)}, {point.missed} missed",
             f"precision   {_share(point.precision, point.precision_interval)}, "
-            f"{point.false_alarms:.0f} false alarms",
+            f"{point.false_alarms} false alarms",
         ]
     return "\n".join([*lines, f"saved       {calibrated.run.calibration}"])
 

@@ -16,7 +16,12 @@ from vehicle_lightning.calibrate.operating_point import (
     threshold_for_recall,
 )
 from vehicle_lightning.calibrate.plots import plot_calibration
-from vehicle_lightning.calibrate.temperature import Scaling, fit_temperature, with_temperature
+from vehicle_lightning.calibrate.temperature import (
+    Scaling,
+    best_temperature,
+    fit_temperature,
+    mean_with_temperature,
+)
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.files import write_text
 from vehicle_lightning.runs.folder import RunFolder
@@ -33,27 +38,47 @@ class Calibrated:
     Attributes:
         run: the run.
         images: number of images that its networks had not seen.
+        seeds: number of networks that predicted each image.
+        folds: number of folds.
         positive: the class to find; None where there are more than two and none was named.
-        scaling: the temperature and what it brings.
+        scaling: the temperature of the networks of one fold together, and what it brings.
+        single_temperature: of one network by itself.
         point: the threshold asked for, if any.
     """
 
     run: RunFolder
     images: int
+    seeds: int
+    folds: int
     positive: str | None
     scaling: Scaling
+    single_temperature: float
     point: OperatingPoint | None
+
+    @property
+    def temperature(self) -> float:
+        """Of each network of the run, where all predict together.
+
+        No image is unseen by the networks of all folds. Their mean is soft already, and one would
+        make it worse (`docs/statistics.md`).
+        """
+        return 1.0 if self.folds > 1 else self.scaling.temperature
 
     def to_json(self) -> str:
         """Return the content of `calibration.json`.
 
-        Keys: `images`, `temperature`, `loss` and `error` (each as the network gives it, and with a
-        temperature fitted on other images), `positive` (class or null) and `point` (null, or the
-        attributes of `OperatingPoint`).
+        Keys: `images`, `temperature` and `single_temperature` (of the networks of the run together
+        and of one), `fold_temperature` (of those of one fold together) with what it brings, `loss`,
+        `error` and `error_by_chance` (the attributes of `Scaling`), `positive` (class or null) and
+        `point` (null, or the attributes of `OperatingPoint`).
         """
+        scaling = asdict(self.scaling)
         content = {
             "images": self.images,
-            **asdict(self.scaling),
+            "temperature": self.temperature,
+            "single_temperature": self.single_temperature,
+            "fold_temperature": scaling.pop("temperature"),
+            **scaling,
             "positive": self.positive,
             "point": None if self.point is None else asdict(self.point),
         }
@@ -83,30 +108,66 @@ def calibrate(
     predictions = _read(run)
     class_names = [n.removeprefix("p_") for n in map(str, predictions) if n.startswith("p_")]
     positive = _checked(positive, class_names, is_needed=recall is not None or cost is not None)
-    probabilities = predictions[[f"p_{name}" for name in class_names]].to_numpy(dtype=np.float64)
-    labels = predictions["label"].map(class_names.index).to_numpy(dtype=np.int64)
-    images = predictions["file"].nunique()
-    scaling = fit_temperature(probabilities, labels, _parts(predictions))
-    if positive is None:
-        calibrated = Calibrated(run, images, None, scaling, None)
-        write_text(run.calibration, calibrated.to_json())
-        return calibrated
-
-    column = class_names.index(positive)
-    shares = with_temperature(probabilities, scaling.temperature)[:, column]
+    networks, labels, folds = _by_image(predictions, class_names)
+    parts = folds if len(set(folds)) > 1 else np.arange(len(labels)) % PARTS
+    scaling, scaled = fit_temperature(networks, labels, parts)
+    every = networks.reshape(1, -1, len(class_names))
+    single = best_temperature(every, np.tile(labels, len(networks)))
+    column = class_names.index(positive) if positive is not None else 0
     is_positive = labels == column
+    shares = mean_with_temperature(networks, scaling.temperature)[:, column]
     point = None
-    if recall is not None or cost is not None:
-        threshold = (
-            threshold_for_cost(cost)
-            if cost is not None
-            else threshold_for_recall(shares, is_positive, recall or 1)
-        )
-        point = operating_point(shares, is_positive, threshold, len(predictions) // images)
-    calibrated = Calibrated(run, images, positive, scaling, point)
+    if cost is not None:
+        threshold = threshold_for_cost(cost)
+        point = operating_point(threshold, scaled[:, column] >= threshold, is_positive)
+    elif recall is not None:
+        point = _point_for_recall(shares, is_positive, recall, parts)
+    calibrated = Calibrated(
+        run, len(labels), len(networks), len(set(folds)), positive, scaling, single, point
+    )
     write_text(run.calibration, calibrated.to_json())
-    _draw(calibrated, probabilities[:, column], shares, is_positive)
+    if positive is not None:
+        _draw(calibrated, networks.mean(axis=0)[:, column], shares, is_positive)
     return calibrated
+
+
+def _point_for_recall(
+    shares: NDArray[np.float64],
+    is_positive: NDArray[np.bool_],
+    recall: float,
+    parts: NDArray[np.int64],
+) -> OperatingPoint:
+    """Choose a threshold by all images, and measure each part by one that the others choose."""
+    called = np.empty_like(is_positive)
+    for part in np.unique(parts):
+        own = parts == part
+        others = is_positive & ~own
+        if not others.any():
+            raise RunError("Too few positive images to choose a threshold for a recall.")
+        called[own] = shares[own] >= threshold_for_recall(shares[~own], others[~own], recall)
+    return operating_point(threshold_for_recall(shares, is_positive, recall), called, is_positive)
+
+
+def _by_image(
+    predictions: pd.DataFrame, class_names: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return probabilities of shape (S, N, C), labels (N,) and folds (N,).
+
+    Where a fold has fewer seeds than another, as in a run that was interrupted, the first count.
+    """
+    predictions = predictions.sort_values(
+        [name for name in ("file", "seed") if name in predictions], ignore_index=True
+    )
+    nth = predictions.groupby("file").cumcount()
+    seeds = int(predictions.groupby("file").size().min())
+    columns = [f"p_{name}" for name in class_names]
+    networks = np.stack(
+        [predictions.loc[nth == n, columns].to_numpy(dtype=np.float64) for n in range(seeds)]
+    )
+    first = predictions[nth == 0]
+    labels = np.array([class_names.index(label) for label in first["label"]], dtype=np.int64)
+    folds = first["fold"].fillna(0) if "fold" in first else np.zeros(len(first))
+    return networks, labels, np.array(folds, dtype=np.int64)
 
 
 def _read(run: RunFolder) -> pd.DataFrame:
@@ -135,14 +196,6 @@ def _checked(positive: str | None, class_names: Sequence[str], *, is_needed: boo
     if is_needed:
         raise SettingsError(f"Name the class to find by --positive: {named}.")
     return None
-
-
-def _parts(predictions: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the folds, as their networks differ; else parts of which each image lies in one."""
-    if "fold" in predictions and len(set(predictions["fold"])) > 1:
-        return predictions["fold"].to_numpy(dtype=np.int64)
-    numbers: NDArray[np.int64] = pd.factorize(predictions["file"])[0].astype(np.int64)
-    return numbers % PARTS
 
 
 def _draw(

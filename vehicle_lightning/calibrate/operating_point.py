@@ -18,7 +18,7 @@ from vehicle_lightning.runs.statistics import wilson_interval
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold, and what it does on images that the networks had not seen.
+    """A threshold, and what one chosen alike does on images that neither it nor the networks saw.
 
     Attributes:
         threshold: least probability of the positive class, in [0, 1].
@@ -26,8 +26,8 @@ class OperatingPoint:
         recall_interval: its 95 % Wilson interval.
         precision: share of the images called positive that are; not a number where none is.
         precision_interval: its 95 % Wilson interval.
-        missed: number of positive images below the threshold; with several seeds their mean.
-        false_alarms: number of others above it, likewise.
+        missed: number of positive images below the threshold.
+        false_alarms: number of others above it.
     """
 
     threshold: float
@@ -35,8 +35,8 @@ class OperatingPoint:
     recall_interval: tuple[float, float]
     precision: float
     precision_interval: tuple[float, float]
-    missed: float
-    false_alarms: float
+    missed: int
+    false_alarms: int
 
 
 def threshold_for_recall(
@@ -63,31 +63,24 @@ def threshold_for_cost(cost: float) -> float:
 
 
 def operating_point(
-    shares: NDArray[np.float64], is_positive: NDArray[np.bool_], threshold: float, seeds: int = 1
+    threshold: float, called: NDArray[np.bool_], is_positive: NDArray[np.bool_]
 ) -> OperatingPoint:
-    """Measure a threshold.
+    """Count what a threshold does.
 
     Args:
-        shares: float of shape (N,), probability of the positive class.
-        is_positive: bool of shape (N,); at least one is.
         threshold: least probability that counts as positive.
-        seeds: how often each image stands there; intervals count it once.
+        called: bool of shape (N,), which images count as positive; each by a threshold that was
+            chosen on others.
+        is_positive: bool of shape (N,); at least one is.
     """
-    called = shares >= threshold
-    found, wrong = int((called & is_positive).sum()) / seeds, int((called & ~is_positive).sum())
-    positives, false_alarms = int(is_positive.sum()) / seeds, wrong / seeds
+    found, positives = int((called & is_positive).sum()), int(is_positive.sum())
+    all_called = int(called.sum())
     return OperatingPoint(
         threshold,
         found / positives,
-        _interval(found, positives),
-        found / (found + false_alarms) if called.any() else math.nan,
-        _interval(found, found + false_alarms),
+        wilson_interval(found, positives),
+        found / all_called if all_called else math.nan,
+        wilson_interval(found, all_called) if all_called else (0.0, 1.0),
         positives - found,
-        false_alarms,
+        all_called - found,
     )
-
-
-def _interval(count: float, of: float) -> tuple[float, float]:
-    """Wilson's interval; the whole range where there are no images to count."""
-    images = round(of)
-    return wilson_interval(min(count, images), images) if images else (0.0, 1.0)

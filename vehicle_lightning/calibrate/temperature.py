@@ -1,25 +1,29 @@
 """Temperature scaling: a network's logits divided by one number, so that probabilities are true.
 
 A network trained to the end is too sure of itself: of the images it gives 99 %, fewer are right.
-Dividing all logits by one temperature changes no prediction. It is fitted on images the network has
-not been trained on, and what it brings is measured on images it was not fitted on.
+Dividing all logits by one temperature changes no prediction of a single network. It is fitted on
+images the networks have not been trained on, and what it brings is measured on images it was not
+fitted on.
+
+A mean of networks is softer than each of them, and needs a lower temperature or none. Where
+several seeds predicted an image, the temperature of each is fitted so that their mean is true.
 
 Sources:
     Guo, Pleiss, Sun, Weinberger (2017), On calibration of modern neural networks.
+    Rahaman, Thiery (2021), Uncertainty quantification and deep ensembles.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
-from torchmetrics.functional.classification import multiclass_calibration_error
+from scipy.special import softmax
 
 RANGE = (0.05, 20.0)  # temperatures that are tried
 SMALLEST = 1e-12  # a probability of zero has no logarithm
 BINS = 15  # of the expected calibration error, as in `val/calibration_error`
+DRAWS = 200  # of labels from calibrated probabilities
 
 
 @dataclass(frozen=True)
@@ -27,65 +31,93 @@ class Scaling:
     """What temperature scaling brings.
 
     Attributes:
-        temperature: above 1 the network was too sure, below 1 not sure enough.
-        loss: mean cross-entropy in nats as the network gives it, and scaled by a temperature that
+        temperature: above 1 the networks were too sure, below 1 not sure enough.
+        loss: mean cross-entropy in nats as the networks give it, and scaled by a temperature that
             was fitted on other images.
         error: expected calibration error in [0, 1], likewise.
+        error_by_chance: what perfectly calibrated networks as sure as these, scaled, would show on
+            so few images.
     """
 
     temperature: float
     loss: tuple[float, float]
     error: tuple[float, float]
+    error_by_chance: float
 
 
 def fit_temperature(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], parts: NDArray[np.int64]
-) -> Scaling:
+) -> tuple[Scaling, NDArray[np.float64]]:
     """Fit a temperature and measure it, each part by the temperature of the others.
 
     Args:
-        probabilities: shape (N, C), of images that the network had not seen.
+        probabilities: shape (S, N, C), of S networks, of images that they had not seen.
         labels: int64 of shape (N,), indices of the classes.
         parts: int64 of shape (N,), which image belongs to which of at least two parts.
+
+    Returns:
+        What it brings, and the mean of the networks so scaled, shape (N, C).
     """
-    scaled = probabilities.copy()
+    scaled = np.empty_like(probabilities[0])
     for part in np.unique(parts):
         own = parts == part
-        temperature = best_temperature(probabilities[~own], labels[~own])
-        scaled[own] = with_temperature(probabilities[own], temperature)
-    return Scaling(
+        temperature = best_temperature(probabilities[:, ~own], labels[~own])
+        scaled[own] = mean_with_temperature(probabilities[:, own], temperature)
+    raw = probabilities.mean(axis=0)
+    scaling = Scaling(
         best_temperature(probabilities, labels),
-        (_loss(probabilities, labels), _loss(scaled, labels)),
-        (_error(probabilities, labels), _error(scaled, labels)),
+        (log_loss(raw, labels), log_loss(scaled, labels)),
+        (calibration_error(raw, labels), calibration_error(scaled, labels)),
+        _error_by_chance(scaled),
     )
+    return scaling, scaled
 
 
 def best_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Return the temperature with the lowest cross-entropy."""
-    logits = _logits(probabilities)
+    """Return the temperature of each of S networks with the lowest cross-entropy of their mean.
+
+    Args:
+        probabilities: shape (S, N, C).
+        labels: int64 of shape (N,), indices of the classes.
+    """
 
     def loss(log_temperature: float) -> float:
-        scaled = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return -float(scaled[np.arange(len(labels)), labels].mean())
+        return log_loss(mean_with_temperature(probabilities, np.exp(log_temperature)), labels)
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(RANGE), method="bounded").x))
 
 
-def with_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Return probabilities, shape (N, C), as if the logits had been divided by the temperature."""
-    return np.asarray(softmax(_logits(probabilities) / temperature, axis=1))
+def mean_with_temperature(
+    probabilities: NDArray[np.float64], temperature: float
+) -> NDArray[np.float64]:
+    """Return the mean of the networks, shape (N, C), their logits divided by the temperature.
+
+    Args:
+        probabilities: shape (S, N, C).
+        temperature: above 0.
+    """
+    logits = np.log(
+        probabilities.clip(SMALLEST)
+    )  # up to a constant an image, which changes nothing
+    return np.asarray(softmax(logits / temperature, axis=2).mean(axis=0))
 
 
-def _logits(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logits up to a constant an image, which changes nothing."""
-    return np.asarray(np.log(probabilities.clip(SMALLEST)))
+def log_loss(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Return the mean cross-entropy in nats of probabilities (N, C)."""
+    return -float(np.log(probabilities[np.arange(len(labels)), labels].clip(SMALLEST)).mean())
 
 
-def _loss(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    return -float(_logits(probabilities)[np.arange(len(labels)), labels].mean())
+def calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Return the expected calibration error of probabilities (N, C), in [0, 1]."""
+    return _error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
 
 
-def _error(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    shares, truth = torch.tensor(probabilities), torch.tensor(labels)
-    classes = probabilities.shape[1]
-    return float(multiclass_calibration_error(shares, truth, classes, n_bins=BINS, norm="l1"))
+def _error_by_chance(probabilities: NDArray[np.float64]) -> float:
+    sure = probabilities.max(axis=1)
+    rng = np.random.default_rng(0)
+    return float(np.mean([_error(sure, rng.random(len(sure)) < sure) for _ in range(DRAWS)]))
+
+
+def _error(sure: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    return float(np.abs(np.bincount(bins, sure - right)).sum()) / len(sure)

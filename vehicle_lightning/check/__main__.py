@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SERIOUS = 1  # exit code with --strict
 NAMED = 3  # groups named in the terminal
+EXAMPLES = 16  # pictures shown as the network sees them
 
 
 class CheckOptions(SourceSettings):
@@ -95,8 +96,10 @@ def _refuse_to_overwrite(target: Path, inputs: list[Path], image_dir: Path | Non
 def _write_report(checked: "Checked", folder: Path) -> None:
     from vehicle_lightning.check.page import to_page
 
-    report = checked.report
-    page = to_page(report, checked.table.image_dir or Path(), checked.white)
+    report, table = checked.report, checked.table
+    usable = [name for name, fine in zip(table.names, checked.usable, strict=True) if fine]
+    examples = usable[:: len(usable) // EXAMPLES + 1]
+    page = to_page(report, table.image_dir or Path(), checked.white, examples)
     folder.mkdir(parents=True, exist_ok=True)
     with (
         atomic_write(folder / "findings.json") as findings,

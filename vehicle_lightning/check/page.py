@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ nav a:hover { background: #fafafa; }
 section { margin-top: 2.6rem; border-top: 3px solid var(--line); padding-top: 1rem; }
 h2 { font-size: 1.15rem; margin: 0 0 .2rem; display: flex; gap: .8rem; align-items: baseline; }
 .advice { margin: .1rem 0 1rem; color: var(--faint); }
+.strip { display: flex; flex-wrap: wrap; gap: .3rem; margin-bottom: 1.6rem; }
 .groups { display: flex; flex-wrap: wrap; gap: .8rem; }
 figure { margin: 0; padding: .5rem; border: 1px solid var(--line); border-radius: .5rem; }
 figure > div { display: flex; flex-wrap: wrap; gap: .3rem; }
@@ -52,13 +54,19 @@ figcaption b { display: block; }
 """
 
 
-def to_page(report: Report, image_dir: Path, white: WhiteValues | None = None) -> str:
+def to_page(
+    report: Report,
+    image_dir: Path,
+    white: WhiteValues | None = None,
+    examples: Sequence[str] = (),
+) -> str:
     """Return the HTML page of a report.
 
     Args:
         report: what was found.
         image_dir: folder that the names of the files are relative to.
         white: what is white in deep grey images, by kind.
+        examples: names of pictures to show as the network sees them.
     """
     pictures = _Pictures(image_dir, white)
     classes = ", ".join(f"{label}: {count}" for label, count in report.classes.items())
@@ -68,6 +76,7 @@ def to_page(report: Report, image_dir: Path, white: WhiteValues | None = None) -
         f"<title>Data check: {html.escape(report.csv)}</title><style>{STYLE}</style></head><body>",
         f"<h1>Data check</h1><p class='data'>{html.escape(report.csv)} &middot; "
         f"{report.images} images &middot; {html.escape(classes)}</p>",
+        _strip(examples, pictures),
         "<nav>",
         *(_summary(finding, number) for number, finding in enumerate(report.findings)),
         ""
@@ -79,6 +88,14 @@ def to_page(report: Report, image_dir: Path, white: WhiteValues | None = None) -
     ]
     # Bytes of a file name that are not UTF-8 show as escapes.
     return "\n".join(parts).encode("utf-8", "backslashreplace").decode()
+
+
+def _strip(examples: Sequence[str], pictures: "_Pictures") -> str:
+    """Some pictures as the network sees them: upright, square, with 8 bits."""
+    if not examples:
+        return ""
+    shown = "".join(pictures.shown(name, SIDE) for name in examples)
+    return f"<p class='advice'>As the network sees them:</p><div class='strip'>{shown}</div>"
 
 
 def _summary(finding: Finding, number: int) -> str:

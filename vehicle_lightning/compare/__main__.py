@@ -1,7 +1,5 @@
 """Compare finished runs: `python -m vehicle_lightning.compare logs`."""
 
-import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +33,15 @@ class CompareOptions(SettingsGroup):
     )
     baseline: Path | None = Field(
         None,
-        description="Run to compare the others with; by default the first of several run folders "
-        "given, else the one nearest to the default settings.",
+        description="Run to compare the others with; by default the oldest finished one.",
     )
     loss: float | None = Field(
         None,
         gt=0,
         description="Training loss to count the epochs to; by default the baseline's lowest.",
+    )
+    wide: tyro.conf.FlagCreatePairsOff[bool] = Field(
+        False, description="Print all columns, not only those that fit a screen."
     )
     output: Path | None = Field(
         None, description="Folder to write comparison.csv, .md and .png to."
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
         target_loss=options.loss,
         output=options.output,
     )
-    _print(result)
+    _print(result, wide=options.wide)
     return 0
 
 
@@ -94,7 +94,7 @@ def compare(
     records, left_out = read_records([*([] if baseline is None else [baseline]), *paths])
     ranking = rank(
         records,
-        _find_baseline(records, left_out, paths, baseline),
+        _find_baseline(records, left_out, baseline),
         metric=metric,
         target_loss=target_loss,
         left_out=left_out,
@@ -103,27 +103,24 @@ def compare(
 
 
 def _find_baseline(
-    records: Sequence[Record],
-    left_out: Sequence[LeftOut],
-    paths: Sequence[Path],
-    baseline: Path | None,
+    records: Sequence[Record], left_out: Sequence[LeftOut], named: Path | None
 ) -> Record:
-    asked = baseline or (paths[0] if len(paths) > 1 else None)
-    if asked is None:
-        candidates = list(records)
-    else:
-        place = asked.resolve()
+    candidates = list(records)
+    if named is not None:
+        place = named.resolve()
         below = [r for r in records if r.run.path.resolve().is_relative_to(place)]
         candidates = [r for r in below if r.run.path.resolve() == place] or below
     if not candidates:
         raise RunError(
-            f"There is nothing to compare with{'' if asked is None else f' in {asked}'}: "
+            f"There is nothing to compare with{'' if named is None else f' in {named}'}: "
             + "; ".join(f"{one.name}: {one.reason}" for one in left_out[:3])
             + "."
         )
-    if baseline is not None and len(candidates) > 1:
-        raise RunError(f"{asked} holds {len(candidates)} runs; name one of them as the --baseline.")
-    return choose_baseline(candidates)
+    if named is None:
+        return choose_baseline(candidates)
+    if len(candidates) > 1:
+        raise RunError(f"{named} holds {len(candidates)} runs; name one of them as the --baseline.")
+    return candidates[0]
 
 
 def _write(ranking: Ranking, folder: Path) -> tuple[Path, ...]:
@@ -140,11 +137,9 @@ def _write(ranking: Ranking, folder: Path) -> tuple[Path, ...]:
     return csv, markdown, picture
 
 
-def _print(result: CompareResult) -> None:
-    # A file is as wide as it needs to be.
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print(to_text(result.ranking, width))
-    print("", *notes(result.ranking), sep="\n")
+def _print(result: CompareResult, *, wide: bool) -> None:
+    print(to_text(result.ranking, wide=wide))
+    print("", *notes(result.ranking, wide=wide), sep="\n")
     for file in result.files:
         print(f"saved   {file}")
 

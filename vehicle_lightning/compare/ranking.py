@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vehicle_lightning.compare.paired import Difference, holm_adjusted, paired_difference
 from vehicle_lightning.compare.records import LeftOut, Record
 from vehicle_lightning.config import PLACES, Settings
 from vehicle_lightning.errors import RunError
+from vehicle_lightning.runs.paired import Conclusion, conclude, paired_difference
 
-SIGNIFICANCE = 0.05
 LOWER_IS_BETTER = frozenset(
     {"train/loss", "val/loss", "train/running_loss", "val/calibration_error"}
     | {"gap", "seconds", "parameters", "best_epoch", "epochs"}
@@ -29,17 +28,16 @@ class Row:
         settings: those that not all runs share and that are not the default, in words.
         metric: the figure that the rows are sorted by.
         epochs_to_loss: first epoch with the target training loss; None where it is not reached.
-        difference: from the baseline; None for the baseline itself, and where no image is common.
-        p_adjusted: its p-value after Holm's adjustment for the number of comparisons, or NaN.
-        conclusion: "baseline", "better", "worse", "no difference shown" or "no common images".
+        test: of the difference from the baseline; None for the baseline itself, and where no image
+            is common.
+        conclusion: of the test in words; else "baseline" or "no common images".
     """
 
     record: Record
     settings: str
     metric: float
     epochs_to_loss: int | None
-    difference: Difference | None
-    p_adjusted: float
+    test: Conclusion | None
     conclusion: str
 
 
@@ -97,9 +95,9 @@ def rank(
         record.run: difference
         for record in compared
         if record is not baseline
-        and (difference := paired_difference(record, baseline)) is not None
+        and (difference := paired_difference(record.outcomes, baseline.outcomes)) is not None
     }
-    adjusted = dict(zip(found, holm_adjusted([d.p_value for d in found.values()]), strict=True))
+    tests = dict(zip(found, conclude(list(found.values())), strict=True))
     differing = _differing_settings(compared)
     rows = [
         Row(
@@ -107,11 +105,8 @@ def rank(
             settings=_in_words(record, differing),
             metric=record.figure(metric),
             epochs_to_loss=record.epochs_to(target_loss),
-            difference=found.get(record.run),
-            p_adjusted=adjusted.get(record.run, math.nan),
-            conclusion="baseline"
-            if record is baseline
-            else _conclude(found.get(record.run), adjusted.get(record.run)),
+            test=(test := tests.get(record.run)),
+            conclusion="baseline" if record is baseline else str(test or "no common images"),
         )
         for record in compared
     ]
@@ -121,14 +116,11 @@ def rank(
 
 
 def choose_baseline(records: Sequence[Record]) -> Record:
-    """Return the run whose settings differ least from the defaults; the first of several.
-
-    It is chosen among the largest set of runs that may be compared with one another.
-    """
+    """Return the oldest finished run of the largest set that may be compared with one another."""
     sets = Counter((record.fingerprint, record.settings.split) for record in records)
     largest = sets.most_common(1)[0][0]
     candidates = [r for r in records if (r.fingerprint, r.settings.split) == largest]
-    return min(candidates, key=lambda record: len(_own_settings(record)))
+    return min(candidates, key=lambda record: (not record.is_finished, record.started))
 
 
 def why_not_comparable(record: Record, baseline: Record) -> str | None:
@@ -150,15 +142,6 @@ def _split_in_words(record: Record) -> str:
     else:
         how = f"--folds {s.folds}" + ("" if s.fold is None else f" --fold {s.fold}")
     return f"{how} --split-seed {s.split_seed}"
-
-
-def _conclude(difference: Difference | None, p_adjusted: float | None) -> str:
-    if difference is None or p_adjusted is None:
-        return "no common images"
-    low, high = difference.interval
-    if p_adjusted >= SIGNIFICANCE or low <= 0 <= high:
-        return "no difference shown"
-    return "better" if difference.value > 0 else "worse"
 
 
 def _differing_settings(records: Sequence[Record]) -> list[str]:

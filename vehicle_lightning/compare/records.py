@@ -10,30 +10,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from vehicle_lightning.config import Settings, read_settings
 from vehicle_lightning.errors import InputError, RunError
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.paired import Outcomes
 from vehicle_lightning.runs.statistics import Measurement
 
 # Keys of summary.json that hold one number each.
 NUMBERS = ("best_epoch", "epochs", "seconds", "parameters")
-
-
-@dataclass(frozen=True)
-class ValidatedImages:
-    """Which images a run validated.
-
-    Attributes:
-        files: str of shape (N,), in ascending order, each once.
-        right: int64 of shape (N,), how many of the trainings were right on each.
-        trainings: int64 of shape (N,), how many validated it.
-    """
-
-    files: NDArray[np.str_]
-    right: NDArray[np.int64]
-    trainings: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -47,10 +32,11 @@ class Record:
         fingerprint: hash of the names, labels and images of its data.
         train: the best weights on all training images.
         val: the best weights on all validation images.
+        test: the best weights on all test images; None where there are none.
         summary: the content of its `summary.json`.
-        seed_accuracies: validation accuracy of each seed, in [0, 1].
         curves: one row an epoch, as in `metrics.csv`; over several trainings, their mean.
-        images: what it validated.
+        outcomes: which of the validation images it got right.
+        started: when, as ISO 8601 text; empty where it is not known.
     """
 
     run: RunFolder
@@ -59,10 +45,11 @@ class Record:
     fingerprint: str
     train: Measurement
     val: Measurement
+    test: Measurement | None
     summary: dict[str, Any]
-    seed_accuracies: tuple[float, ...]
     curves: pd.DataFrame
-    images: ValidatedImages
+    outcomes: Outcomes
+    started: str
 
     @property
     def gap(self) -> float:
@@ -172,11 +159,10 @@ def _read(folder: RunFolder, name: str) -> Record:
     summary, environment = _read_json(folder.summary), _read_json(folder.environment)
     try:
         train, val = (Measurement.from_dict(summary[side]) for side in ("train", "val"))
+        test = Measurement.from_dict(summary["test"]) if summary.get("test") else None
         for key in NUMBERS:
             float(summary[key])
         str(summary["verdict"]["kind"]), str(summary["status"])
-        seeds = summary.get("seed_accuracies") or {"": val.accuracy}
-        seed_accuracies = tuple(float(share) for share in seeds.values())
         fingerprint = str(environment["data"]["fingerprint"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError("its summary.json or environment.json is damaged") from error
@@ -187,10 +173,11 @@ def _read(folder: RunFolder, name: str) -> Record:
         fingerprint,
         train,
         val,
+        test,
         summary,
-        seed_accuracies,
         _read_curves(folder.metrics),
-        _read_images(folder.predictions),
+        _read_outcomes(folder.predictions),
+        str(environment.get("started", "")),
     )
 
 
@@ -202,16 +189,14 @@ def _read_curves(path: Path) -> pd.DataFrame:
     return curves
 
 
-def _read_images(path: Path) -> ValidatedImages:
+def _read_outcomes(path: Path) -> Outcomes:
     # As text: a class may be called 01 or None.
-    frame = _read_csv(
-        path, usecols=["file", "label", "prediction"], dtype=str, keep_default_na=False
-    )
-    right = frame["label"].to_numpy() == frame["prediction"].to_numpy()
-    files, image = np.unique(frame["file"].to_numpy(dtype=str), return_inverse=True)
-    return ValidatedImages(
-        files, np.bincount(image, weights=right).astype(np.int64), np.bincount(image)
-    )
+    needed = {"file", "label", "prediction", "seed", "fold"}
+    frame = _read_csv(path, usecols=needed.__contains__, dtype=str, keep_default_na=False)
+    try:
+        return Outcomes.from_predictions(frame)
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{path.name} is missing or damaged") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

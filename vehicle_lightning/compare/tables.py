@@ -6,9 +6,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from vehicle_lightning.compare.ranking import Ranking, Row
+from vehicle_lightning.runs.paired import SIGNIFICANCE
 from vehicle_lightning.runs.statistics import Measurement
 
 GAP = "  "
+WIDTH = 100  # characters of the table that fits a screen
 SMALLEST_P = 0.001  # smaller ones are printed as "< 0.001"
 
 
@@ -20,12 +22,16 @@ def to_frame(ranking: Ranking) -> pd.DataFrame:
     Wilson interval, losses in nats), the same with `train_` before it for the training images,
     `gap`; `metric` and `metric_value`, what the rows are sorted by; `best_epoch`, `epochs`,
     `target_loss`, `epochs_to_loss` (empty: not reached); `seconds`, `parameters`, `verdict`; and
-    against the `baseline`: `paired_n`, `difference`, `difference_low`, `difference_high`,
-    `p_value`, `p_adjusted` (Holm), `conclusion`. `last_accuracy` is the validation accuracy after
-    the last epoch, which unlike `accuracy` no epoch was chosen by; `path` is the run folder.
+    against the `baseline`, about the settings when trained again: `paired_n`, `difference`,
+    `difference_low`, `difference_high` (Holm-adjusted, empty with one training a side), `p_value`,
+    `p_adjusted` (Holm; with one training a side of `p_networks`), `conclusion`. `last_accuracy` is
+    the validation accuracy after the last epoch, which unlike `accuracy` no epoch was chosen by;
+    `path` is the run folder. `p_networks` is of the exact test of these trained networks;
+    `smallest_shown` the difference that would have been shown with a power of 80 %;
+    `test_accuracy`, `test_low`, `test_high`, `test_n` are of the test images, if any.
     """
     return pd.DataFrame([_flat(row, ranking) for row in ranking.rows]).astype(
-        {"epochs_to_loss": "Int64", "paired_n": "Int64", "folds": "Int64"}
+        {"epochs_to_loss": "Int64", "paired_n": "Int64", "folds": "Int64", "test_n": "Int64"}
     )
 
 
@@ -42,25 +48,67 @@ def to_markdown(ranking: Ranking) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_text(ranking: Ranking, width: int | None = None) -> str:
-    """Return the same table as aligned text, one line a run.
+def to_text(ranking: Ranking, *, wide: bool = False) -> str:
+    """Return the table as aligned text, one line a run: what fits a screen, or all columns."""
+    cells, legend = (_cells(ranking), []) if wide else _narrow_cells(ranking)
+    columns = [_aligned(column) for column in zip(*cells, strict=True)]
+    lines = [GAP.join(row).rstrip() for row in zip(*columns, strict=True)]
+    return "\n".join(lines + legend)
 
-    Args:
-        ranking: what to print.
-        width: characters of a line; columns that do not fit follow below, behind the run again.
+
+def _narrow_cells(ranking: Ranking) -> tuple[list[list[str]], list[str]]:
+    """Return header and rows of the table that fits a screen, and what its numbers stand for."""
+    shows_metric = ranking.metric != "val/accuracy"
+    has_test = any(row.record.test is not None for row in ranking.rows)
+    header = [
+        *([ranking.metric] if shows_metric else []),
+        "val %",
+        *(["test %"] if has_test else []),
+        "difference",
+        "p",
+        "conclusion",
+    ]
+    rows = [
+        [
+            *([f"{row.metric:.4g}"] if shows_metric else []),
+            _measured(row.record.val)[0],
+            *([_tested(row.record.test)] if has_test else []),
+            _difference(row),
+            _p(row),
+            row.conclusion,
+        ]
+        for row in ranking.rows
+    ]
+    others = sum(max(map(len, column)) + len(GAP) for column in zip(header, *rows, strict=True))
+    room = max(WIDTH - others, len("unfinished 99"))
+    names, legend = [], []
+    for number, (row, name) in enumerate(zip(ranking.rows, _short_names(ranking), strict=True)):
+        status = "" if row.record.is_finished else f" ({row.record.summary['status']})"
+        if len(name + status) > room:
+            legend.append(f"{number + 1} = {name}")
+            name = str(number + 1)
+        names.append(name + status)
+    body = [[name, *cells] for name, cells in zip(names, rows, strict=True)]
+    return [["run", *header], *body], legend
+
+
+def _short_names(ranking: Ranking) -> list[str]:
+    """Return what differs between the names of the runs.
+
+    The parts of a name that is made of settings are joined by hyphens; those that all runs share
+    are left out, and so is the number where it is the same.
     """
-    columns = [_aligned(column) for column in zip(*_cells(ranking), strict=True)]
-    names, others = columns[0], columns[1:]
-    blocks: list[list[tuple[str, ...]]] = [[names]]
-    for column in others:
-        wide = sum(len(c[0]) + len(GAP) for c in blocks[-1]) + len(column[0])
-        if width is not None and wide > width and len(blocks[-1]) > 1:
-            blocks.append([names])
-        blocks[-1].append(column)
-    return "\n\n".join(
-        "\n".join(GAP.join(cells).rstrip() for cells in zip(*block, strict=True))
-        for block in blocks
-    )
+    names = [row.record.name for row in ranking.rows]
+    if len({name.rpartition("/")[2] for name in names}) == 1:
+        names = [name.rpartition("/")[0] or name for name in names]
+    if len(names) == 1:
+        return names
+    parts = [name.split("-") for name in names]
+    shared = set.intersection(*map(set, parts))
+    return [
+        "-".join(part for part in own if part not in shared) or "the settings all share"
+        for own in parts
+    ]
 
 
 def _aligned(column: Sequence[str]) -> tuple[str, ...]:
@@ -68,38 +116,57 @@ def _aligned(column: Sequence[str]) -> tuple[str, ...]:
     return tuple(cell.ljust(width) for cell in column)
 
 
-def notes(ranking: Ranking) -> list[str]:
+def notes(ranking: Ranking, *, wide: bool = True) -> list[str]:
     """Return how to read the table, and what was left out."""
     records = [row.record for row in ranking.rows]
-    any_repeated = any(len(record.seed_accuracies) > 1 for record in records)
+    tests = [row.test for row in ranking.rows if row.test is not None]
     lines = [
-        "Accuracies in % with their 95 % interval (Wilson) and number of images n, in eval mode, "
-        "with the weights of the lowest validation loss.",
-        f"Difference: of validation accuracy from {ranking.baseline.name}, in points, on the "
-        "images that both validated, with its 95 % interval (Bonett and Price); p: exact "
-        f"{'paired permutation' if any_repeated else 'McNemar'} test, Holm-adjusted for "
-        f"{len(ranking.rows) - 1} comparison{'s' * (len(ranking.rows) != 2)}.",
-        f"Epochs to loss: the first epoch with a training loss of {ranking.target_loss:.3g} or "
-        "less, measured in eval mode.",
+        f"Baseline: {ranking.baseline.name}. Accuracies in % of the validation images, in eval "
+        "mode, with the weights of the lowest validation loss, and their 95 % interval (Wilson).",
     ]
-    if any(record.settings.is_repeated for record in records):
+    if any(test.difference.is_of_settings for test in tests):
+        lines.append(
+            "Difference, p: of the settings when trained again, in points of accuracy; images, "
+            f"folds and seeds vary (Student's t). {_adjusted(len(tests))}"
+        )
+    if not all(test.difference.is_of_settings for test in tests):
+        lines.append(
+            "Difference, p with the word here: of these trained networks on other images (exact "
+            f"McNemar test). {_adjusted(len(tests))} Of the settings one training each tells "
+            "nothing; train both with --seeds 3 or --folds 5."
+        )
+    unshown = [t.difference.smallest_shown for t in tests if t.p_adjusted >= SIGNIFICANCE]
+    if unshown:
+        low, high = (f"{100 * bound:.1f}" for bound in (min(unshown), max(unshown)))
+        lines.append(
+            f"No difference shown: one of {low if low == high else f'{low} to {high}'} points "
+            "would have been, with a power of 80 %; more --seeds, --folds or images show less."
+        )
+    if wide and any(record.settings.is_repeated for record in records):
         lines.append(
             "Of runs over folds or seeds: best epoch is the median, time the sum, the loss curve "
             "the mean, the verdict the most frequent one."
         )
-    if any(len(record.seed_accuracies) == 1 for record in records):
+    if wide:
         lines.append(
-            "Where there is one seed, how much another would change is not in the intervals."
+            "Epochs to loss: the first epoch with a training loss of "
+            f"{ranking.target_loss:.3g} or less, measured in eval mode."
         )
     lines += [f"Left out: {one.name}: {one.reason}." for one in ranking.left_out]
     return lines
 
 
+def _adjusted(tests: int) -> str:
+    return f"Both adjusted for {tests} comparisons (Holm)." if tests > 1 else ""
+
+
 def _flat(row: Row, ranking: Ranking) -> dict[str, object]:
-    record, difference = row.record, row.difference
+    record, test = row.record, row.test
+    difference = None if test is None else test.difference
     summary, settings = record.summary, record.settings
     val, train = record.val, record.train
-    interval = (math.nan, math.nan) if difference is None else difference.interval
+    is_of_settings = difference is not None and difference.is_of_settings
+    interval = test.interval if test is not None and is_of_settings else (math.nan, math.nan)
     return {
         "run": record.name,
         "settings": row.settings,
@@ -132,22 +199,27 @@ def _flat(row: Row, ranking: Ranking) -> dict[str, object]:
         "difference_low": interval[0],
         "difference_high": interval[1],
         "p_value": math.nan if difference is None else difference.p_value,
-        "p_adjusted": row.p_adjusted,
+        "p_adjusted": math.nan if test is None else test.p_adjusted,
         "conclusion": row.conclusion,
         "last_accuracy": record.curves["val/accuracy"].to_numpy()[-1],
         "path": str(record.run.path),
+        "p_networks": math.nan if difference is None else difference.p_networks,
+        "smallest_shown": math.nan if difference is None else difference.smallest_shown,
+        **_test_figures(record.test),
     }
 
 
 def _cells(ranking: Ranking) -> list[list[str]]:
     """Return header and rows, all as text."""
     shows_metric = ranking.metric not in ("val/accuracy", "val/loss", "train/accuracy", "gap")
+    has_test = any(row.record.test is not None for row in ranking.rows)
     header = [
         "run",
         "settings",
         *([ranking.metric] if shows_metric else []),
         "val %",
         "n",
+        *(["test %", "n"] if has_test else []),
         "train %",
         "n",
         "gap",
@@ -170,6 +242,11 @@ def _cells(ranking: Ranking) -> list[list[str]]:
                 row.settings,
                 *([f"{row.metric:.4g}"] if shows_metric else []),
                 *_measured(record.val),
+                *(
+                    [_tested(record.test), f"{record.test.n}" if record.test else ""]
+                    if has_test
+                    else []
+                ),
                 *_measured(record.train),
                 f"{100 * record.gap:+.1f}",
                 f"{record.val.loss:.3f}",
@@ -179,7 +256,7 @@ def _cells(ranking: Ranking) -> list[list[str]]:
                 f"{summary['parameters']:,}",
                 record.verdict,
                 _difference(row),
-                _p(row.p_adjusted),
+                _p(row),
                 row.conclusion,
             ]
         )
@@ -191,18 +268,31 @@ def _measured(side: Measurement) -> list[str]:
     return [f"{accuracy:.1f} [{low:.1f}, {high:.1f}]", f"{side.n}"]
 
 
+def _tested(test: Measurement | None) -> str:
+    return "" if test is None else _measured(test)[0]
+
+
+def _test_figures(test: Measurement | None) -> dict[str, object]:
+    values: tuple[object, ...] = (math.nan, math.nan, math.nan, None)
+    if test is not None:
+        values = (test.accuracy, *test.interval, test.n)
+    return dict(zip(("test_accuracy", "test_low", "test_high", "test_n"), values, strict=True))
+
+
 def _difference(row: Row) -> str:
-    if row.difference is None:
+    if row.test is None:
         return ""
-    low, high = row.difference.interval
-    text = f"{100 * row.difference.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return text if row.difference.n == row.record.val.n else f"{text} (n={row.difference.n})"
+    difference, (low, high) = row.test.difference, row.test.interval
+    text = f"{100 * difference.value:+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return text if difference.n == row.record.val.n else f"{text} (n={difference.n})"
 
 
-def _p(value: float) -> str:
-    if math.isnan(value):
+def _p(row: Row) -> str:
+    if row.test is None:
         return ""
-    return f"< {SMALLEST_P}" if value < SMALLEST_P else f"{value:.3f}"
+    p = row.test.p_adjusted
+    text = f"< {SMALLEST_P}" if p < SMALLEST_P else f"{p:.3f}"
+    return text if row.test.difference.is_of_settings else f"{text} here"
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -152,12 +153,12 @@ def decode_images(
     states = file_states(paths, image_dir)
     rows = np.array([r for r, s in enumerate(states) if not isinstance(s, str)], dtype=np.int64)
     places = _Places(paths, states, rows, image_size, cache_dir, keep_pixels)
-    found, hashes = _find(places, may_write=False), None
+    found, hashes = _find(places), None
     if found is None:
         try:
             cache_dir.mkdir(parents=True, exist_ok=True)
             with FileLock(places.listing.with_suffix(".lock")):
-                found = _find(places, may_write=True)
+                found = _find(places)
                 if found is None:
                     found, hashes = _read(places)
         except OSError as error:
@@ -199,7 +200,7 @@ def _to_images(
     )
 
 
-def _find(places: _Places, *, may_write: bool) -> tuple[NDArray[np.bytes_], dict[str, Any]] | None:
+def _find(places: _Places) -> tuple[NDArray[np.bytes_], dict[str, Any]] | None:
     """Return what the cache has of these files, opening only those that may have changed."""
     now = time.time_ns()
     listing = _read_arrays(places.listing, ("states", "digests", "listed"))
@@ -215,8 +216,9 @@ def _find(places: _Places, *, may_write: bool) -> tuple[NDArray[np.bytes_], dict
     unsure = np.flatnonzero(~sure)
     digests[unsure] = _digests([places.paths[places.rows[place]] for place in unsure])
     index = places.index(digests)
-    if index is not None and len(unsure) and may_write:
-        _write_listing(places, digests, now)
+    if index is not None and len(unsure):
+        with suppress(OSError):  # then the next run compares the contents again
+            _write_listing(places, digests, now)
     return None if index is None else (digests, index)
 
 

@@ -142,6 +142,11 @@ class VehicleDataModule(L.LightningDataModule):
         return tuple(self.table.class_names)
 
     @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that there are."""
+        return tuple(self.rows)
+
+    @property
     def measured_each_epoch(self) -> int:
         """Training images measured after each epoch."""
         return len(self.train_sample)

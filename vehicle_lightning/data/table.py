@@ -243,6 +243,11 @@ def _read_csv_table(data_dir: Path, path: Path, settings: SourceSettings) -> Tab
         )
     sound = check_rows(names, labels, csv.rows)
     kept = sound.kept.tolist()
+    if len(kept) < len(csv.rows):
+        dropped = [
+            f.what.rstrip(".") for f in sound.findings if f.kind in (*REFUSED, "repeated-row")
+        ]
+        _say_once(f"{path}: {len(csv.rows)} rows, {len(kept)} images; {'; '.join(dropped)}.")
     return _to_table(
         [names[row] for row in kept],
         [labels[row] for row in kept],
@@ -356,9 +361,8 @@ def _unclear(
         for flag, (value, blank) in flags.items()
     )
     return DataError(
-        f"{csv.path} has no column image_names and emergency_or_not, or there is no folder images: "
-        f"it has {columns}, and not clear is {' and '.join(missing)}; name it: --data-dir "
-        f"{shlex.quote(str(data_dir))} --csv {shlex.quote(csv.path.name)} {typed}"
+        f"{csv.path}: it has {columns}, and not clear is {' and '.join(missing)}; name it: "
+        f"--data-dir {shlex.quote(str(data_dir))} --csv {shlex.quote(csv.path.name)} {typed}"
     )
 
 

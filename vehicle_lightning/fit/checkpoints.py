@@ -1,10 +1,13 @@
 """Checkpoints: `best.ckpt` and `last.ckpt`, written whole; whether a run can go on from one."""
 
+import math
+import time
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 
 from vehicle_lightning.config import Settings, changed_settings
 from vehicle_lightning.errors import RunError
@@ -12,6 +15,8 @@ from vehicle_lightning.files import atomic_write
 from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder
+
+WRITTEN_AFTER = 20  # times as long as writing the files takes
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -31,43 +36,64 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, temporary, storage_options)
 
 
-class OneFile(ModelCheckpoint):
-    """Keeps one checkpoint under one name, replaced after an epoch."""
+class BestAndLast(Checkpoint):
+    """Keeps the weights with the lowest validation loss, and the state after the last whole epoch.
 
-    def __init__(self, path: Path, monitor: str | None = None) -> None:
-        """Choose when to replace the file.
+    Both files are written together, the best one first: after the first epoch, the last one, and
+    those in between by which twenty times as long has passed as the writing takes. So epochs that
+    are shorter than that are not slowed down by it; a run that is killed trains them again, to the
+    same bits. Until then the best weights wait in memory.
+    """
 
-        Args:
-            path: the file.
-            monitor: a figure; replace the file where it is the lowest so far. None: always.
-        """
-        super().__init__(
-            path.parent,
-            filename=path.stem,
-            monitor=monitor,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
-        self._path = str(path.resolve())
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._lowest = math.inf
+        self._waiting: dict[str, Any] = {}  # the best weights, where they are not written yet
+        self._written_at = -math.inf
+        self._seconds = 0.0
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Take note of the epoch, and write where it is time to."""
+        loss = float(trainer.callback_metrics["val/loss"])
+        if loss < self._lowest or trainer.current_epoch == 0:
+            self._lowest = loss if math.isfinite(loss) else math.inf
+            self._waiting = _weights_alone(trainer, module)
+        is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        is_time = time.monotonic() - self._written_at >= WRITTEN_AFTER * self._seconds
+        # The clocks of several processes differ, and all of them have to take part.
+        if trainer.strategy.reduce_boolean_decision(is_last or is_time, all=False):
+            self._write(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the lowest validation loss so far."""
+        return {"lowest": self._lowest}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint; the run folder may have moved since it was written."""
-        scores = state_dict["best_k_models"].values()
-        moved = {
-            "dirpath": self.dirpath,
-            "best_model_path": self._path,
-            "kth_best_model_path": self._path if scores else "",
-            "best_k_models": dict.fromkeys([self._path], *scores) if scores else {},
-        }
-        super().load_state_dict(state_dict | moved)
+        """Go on from a checkpoint."""
+        self._lowest = state_dict["lowest"]
+
+    def _write(self, trainer: L.Trainer) -> None:
+        started = time.monotonic()
+        if self._waiting and trainer.is_global_zero:
+            AtomicCheckpointIO().save_checkpoint(self._waiting, self._run.best_checkpoint)
+        self._waiting = {}
+        trainer.save_checkpoint(self._run.last_checkpoint)
+        self._written_at = time.monotonic()
+        self._seconds = self._written_at - started
 
 
-def best_and_last(run: RunFolder) -> list[ModelCheckpoint]:
-    """Return the callbacks that keep the lowest validation loss, and the last whole epoch.
-
-    The last one is written after the best one, and so knows of it.
-    """
-    return [OneFile(run.best_checkpoint, "val/loss"), OneFile(run.last_checkpoint)]
+def _weights_alone(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
+    """Return a checkpoint without the state of the training, its weights copied to the CPU."""
+    weights = {k: v.detach().to("cpu", copy=True) for k, v in module.state_dict().items()}
+    checkpoint = {
+        "epoch": trainer.current_epoch,
+        "global_step": trainer.global_step,
+        "pytorch-lightning_version": L.__version__,
+        "hyper_parameters": dict(module.hparams),
+        "state_dict": weights,
+    }
+    module.on_save_checkpoint(checkpoint)
+    return checkpoint
 
 
 def epochs_behind(

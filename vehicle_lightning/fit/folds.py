@@ -184,8 +184,10 @@ def _write_report(
 ) -> PooledSummary:
     """Write the pooled predictions, curves, figures and pictures, also into TensorBoard."""
     summary = pool(results, every, status)
-    predictions, history = pool_predictions(results), mean_curves(results)
+    predictions, history = pool_predictions(results, "val"), mean_curves(results)
     write_csv(run.predictions, predictions)
+    if summary.test is not None:
+        write_csv(run.test_predictions, pool_predictions(results, "test"))
     with atomic_write(run.metrics) as temporary:
         history.to_csv(temporary, index=False, float_format="%.7g")
     names = read_data_facts(run.environment)["class_names"]

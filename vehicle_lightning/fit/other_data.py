@@ -43,6 +43,14 @@ class OtherData(L.LightningDataModule):
         self.class_names = tuple(map(str, self._data.class_names))
         self.mean = getattr(self._data, "mean", IMAGENET[0])
         self.std = getattr(self._data, "std", IMAGENET[1])
+        if "test" in self.splits:
+            self._data.setup("test")
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that there are."""
+        has_test = type(self._data).test_dataloader is not L.LightningDataModule.test_dataloader
+        return ("train", "val", "test") if has_test else ("train", "val")
 
     @property
     def class_counts(self) -> Any:
@@ -66,7 +74,7 @@ class OtherData(L.LightningDataModule):
         """Return the batches of a split."""
         if split == "train":
             return self.train_dataloader()
-        loaders = self._data.val_dataloader()
+        loaders = self._data.val_dataloader() if split == "val" else self._data.test_dataloader()
         return loaders[0] if isinstance(loaders, list | tuple) else loaders
 
     def file_names(self, split: Split, count: int) -> list[str]:

@@ -1,7 +1,7 @@
 """Pooling: what the fold runs of a run over several folds or seeds come to together."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
@@ -15,7 +15,7 @@ from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.statistics import Measurement, wilson_interval
 from vehicle_lightning.runs.summary import Status, Summary
-from vehicle_lightning.runs.verdict import Verdict
+from vehicle_lightning.runs.verdict import agreed
 
 # Of these curves a run over several folds or seeds shows the spread.
 SPREAD_CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
@@ -23,17 +23,19 @@ SPREAD_CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
 
 @dataclass(frozen=True)
 class Result:
-    """A finished fold_run: its figures, its curves, and its validation predictions."""
+    """A finished fold run: its figures, its curves, and its predictions of "val" and "test"."""
 
     fold_run: FoldRun
     summary: Summary
     history: pd.DataFrame
-    predictions: pd.DataFrame
+    predictions: Mapping[str, pd.DataFrame]
 
     @classmethod
     def read(cls, folder: RunFolder, fold_run: FoldRun, summary: Summary) -> "Result":
         """Read what lies in the folder of a fold run."""
-        predictions = read_predictions(folder.predictions)
+        predictions = {"val": read_predictions(folder.predictions)}
+        if summary.test is not None:
+            predictions["test"] = read_predictions(folder.test_predictions)
         return cls(fold_run, summary, pd.read_csv(folder.metrics), predictions)
 
 
@@ -42,8 +44,9 @@ class PooledSummary(Summary):
     """The figures of all fold runs together; `summary.json` has the keys of a single run and more.
 
     `val` counts every image once: its accuracy is the mean over the fold runs that validated it.
-    `train` is the mean over the fold runs, its interval that of as many images as there are. Best
-    epoch and epochs are medians, seconds the sum, and the verdict the most frequent one.
+    So does `test`, over all fold runs: each network is measured on the same test images. `train` is
+    the mean over the fold runs, its interval that of as many images as there are. Best epoch and
+    epochs are medians, seconds the sum, and the verdict the most frequent one.
 
     Attributes:
         fold_runs: number of trainings asked for.
@@ -97,23 +100,22 @@ def pool(results: Sequence[Result], fold_runs: Sequence[FoldRun], status: Status
         status: whether all of them went to their end, and if not, why.
     """
     summaries = [result.summary for result in results]
-    predictions = pool_predictions(results)
+    predictions = pool_predictions(results, "val")
     right = (predictions["label"] == predictions["prediction"]).to_numpy()
-    image = pd.factorize(predictions["file"])[0]
     asked, done = (Counter(m.seed for m in of) for of in (fold_runs, [r.fold_run for r in results]))
     complete = [seed for seed in done if done[seed] == asked[seed]]
     folds = predictions["fold"].dropna().unique()
     return PooledSummary(
         train=_mean_of_training(summaries),
-        val=Measurement.from_predictions(
-            _mean_by(image, right.astype(float)),
-            _mean_by(image, predictions["loss"].to_numpy(dtype=float)),
-        ),
+        val=_measure_each_image(predictions),
+        test=_measure_each_image(pool_predictions(results, "test"))
+        if all("test" in result.predictions for result in results)
+        else None,
         best_epoch=round(median(summary.best_epoch for summary in summaries)),
         epochs=round(median(summary.epochs for summary in summaries)),
         seconds=sum(summary.seconds for summary in summaries),
         parameters=summaries[0].parameters,
-        verdict=_most_frequent([summary.verdict for summary in summaries]),
+        verdict=agreed([summary.verdict for summary in summaries]),
         status=status,
         fold_runs=len(fold_runs),
         finished=len(results),
@@ -128,16 +130,16 @@ def pool(results: Sequence[Result], fold_runs: Sequence[FoldRun], status: Status
     )
 
 
-def pool_predictions(results: Sequence[Result]) -> pd.DataFrame:
-    """Return the validation predictions of all fold runs, worst first, with `seed` and `fold`.
+def pool_predictions(results: Sequence[Result], split: str) -> pd.DataFrame:
+    """Return the predictions of "val" or "test" of all fold runs, worst first, with `seed`, `fold`.
 
-    Over all folds of a seed every image of the data set stands there once, predicted by a network
-    that was not trained on it.
+    Over all folds of a seed every image that is not in the test is validated once, by a network
+    that was not trained on it; a test image is predicted by all networks.
     """
     frames = [
-        result.predictions.assign(
+        result.predictions[split].assign(
             seed=result.fold_run.seed,
-            fold=pd.array([result.fold_run.fold] * len(result.predictions), dtype="Int64"),
+            fold=pd.array([result.fold_run.fold] * len(result.predictions[split]), dtype="Int64"),
         )
         for result in results
     ]
@@ -179,6 +181,14 @@ def _curves(results: Sequence[Result], columns: list[str]) -> NDArray[np.float64
     return np.stack([h[np.minimum(np.arange(length), len(h) - 1)] for h in histories])
 
 
+def _measure_each_image(predictions: pd.DataFrame) -> Measurement:
+    """Measure pooled predictions, in which each image counts once."""
+    right = np.array(predictions["label"] == predictions["prediction"], dtype=np.float64)
+    image = pd.factorize(predictions["file"])[0]
+    losses = predictions["loss"].to_numpy(dtype=float)
+    return Measurement.from_predictions(_mean_by(image, right), _mean_by(image, losses))
+
+
 def _mean_by(group: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean of the values in each group; not a number where one of them is none."""
     mean: NDArray[np.float64] = np.bincount(group, weights=values) / np.bincount(group)
@@ -191,15 +201,6 @@ def _mean_of_training(summaries: Sequence[Summary]) -> Measurement:
     accuracy = fmean(summary.train.accuracy for summary in summaries)
     loss = fmean(summary.train.loss for summary in summaries)
     return Measurement(accuracy, wilson_interval(accuracy * n, n), n, loss)
-
-
-def _most_frequent(verdicts: Sequence[Verdict]) -> Verdict:
-    kind, count = Counter(verdict.kind for verdict in verdicts).most_common(1)[0]
-    example = next(verdict for verdict in verdicts if verdict.kind == kind)
-    if len(verdicts) == 1:
-        return example
-    because = f"so in {count} of {len(verdicts)} trainings. The first of them: {example.because}"
-    return Verdict(kind, because, example.flags)
 
 
 def _spread(accuracies: dict[int, float]) -> str:

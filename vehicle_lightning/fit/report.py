@@ -32,17 +32,22 @@ def write_report(
     device: torch.device,
     status: Status,
 ) -> Summary:
-    """Measure the best weights on all images of both splits, and write down what came of it.
+    """Measure the best weights on all images of every split, and write down what came of it.
 
     Writes `predictions_val.csv`, `curves.png`, `confusion_matrix.png`, `mistakes.png` and
-    `summary.json`.
+    `summary.json`. Test images are measured last, into `predictions_test.csv`, and decide nothing.
     """
     options = (device, settings.precision)
     train = predict_split(best.classifier, data, "train", *options)
     val = predict_split(best.classifier, data, "val", *options)
+    test = None
+    if "test" in data.splits:
+        test = predict_split(best.classifier, data, "test", *options)
+        write_csv(run.test_predictions, test)
     summary = Summary(
         train=measure(train),
         val=measure(val),
+        test=None if test is None else measure(test),
         best_epoch=best.epochs,
         epochs=len(history),
         seconds=float(history["seconds"].sum()),
@@ -86,7 +91,10 @@ def predict_split(
     logits, labels = zip(*((one.logits, one.labels) for one in seen), strict=True)
     count = sum(map(len, labels))
     return predictions_table(
-        torch.cat(logits), torch.cat(labels), data.class_names, data.file_names(split, count)
+        torch.cat(logits).cpu().double(),
+        torch.cat(labels).cpu(),
+        data.class_names,
+        data.file_names(split, count),
     )
 
 

@@ -86,6 +86,7 @@ def _counts(data: VehicleDataModule) -> dict[str, int]:
         **{split: len(rows) for split, rows in data.rows.items()},
         "exact_duplicates": data.exact_duplicates,
         "near_duplicates": data.near_duplicates,
+        "left_out": data.left_out,
     }
 
 
@@ -97,7 +98,12 @@ def _first_line(data: Data, epochs: int) -> str:
     exact, near = data.exact_duplicates, data.near_duplicates
     duplicates = f" ({exact} exact and {near} near duplicates)" if exact or near else ""
     counts = ", ".join(f"{len(rows)} {NAMES[split]}" for split, rows in data.rows.items())
-    return f"{start}; {counts} images{duplicates}, {classes}."
+    left_out = (
+        f"; {data.left_out} are left out, as a duplicate of each is in another split"
+        if data.left_out
+        else ""
+    )
+    return f"{start}; {counts} images{duplicates}{left_out}, {classes}."
 
 
 def write_findings(run: RunFolder, settings: Settings, data: VehicleDataModule) -> str:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary as Record
@@ -26,6 +27,7 @@ PICTURES = ("curves", "confusion_matrix", "mistakes", "train_batch")
 FINAL_FIGURES = (
     "val_accuracy",
     "val_loss",
+    "test_accuracy",  # where there are test images
     "train_accuracy",
     "train_loss",
     "gap",
@@ -60,6 +62,7 @@ class RunLogger(TensorBoardLogger):
                 earlier.unlink()
         self._write_settings()
 
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write scalars, less the epoch number that Lightning adds: it is the x-axis."""
         others = {}
@@ -75,7 +78,8 @@ class RunLogger(TensorBoardLogger):
         """Write the final figures beside the settings, the verdict, and the pictures."""
         self._write_settings()
         self.log_metrics(
-            {f"summary/{name}": summary.figures()[name] for name in FINAL_FIGURES}, summary.epochs
+            {f"summary/{k}": v for k, v in summary.figures().items() if k in FINAL_FIGURES},
+            summary.epochs,
         )
         self.experiment.add_text("summary/verdict", str(summary), summary.epochs)
         for name in PICTURES:

@@ -25,7 +25,7 @@ from vehicle_lightning.fit.callbacks import (
     StopWithoutProgress,
     TrainingInterruptedError,
 )
-from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, best_and_last, epochs_behind
+from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, BestAndLast, epochs_behind
 from vehicle_lightning.fit.other_data import OtherData
 from vehicle_lightning.fit.report import Data, write_report
 from vehicle_lightning.fit.start import write_start
@@ -186,7 +186,7 @@ def build_trainer(
                 *callbacks,
                 StopBetweenSteps(),
                 *([] if patience is None else [StopWithoutProgress(patience)]),
-                *best_and_last(run),
+                BestAndLast(run),
             ],
             plugins=[AtomicCheckpointIO(), *devices.own_environment()],
             default_root_dir=run.path,  # under SLURM, Lightning starts from what it finds there

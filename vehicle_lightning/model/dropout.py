@@ -1,4 +1,4 @@
-"""Dropout with the meaning of `torch.nn.Dropout` at a sixth of its price on a CPU.
+"""Dropout with the meaning of `torch.nn.Dropout` at a sixth to a third of its price.
 
 There torch draws one number an element, on one thread, which takes as long as all other layers of a
 small network together. Here one number of 64 random bits decides about eight elements.

@@ -28,7 +28,7 @@ from vehicle_lightning.predict.output import (
     write_predictions,
     write_submission,
 )
-from vehicle_lightning.runs.calibration import UNCALIBRATED, find_calibration, same_decision
+from vehicle_lightning.runs.calibration import UNCALIBRATED, find_calibrations, same_decision
 from vehicle_lightning.runs.fold_runs import find_checkpoints
 from vehicle_lightning.runs.folder import RunFolder
 
@@ -128,10 +128,9 @@ def predict(options: PredictOptions) -> PredictResult:
     """
     models, others = tell_apart(options.paths)
     checkpoints = find_checkpoints(models)
-    calibrations = [
-        find_calibration(checkpoint) if options.calibrated else UNCALIBRATED
-        for checkpoint in checkpoints
-    ]
+    calibrations = (
+        find_calibrations(checkpoints) if options.calibrated else [UNCALIBRATED] * len(checkpoints)
+    )
     decision = same_decision(calibrations)
     _check_places(options, others)
     images = [] if options.csv else find_images(others)

@@ -21,12 +21,15 @@ class Calibration(BaseModel):
     """What `calibration.json` says of how to predict.
 
     Attributes:
-        temperature: what the logits are divided by.
+        temperature: what the logits of each network of the run are divided by before their
+            probabilities are averaged.
+        single_temperature: what those of one network are divided by that predicts alone.
         positive: the class that the threshold is for.
         point: the threshold; None where none was chosen.
     """
 
     temperature: float = Field(gt=0)
+    single_temperature: float = Field(gt=0)
     positive: str | None
     point: Threshold | None
 
@@ -51,29 +54,40 @@ class Calibration(BaseModel):
         return np.asarray(np.where(is_positive, column, others.argmax(axis=1)))
 
 
-UNCALIBRATED = Calibration(temperature=1, positive=None, point=None)
+UNCALIBRATED = Calibration(temperature=1, single_temperature=1, positive=None, point=None)
 
 
-def find_calibration(checkpoint: Path) -> Calibration:
-    """Read the calibration of the run that a checkpoint belongs to.
+def find_calibrations(checkpoints: Sequence[Path]) -> list[Calibration]:
+    """Read the calibrations of the runs that checkpoints belong to, one for each.
 
-    That of a training inside a run over folds or seeds is the run's.
+    That of a training inside a run over folds or seeds is the run's. A mean of networks is softer
+    than each of them, so that one by itself has a temperature of its own.
 
     Raises:
-        RunError: it was not calibrated, or the file is damaged.
+        RunError: a run was not calibrated, or the file is damaged.
     """
+    runs = [_calibrated_run(checkpoint) for checkpoint in checkpoints]
+    calibrations = []
+    for run, checkpoint in zip(runs, checkpoints, strict=True):
+        try:
+            found = Calibration.model_validate_json(run.calibration.read_bytes())
+        except FileNotFoundError as error:
+            raise RunError(
+                f"{checkpoint} belongs to no run that was calibrated; first run "
+                f"python -m vehicle_lightning.calibrate RUN, or leave out --calibrated."
+            ) from error
+        except ValidationError as error:
+            raise RunError(f"{run.calibration} is damaged; calibrate the run again.") from error
+        if runs.count(run) == 1:
+            found = found.model_copy(update={"temperature": found.single_temperature})
+        calibrations.append(found)
+    return calibrations
+
+
+def _calibrated_run(checkpoint: Path) -> RunFolder:
     run = RunFolder(checkpoint.absolute().parent.parent)
-    if run.is_fold_run and not run.calibration.is_file():
-        run = RunFolder(run.path.parent)
-    try:
-        return Calibration.model_validate_json(run.calibration.read_bytes())
-    except FileNotFoundError as error:
-        raise RunError(
-            f"{checkpoint} belongs to no run that was calibrated; first run "
-            f"python -m vehicle_lightning.calibrate RUN, or leave out --calibrated."
-        ) from error
-    except ValidationError as error:
-        raise RunError(f"{run.calibration} is damaged; calibrate the run again.") from error
+    is_own = run.calibration.is_file() or not run.is_fold_run
+    return run if is_own else RunFolder(run.path.parent)
 
 
 def same_decision(calibrations: Sequence[Calibration]) -> Calibration:

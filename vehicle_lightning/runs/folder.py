@@ -130,6 +130,11 @@ class RunFolder:
         return self.path / "predictions_val.csv"
 
     @property
+    def test_predictions(self) -> Path:
+        """One row a test image, worst first; missing where there are none."""
+        return self.path / "predictions_test.csv"
+
+    @property
     def summary(self) -> Path:
         """The final figures and the verdict, as JSON."""
         return self.path / "summary.json"

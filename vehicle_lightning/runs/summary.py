@@ -24,6 +24,7 @@ class Summary:
         train: the best weights on all training images, in eval mode and without augmentation.
         val: the same on all validation images. As the best epoch is chosen by the validation loss,
             its accuracy is slightly optimistic.
+        test: the same on all test images, which nothing was chosen by; None where there are none.
         best_epoch: the epoch, from 1, with the lowest validation loss.
         epochs: whole epochs trained.
         seconds: of all epochs together, measuring included, checkpoints not.
@@ -35,6 +36,7 @@ class Summary:
 
     train: Measurement
     val: Measurement
+    test: Measurement | None
     best_epoch: int
     epochs: int
     seconds: float
@@ -62,6 +64,7 @@ class Summary:
         return cls(
             train=Measurement.from_dict(content["train"]),
             val=Measurement.from_dict(content["val"]),
+            test=Measurement.from_dict(content["test"]) if content.get("test") else None,
             best_epoch=content["best_epoch"],
             epochs=content["epochs"],
             seconds=content["seconds"],
@@ -85,6 +88,7 @@ class Summary:
         return {
             "train": self.train.to_dict(),
             "val": self.val.to_dict(),
+            "test": None if self.test is None else self.test.to_dict(),
             "gap": self.gap,
             "best_epoch": self.best_epoch,
             "epochs": self.epochs,
@@ -110,12 +114,14 @@ class Summary:
             "best_epoch": self.best_epoch,
             "epochs": self.epochs,
             "seconds": self.seconds,
+            **({} if self.test is None else {"test_accuracy": self.test.accuracy}),
         }
 
     def __str__(self) -> str:
         lines = [
             f"train   {self.train}, loss {self.train.loss:.3f}",
             f"val     {self.val}, loss {self.val.loss:.3f}",
+            *([] if self.test is None else [f"test    {self.test}, loss {self.test.loss:.3f}"]),
             f"gap     {100 * self.gap:+.1f} points",
             f"best    epoch {self.best_epoch} of {self.epochs}, by validation loss",
             f"speed   {self.speed}",

@@ -1,18 +1,20 @@
 """What a search has come to: the best trials, their settings as an experiment, and two plots."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+from matplotlib import pyplot as plt
+from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
+from optuna.visualization.matplotlib import plot_param_importances, plot_slice
 
 from vehicle_lightning.config import PLACES
 from vehicle_lightning.console import notice
-from vehicle_lightning.files import write_text
-from vehicle_lightning.runs.plots import save
+from vehicle_lightning.files import atomic_write, write_text
 from vehicle_lightning.runs.statistics import Measurement
-from vehicle_lightning.sweep.charts import plot_importance, plot_slices
 from vehicle_lightning.sweep.space import Choice, Space, Value, in_words, trial_settings
 from vehicle_lightning.sweep.trials import Search
 
@@ -37,7 +39,7 @@ def report(search: Search) -> str:
         return f"{counts} There is no best one yet."
     file = search.command.folder / "best.yaml"
     write_text(file, _experiment(search, ranked[0]))
-    saved = [f"saved   {path}" for path in (file, *_plots(search, ranked))]
+    saved = [f"saved   {path}" for path in (file, *_plots(search))]
     table = _table(search.command.space, ranked[:LISTED])
     return "\n".join([counts, "", *table, "", *_advice(search, ranked[0], file), *saved])
 
@@ -112,14 +114,26 @@ def _experiment(search: Search, best: FrozenTrial) -> str:
     return comment + (text if differing else "")
 
 
-def _plots(search: Search, ranked: Sequence[FrozenTrial]) -> list[Path]:
-    space, study, folder = search.command.space, search.study, search.command.folder
-    title = f"{study.name}: {len(study.finished)} trials"
-    slices, importance = folder / "slice.png", folder / "importance.png"
-    save(plot_slices(space, ranked, study.trials(TrialState.PRUNED), title=title), slices)
-    figure = plot_importance(study.optuna, space, len(ranked), title=title)
-    if figure is None:
-        notice("The importance of the settings needs more finished trials that differ.")
-        return [slices]
-    save(figure, importance)
-    return [slices, importance]
+def _plots(search: Search) -> list[Path]:
+    """Draw Optuna's plots of the validation loss over each setting, and of what matters for it."""
+    study, columns = search.study.optuna, len(search.command.space.domains)
+    with warnings.catch_warnings(action="ignore"):  # what is not finite is left out
+        plot_slice(study, target_name="validation loss")
+        files = [_save(search, "slice", inches=(2 + 2.5 * columns, 4))]
+        try:
+            evaluator = FanovaImportanceEvaluator(seed=0)
+            plot_param_importances(study, evaluator=evaluator, target_name="validation loss")
+        except (RuntimeError, ValueError):  # no two losses differ
+            notice("The importance of the settings needs more finished trials that differ.")
+            return files
+        return [*files, _save(search, "importance", inches=(7, 4))]
+
+
+def _save(search: Search, name: str, inches: tuple[float, float]) -> Path:
+    path, figure = search.command.folder / f"{name}.png", plt.gcf()
+    figure.set_size_inches(inches)
+    figure.suptitle(f"{search.study.name}: {len(search.study.finished)} trials, without the pruned")
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", bbox_inches="tight")
+    plt.close(figure)
+    return path

@@ -74,7 +74,8 @@ class Domain(BaseModel):
     """What a setting may be.
 
     Attributes:
-        when: other settings, each with the values without which this one is not searched.
+        when: other settings, each with the value or the list of values without which this one is
+            not searched.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,7 +90,8 @@ class Domain(BaseModel):
         for name in when:
             if name not in Settings.model_fields:
                 raise ValueError(f"{name} is no setting.{nearest_setting(name)}")
-        return {name: tuple(_valid(v, name) for v in _listed(name, v)) for name, v in when.items()}
+        listed = {name: v if isinstance(v, list) else [v] for name, v in when.items()}
+        return {name: tuple(_valid(v, name) for v in values) for name, values in listed.items()}
 
 
 class Range(Domain):
@@ -131,11 +133,11 @@ class Choice(Domain):
         return values
 
     @property
-    def labels(self) -> list[str]:
-        """The values as text, as the database has them."""
-        return [json.dumps(value) for value in self.values]
+    def labels(self) -> list[str | int | float | bool | None]:
+        """The values as the database has them: a tuple stands as text."""
+        return [json.dumps(value) if isinstance(value, tuple) else value for value in self.values]
 
-    def value(self, label: str) -> Value:
+    def value(self, label: str | int | float | bool | None) -> Value:
         """Return the value that a label stands for."""
         return self.values[self.labels.index(label)]
 
@@ -259,13 +261,6 @@ def _in_order(path: Path, domains: dict[str, Range | Choice]) -> dict[str, Range
     except CycleError as error:
         circle = " -> ".join(error.args[1])
         raise SettingsError(f"Space {path}: `when` goes in a circle: {circle}.") from error
-
-
-def _listed(name: str, asked: Any) -> list[Any]:
-    """Return the values of a condition: one, or a list; a list of numbers may be one value."""
-    is_tuple = get_origin(Settings.model_fields[name].annotation) is tuple
-    nested = isinstance(asked, list) and all(isinstance(one, list) for one in asked)
-    return asked if isinstance(asked, list) and (nested or not is_tuple) else [asked]
 
 
 def _first(error: ValidationError) -> str:

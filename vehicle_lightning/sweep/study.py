@@ -142,7 +142,7 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with")
-            with _opening(url), FileLock(folder / ".study.lock"):
+            with _using(url), FileLock(folder / ".study.lock"):
                 try:
                     study = cls(name, url, folder, seed)
                 except SQLAlchemyError:
@@ -297,26 +297,6 @@ def _using(url: URL) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _opening(url: URL) -> Iterator[None]:
-    try:
-        with _using(url):
-            yield
-    except ImportError as error:
-        cause = error.__cause__ or error
-        driver = getattr(cause, "name", None) or "a driver"
-        raise SearchError(
-            f"The database {url} needs {driver}: pip install '{DRIVERS.get(driver, driver)}'."
-        ) from error
-    except RuntimeError as error:
-        if "version" not in str(error):  # of the tables, by another Optuna
-            raise
-        raise SearchError(
-            f"The database {url} was made by another version of Optuna; give another "
-            f"--storage, or upgrade it by `optuna storage upgrade`."
-        ) from error
-
-
 def find_database(storage: str | None, folder: Path) -> URL:
     """Return the database that is meant.
 
@@ -325,7 +305,7 @@ def find_database(storage: str | None, folder: Path) -> URL:
         folder: the study's folder on this machine.
 
     Raises:
-        SearchError: it is no URL of a database.
+        SearchError: it is no URL of a database, or the driver of that kind is missing.
     """
     if storage is None:
         return URL.create("sqlite", database=str(folder / "study.db"))
@@ -333,9 +313,12 @@ def find_database(storage: str | None, folder: Path) -> URL:
         url = make_url(storage)
         if url.drivername in ("postgres", "postgresql"):
             url = url.set(drivername="postgresql+psycopg")
-        url.get_dialect()
-    except ModuleNotFoundError:
-        return url  # its driver is missing, which is told where it is needed
+        url.get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        package = DRIVERS.get(str(error.name), error.name)
+        raise SearchError(
+            f"A database of {url.drivername} needs {error.name}: pip install '{package}'."
+        ) from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise SearchError(
             f"--storage {storage} names no database; give a URL such as sqlite:///study.db or "

@@ -30,6 +30,9 @@ CLOTHES: tuple[Colour, ...] = (
     (40, 44, 60), (150, 40, 40), (30, 60, 150), (210, 200, 180), (70, 100, 80), (30, 30, 32),
     (226, 226, 226), (196, 160, 60),
 )  # fmt: skip
+SIGNS: tuple[Colour, ...] = (
+    (30, 70, 190), (200, 28, 30), (240, 204, 40), (30, 120, 70), (230, 110, 30), (232, 232, 230),
+)  # fmt: skip
 SKIES: dict[str, tuple[tuple[Colour, Colour], ...]] = {  # at the top, and at the horizon
     "sun": (((74, 130, 202), (190, 214, 234)), ((112, 158, 208), (216, 226, 234)),
             ((140, 172, 206), (230, 232, 230))),
@@ -224,6 +227,9 @@ class Backdrop:
             self._fill(corners(start, end, 0, tall), wall, between(rng, 0.3, 1.2))
             if happens(rng, 0.5):
                 self.canvas.polygon(corners(start, end, 0.93 * tall, tall), shaded(wall, 0.7))
+            if happens(rng, 0.45):  # a shop
+                sign = self.brush.lit(pick(rng, SIGNS), 0.4, 0.0)
+                self.canvas.polygon(corners(start, end, 2.7, between(rng, 3.2, 4.2)), sign)
             glass = mixed((50, 58, 68), self.brush.light.shine, between(rng, 0.0, 0.5))
             frame = shaded(wall, pick(rng, (0.75, 1.2)))
             step, storey, sill = between(rng, 2.2, 4), between(rng, 2.6, 3.4), between(rng, 0, 1)

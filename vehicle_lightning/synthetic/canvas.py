@@ -244,7 +244,7 @@ def take_position(
         for sx in (-1, 1) for sy in (-1, 1) for z in (0.0, height)
     ]  # fmt: skip
     xs, ys = zip(*unit.project(corners), strict=True)
-    share = between(rng, 0.5, 0.78) if happens(rng, 0.15) else between(rng, 0.84, 1.1)
+    share = between(rng, 0.5, 0.78) if happens(rng, 0.12) else between(rng, 0.88, 1.12)
     focal = share * canvas.size / max(max(xs) - min(xs), 1.2 * (max(ys) - min(ys)))
     slack = 0.5 * max(0.06, 0.9 - share)
     centre = (

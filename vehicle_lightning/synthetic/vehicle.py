@@ -21,8 +21,8 @@ from vehicle_lightning.synthetic.rng import between, happens, pick, weighted
 TYRE: Colour = (24, 24, 26)
 DARK: Colour = (30, 31, 34)
 CHROME: Colour = (196, 200, 206)
-RED: Colour = (226, 30, 34)
-BLUE: Colour = (30, 76, 226)
+RED: Colour = (186, 30, 36)
+BLUE: Colour = (34, 66, 182)
 LENSES = {"blue": (BLUE, BLUE), "red": (RED, RED), "red-blue": (RED, BLUE)}
 LENSES["amber"] = ((244, 140, 20), (244, 140, 20))
 RIMS: tuple[Colour, ...] = ((190, 192, 196), (158, 160, 166), (84, 86, 90), (216, 217, 219))

@@ -1,0 +1,357 @@
+"""Two runs on the same images: do their settings differ, or only these trained networks?
+
+Two questions, two tests.
+
+*These trained networks* on other images of the kind: only the images vary. Of the images that one
+got right and the other wrong, chance would hand each to either alike (McNemar 1947; with several
+seeds Pitman 1937).
+
+*These settings* when trained again: images and trainings vary. The difference of the mean
+accuracies is divided by a standard error that holds both, and compared with Student's t:
+
+-   The images' share is the variance of the paired differences over the images.
+-   The trainings' share, with two seeds or more in each fold on both sides, is the variance of the
+    accuracies between the seeds of a fold, pooled over the folds, with the degrees of freedom of
+    Welch and Satterthwaite. What both shares hold of the same, the chance of single images between
+    trainings, is taken off once, as for crossed random effects.
+-   With one seed and several folds it is the spread of the folds' differences, which holds images
+    and trainings alike, with one degree of freedom less than there are folds.
+-   With several seeds on one side only, and no folds, the other is taken to spread alike.
+-   With one training a side it is unknown. Nothing is said of the settings.
+
+`docs/statistics.md` has the rates of false conclusions on pairs of really trained runs.
+
+Sources:
+    McNemar (1947), Note on the sampling error of the difference between correlated proportions.
+    Pitman (1937), Significance tests which may be applied to samples from any populations.
+    Satterthwaite (1946), An approximate distribution of estimates of variance components.
+    Bonett and Price (2012), Adjusted Wald confidence interval for a difference of binomial
+    proportions based on paired data.
+    Holm (1979), A simple sequentially rejective multiple test procedure.
+    Nadeau and Bengio (2003), Inference for the generalization error.
+    Bouthillier et al. (2021), Accounting for variance in machine learning benchmarks.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtr, stdtrit
+
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Which images the trainings of a run got right; none had been trained on them.
+
+    Attributes:
+        files: str of shape (N,), ascending, each once.
+        image: int64 of shape (M,), the index of the image of each prediction.
+        fold: int64 of shape (M,), the fold it validated in; 0 where there are none.
+        seed: int64 of shape (M,), the seed; 0 where there is one.
+        right: bool of shape (M,).
+    """
+
+    files: NDArray[np.str_]
+    image: NDArray[np.int64]
+    fold: NDArray[np.int64]
+    seed: NDArray[np.int64]
+    right: NDArray[np.bool_]
+
+    @classmethod
+    def from_predictions(cls, frame: pd.DataFrame) -> "Outcomes":
+        """Take `file`, `label`, `prediction` and, where there are any, `seed` and `fold`."""
+        files, image = np.unique(frame["file"].to_numpy(dtype=str), return_inverse=True)
+        right = frame["label"].to_numpy() == frame["prediction"].to_numpy()
+        fold, seed = (
+            pd.to_numeric(frame[key]).fillna(0).to_numpy(dtype=np.int64)
+            if key in frame
+            else np.zeros(len(frame), dtype=np.int64)
+            for key in ("fold", "seed")
+        )
+        return cls(files, image, fold, seed, right)
+
+    def only(self, which: NDArray[np.intp]) -> "Outcomes":
+        """Keep these of the files, given by ascending indices."""
+        place = np.full(len(self.files), -1, dtype=np.int64)
+        place[which] = np.arange(len(which))
+        rows = place[self.image] >= 0
+        return Outcomes(
+            self.files[which],
+            place[self.image[rows]],
+            self.fold[rows],
+            self.seed[rows],
+            self.right[rows],
+        )
+
+    @property
+    def trainings(self) -> NDArray[np.int64]:
+        """How many trainings predicted each image, shape (N,)."""
+        return np.bincount(self.image)
+
+    @property
+    def hits(self) -> NDArray[np.int64]:
+        """How many of them were right, shape (N,)."""
+        return np.bincount(self.image, weights=self.right).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more of the same images one run gets right than another.
+
+    Attributes:
+        n: images that both validated.
+        value: difference of the mean accuracies on them, in [-1, 1].
+        error: standard error of it for the settings, over images and trainings; not a number where
+            one training a side leaves it unknown.
+        freedom: degrees of freedom of the error.
+        p_networks: of the exact test that these trained networks do equally well on other images.
+        better: images that only this run got right; the mean over the trainings of a side.
+        worse: images that only the other run got right, likewise.
+    """
+
+    n: int
+    value: float
+    error: float
+    freedom: float
+    p_networks: float
+    better: float
+    worse: float
+
+    @property
+    def is_of_settings(self) -> bool:
+        """Whether there are trainings enough to speak of the settings."""
+        return not math.isnan(self.error)
+
+    @property
+    def p_value(self) -> float:
+        """Of the test that the settings do equally well; not a number where it is unknown."""
+        return 2 * float(stdtr(self.freedom, -abs(self.value) / self.error))
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Of the difference of the settings; excludes 0 where 1 - confidence is above p_value."""
+        reach = float(stdtrit(self.freedom, (1 + confidence) / 2)) * self.error
+        return max(self.value - reach, -1.0), min(self.value + reach, 1.0)
+
+    def networks_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Of the difference of two networks, after Bonett and Price (2012).
+
+        Widened to 0 where the exact test, which is stricter, does not exclude it.
+        """
+        n = self.n + 2
+        mean = (self.better - self.worse) / n
+        variance = ((self.better + self.worse + 2) / n - mean**2) / n
+        reach = float(ndtri((1 + confidence) / 2)) * math.sqrt(variance)
+        low, high = max(mean - reach, -1.0), min(mean + reach, 1.0)
+        return (low, high) if self.p_networks < 1 - confidence else (min(low, 0.0), max(high, 0.0))
+
+    @property
+    def smallest_shown(self) -> float:
+        """Return the difference that would be shown with a power of 80 %.
+
+        Where nothing can be said of the settings, it is that of the networks.
+        """
+        if self.is_of_settings:
+            quantiles = stdtrit(self.freedom, 0.975) + stdtrit(self.freedom, 0.8)
+            return float(quantiles) * self.error
+        return smallest_shown(self.n, max(self.better + self.worse, 1.0) / self.n)
+
+
+def smallest_shown(n: int, differing: float) -> float:
+    """Return the difference that McNemar's test shows with a power of 80 % (Connor 1987).
+
+    Args:
+        n: images.
+        differing: share of them that only one of the two networks gets right, in (0, 1].
+    """
+    smallest = 0.0
+    for _ in range(50):  # a fixed point, reached within a few steps
+        spread = math.sqrt(max(differing - smallest**2, 0.0))
+        smallest = min((1.959964 * math.sqrt(differing) + 0.841621 * spread) / math.sqrt(n), 1.0)
+    return smallest
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What one of several differences shows.
+
+    Attributes:
+        difference: what was found.
+        p_adjusted: its p-value after Holm's adjustment for the number of differences; that of the
+            settings, or where nothing can be said of them that of the networks.
+        interval: of the difference, adjusted alike: it excludes 0 where p_adjusted is below 0.05.
+    """
+
+    difference: Difference
+    p_adjusted: float
+    interval: tuple[float, float]
+
+    def __str__(self) -> str:
+        if self.p_adjusted >= SIGNIFICANCE:
+            return "no difference shown"
+        better = "better" if self.difference.value > 0 else "worse"
+        return better if self.difference.is_of_settings else f"{better} here; one training each"
+
+
+def conclude(differences: Sequence[Difference]) -> list[Conclusion]:
+    """Adjust the tests of several differences, and their intervals with them."""
+    p_values = [d.p_value if d.is_of_settings else d.p_networks for d in differences]
+    conclusions = []
+    for difference, p, adjusted in zip(differences, p_values, holm_adjusted(p_values), strict=True):
+        # At the level that the adjustment leaves, so that test and interval never disagree.
+        level = SIGNIFICANCE * p / adjusted if adjusted else SIGNIFICANCE / len(p_values)
+        interval = (
+            difference.interval if difference.is_of_settings else difference.networks_interval
+        )
+        conclusions.append(Conclusion(difference, adjusted, interval(1 - level)))
+    return conclusions
+
+
+def paired_difference(run: Outcomes, baseline: Outcomes) -> Difference | None:
+    """Compare two runs on the images that both validated; None where there are none."""
+    a, b = _common(run, baseline)
+    n = len(a.files)
+    if n == 0:
+        return None
+    scale = int(np.lcm.reduce(np.concatenate([a.trainings, b.trainings])))
+    steps = a.hits * (scale // a.trainings) - b.hits * (scale // b.trainings)
+    error, freedom = _error(a, b, steps / scale)
+    return Difference(
+        n=n,
+        value=float(steps.mean()) / scale,
+        error=error,
+        freedom=freedom,
+        p_networks=sign_flip_p_value(steps),
+        better=float(steps[steps > 0].sum()) / scale,
+        worse=-float(steps[steps < 0].sum()) / scale,
+    )
+
+
+def _error(a: Outcomes, b: Outcomes, differences: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the standard error of the mean difference for the settings, and its freedom."""
+    n = len(differences)
+    images = _image_variance(differences)
+    spreads = [_spread(side) for side in (a, b)]
+    folds = np.zeros(n, dtype=np.int64)
+    folds[a.image] = a.fold
+    _, fold, sizes = np.unique(folds, return_inverse=True, return_counts=True)
+    if all(spread.is_known for spread in spreads):
+        parts = [spread.of_one * spread.share for spread in spreads]
+        doubt = sum(v**2 / s.freedom for v, s in zip(parts, spreads, strict=True))
+        chance = sum(spread.chance for spread in spreads)
+        variance = max(images, sum(parts), images + sum(parts) - chance)
+        return math.sqrt(variance), variance**2 / doubt if doubt else math.inf
+    if len(sizes) > 1:
+        means = np.bincount(fold, weights=differences) / sizes
+        spread = np.square(sizes / n * (means - differences.mean())).sum()
+        variance = float(spread) * len(sizes) / (len(sizes) - 1)
+        return math.sqrt(max(images, variance)), len(sizes) - 1
+    known = max(spreads, key=lambda spread: spread.freedom)
+    if not known.is_known:
+        return math.nan, math.nan
+    trainings = known.of_one * sum(spread.share for spread in spreads)
+    variance = max(images, trainings, images + trainings - known.chance)
+    return math.sqrt(variance), known.freedom
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Of one side: how the accuracy of a training varies with the seed.
+
+    Attributes:
+        of_one: variance of the accuracy of one training in a fold, pooled over the folds.
+        freedom: degrees of freedom of it; 0 where no fold has two seeds.
+        share: what of it the variance of the mean accuracy over all images is.
+        chance: variance of the mean accuracy if each image varied by itself.
+    """
+
+    of_one: float
+    freedom: int
+    share: float
+    chance: float
+
+    @property
+    def is_known(self) -> bool:
+        return self.freedom > 0
+
+
+def _spread(side: Outcomes) -> _Spread:
+    n = len(side.files)
+    _, fold = np.unique(side.fold, return_inverse=True)
+    _, seed = np.unique(side.seed, return_inverse=True)
+    cell = fold * (seed.max() + 1) + seed
+    shape = (fold.max() + 1, seed.max() + 1)
+    sizes = np.bincount(cell, minlength=math.prod(shape)).reshape(shape)
+    hits = np.bincount(cell, weights=side.right, minlength=math.prod(shape)).reshape(shape)
+    seeds = (sizes > 0).sum(axis=1)
+    share = float((np.square(sizes.max(axis=1) / n) / seeds).sum())
+    if seeds.min() < 2:
+        return _Spread(math.nan, 0, share, 0.0)
+    accuracies = np.divide(hits, sizes, out=np.full(shape, np.nan), where=sizes > 0)
+    freedom = int((seeds - 1).sum())
+    of_one = float((np.nanvar(accuracies, axis=1, ddof=1) * (seeds - 1)).sum()) / freedom
+    p, repeats = side.hits / side.trainings, side.trainings
+    chance = float((p * (1 - p) / (repeats - 1).clip(1)).sum()) / n**2
+    return _Spread(of_one, freedom, share, chance)
+
+
+def _image_variance(differences: NDArray[np.float64]) -> float:
+    """Of the mean, after adding one image in favour of each side (Bonett and Price 2012).
+
+    That keeps it above zero where few images or none differ.
+    """
+    n = len(differences) + 2
+    mean = float(differences.sum()) / n
+    return ((float(np.square(differences).sum()) + 2) / n - mean**2) / n
+
+
+def sign_flip_p_value(steps: NDArray[np.int64]) -> float:
+    """Two-sided p-value of Pitman's exact permutation test for paired samples.
+
+    Under the null hypothesis each difference is as likely to be positive as negative. For
+    differences of -1, 0 and 1, which is one training a side, it is McNemar's exact test.
+
+    Args:
+        steps: int64 of shape (N,), the difference of each image in any unit.
+    """
+    sizes, counts = np.unique(np.abs(steps[steps != 0]), return_counts=True)
+    if len(sizes) == 0:
+        return 1.0
+    unit = int(np.gcd.reduce(sizes))
+    sizes = sizes // unit
+    largest = int((sizes * counts).sum())
+    # The sum of independent signs times sizes has the characteristic function prod(cos(size t)).
+    # Sums lie in -largest..largest, so that as many frequencies give their probabilities exactly.
+    frequencies = 2 * np.pi * np.arange(2 * largest + 1) / (2 * largest + 1)
+    transform = np.ones_like(frequencies)
+    for size, count in zip(sizes, counts, strict=True):
+        transform *= np.cos(size * frequencies) ** count
+    probabilities = np.fft.fft(transform).real.clip(0) / (2 * largest + 1)
+    seen = abs(int(steps.sum())) // unit
+    sums = np.minimum(np.arange(2 * largest + 1), 2 * largest + 1 - np.arange(2 * largest + 1))
+    return float(min(probabilities[sums >= seen].sum(), 1.0))
+
+
+def holm_adjusted(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for being several, so that one wrong discovery among them is rare.
+
+    Holm's step-down method: whatever the truth, the chance that any adjusted value falls below
+    0.05 by luck is at most 5 %.
+    """
+    order = np.argsort(p_values)
+    factors = len(p_values) - np.arange(len(p_values))
+    stepped = np.maximum.accumulate(np.asarray(p_values, dtype=float)[order] * factors)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(value) for value in adjusted]
+
+
+def _common(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
+    if np.array_equal(a.files, b.files):
+        return a, b
+    _, in_a, in_b = np.intersect1d(a.files, b.files, assume_unique=True, return_indices=True)
+    return a.only(in_a), b.only(in_b)
