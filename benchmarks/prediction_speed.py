@@ -127,9 +127,9 @@ Work = Callable[[list[Path]], None]
 
 def by_command(options: argparse.Namespace, device: object) -> Work:
     """Stream the images as the command does, into a CSV file."""
-    from vehicle_lightning.predict.inputs import ImageFile
+    from vehicle_lightning.data.image_files import ImageFile
+    from vehicle_lightning.model.stream import predict_images
     from vehicle_lightning.predict.output import write_predictions
-    from vehicle_lightning.predict.stream import predict_images
     from vehicle_lightning.runs.calibration import UNCALIBRATED
 
     ensemble = make_ensemble(device)
@@ -205,7 +205,7 @@ def make_ensemble(device: object):  # type: ignore[no-untyped-def]
     """Return the default network, its weights at random."""
     from vehicle_lightning.config import Settings
     from vehicle_lightning.model.classifier import VehicleClassifier
-    from vehicle_lightning.predict.ensemble import Ensemble
+    from vehicle_lightning.model.ensemble import Ensemble
 
     return Ensemble([VehicleClassifier(Settings(), ["0", "1"], MEAN, STD).eval()], [1], device)
 

@@ -21,20 +21,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.conftest import SIZE, DataFolder, Fit, quick_fit
-from vehicle_lightning.data.images import read_image
+from vehicle_lightning.data.image_files import ImageFile, listed_images
+from vehicle_lightning.data.images import IMAGE_SUFFIXES, read_image
+from vehicle_lightning.data.table import read_names
 from vehicle_lightning.errors import InputError
-from vehicle_lightning.model import explanations
+from vehicle_lightning.model import explanations, stream
 from vehicle_lightning.model.explanations import Subject
 from vehicle_lightning.model.load import load
 from vehicle_lightning.model.network import ImageClassifier
-from vehicle_lightning.predict import stream
 from vehicle_lightning.predict.__main__ import EXPLAINED, PredictOptions, main, predict
-from vehicle_lightning.predict.inputs import (
-    IMAGE_SUFFIXES,
-    ImageFile,
-    find_images,
-    listed_images,
-)
+from vehicle_lightning.predict.inputs import find_images
 from vehicle_lightning.runs.folder import RunFolder
 
 CPU = ("--accelerator", "cpu")
@@ -113,6 +109,20 @@ def test_predictions_are_those_of_the_run(
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("80 images, ")
     assert printed[1:] == [f"  {c}  {counts.get(c, 0)}" for c in "01"] + ["saved   predictions.csv"]
+
+
+def test_a_handful_of_answers_and_the_accuracy_of_labelled_images(
+    dropout_run: RunFolder, drawn: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pd.read_csv(drawn / "train.csv", dtype=str).head(5)
+    frame.to_csv(here / "some.csv", index=False)
+    rows = run(dropout_run.path, "--csv", "some.csv", "--image-dir", drawn / "images")
+    printed = capsys.readouterr().out.splitlines()
+    for _, row in rows.iterrows():
+        share = max(row["p_0"], row["p_1"])
+        assert f"{row['file']}: {row['prediction']} ({share:.1%})" in printed
+    accuracy = 100 * (rows["prediction"] == frame["emergency_or_not"]).mean()
+    assert any(line.startswith(f"accuracy {accuracy:.1f} % [") for line in printed)
 
 
 def test_the_run_alone_is_needed(
@@ -574,7 +584,7 @@ def test_no_text_of_a_csv_ends_in_a_traceback(
     table.write_text(text, encoding="utf-8", newline="")
     images: list[ImageFile] = []
     with contextlib.suppress(InputError):
-        images = listed_images(table, "image_names", tmp_path / "images")
+        images = listed_images(read_names(table, "image_names"), tmp_path / "images")
     for image in images:
         inside = (tmp_path / "images").resolve() in [image.path, *image.path.parents]
         assert image.fault or (inside and ".." not in image.path.parts)

@@ -4,12 +4,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from vehicle_lightning.runs.statistics import (
     Measurement,
+    calibration_error,
     difference_interval,
     wilson_interval,
 )
@@ -143,3 +146,13 @@ def test_difference_interval_is_antisymmetric_and_stays_in_range(
     low, high = difference_interval(a, b)
     assert -1 - 1e-12 <= low <= a.accuracy - b.accuracy <= high <= 1 + 1e-12
     assert difference_interval(b, a) == pytest.approx((-high, -low), abs=1e-12)
+
+
+def test_the_calibration_error_is_that_of_torchmetrics() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet([0.5, 0.5, 0.5], 500)
+    labels = rng.integers(0, 3, 500)
+    expected = multiclass_calibration_error(
+        torch.tensor(probabilities), torch.tensor(labels), 3, n_bins=15, norm="l1"
+    )
+    assert calibration_error(probabilities, labels) == pytest.approx(float(expected), abs=1e-6)

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
+from vehicle_lightning.runs.statistics import calibration_error
+
 RANGE = (0.05, 20.0)  # temperatures that are tried
 SMALLEST = 1e-12  # a probability of zero has no logarithm
-BINS = 15  # of the expected calibration error, as in `val/calibration_error`
 DRAWS = 200  # of labels from calibrated probabilities
 
 
@@ -107,17 +108,14 @@ def log_loss(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> f
     return -float(np.log(probabilities[np.arange(len(labels)), labels].clip(SMALLEST)).mean())
 
 
-def calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Return the expected calibration error of probabilities (N, C), in [0, 1]."""
-    return _error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
-
-
 def _error_by_chance(probabilities: NDArray[np.float64]) -> float:
-    sure = probabilities.max(axis=1)
+    """Return the calibration error that so many images show of probabilities that are right."""
+    sure, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
     rng = np.random.default_rng(0)
-    return float(np.mean([_error(sure, rng.random(len(sure)) < sure) for _ in range(DRAWS)]))
 
+    def drawn() -> float:
+        return calibration_error(
+            probabilities, np.where(rng.random(len(sure)) < sure, predicted, -1)
+        )
 
-def _error(sure: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
-    return float(np.abs(np.bincount(bins, sure - right)).sum()) / len(sure)
+    return float(np.mean([drawn() for _ in range(DRAWS)]))

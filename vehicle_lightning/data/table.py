@@ -103,15 +103,24 @@ class Table:
         Raises:
             DataError: a row cannot be used, or there are fewer than two classes.
         """
-        for finding in self.findings:
-            if finding.kind in REFUSED:
-                raise DataError(f"{self.source}: {_refusal(finding)}")
+        self.with_sound_rows()
         if len(self.class_names) < 2:
             only = "".join(f" {name!r}" for name in self.class_names) or " none"
             raise DataError(
                 f"{self.source} holds only the label{only}; a classifier needs at least two "
                 f"classes."
             )
+        return self
+
+    def with_sound_rows(self) -> "Table":
+        """Return the table if every row can be used, whatever the classes.
+
+        Raises:
+            DataError: one cannot.
+        """
+        for finding in self.findings:
+            if finding.kind in REFUSED:
+                raise DataError(f"{self.source}: {_refusal(finding)}")
         return self
 
     def without(self, rows: Iterable[int]) -> "Table":

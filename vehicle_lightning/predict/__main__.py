@@ -13,14 +13,11 @@ from pydantic import Field, model_validator
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import Accelerator, SettingsGroup
 from vehicle_lightning.console import progress_bar
+from vehicle_lightning.data.csv_file import read_csv
+from vehicle_lightning.data.image_files import ImageFile, listed_images
 from vehicle_lightning.errors import DataError, RunError, SettingsError
 from vehicle_lightning.parallel import keep_freed_memory
-from vehicle_lightning.predict.inputs import (
-    ImageFile,
-    find_images,
-    listed_images,
-    tell_apart,
-)
+from vehicle_lightning.predict.inputs import find_images, tell_apart
 from vehicle_lightning.predict.output import (
     Tally,
     check_folder,
@@ -33,13 +30,13 @@ from vehicle_lightning.runs.fold_runs import find_checkpoints
 from vehicle_lightning.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    import torch
-
-    from vehicle_lightning.predict.stream import PredictedBatch
+    from vehicle_lightning.model.stream import PredictedBatch
+    from vehicle_lightning.runs.statistics import Share
 
 EXPLAINED = 16  # images
 UNREADABLE = 1  # exit code where an image could not be predicted
 NAMED = 3  # of them in the terminal
+HANDFUL = 10  # images whose answers are printed
 
 
 class PredictOptions(SettingsGroup):
@@ -101,11 +98,13 @@ class PredictResult:
         tally: counts and faults.
         seconds: from the first image to the last row.
         files: what was written.
+        accuracy: where the CSV has the label column of the run; None elsewhere.
     """
 
     tally: Tally
     seconds: float
     files: tuple[Path, ...]
+    accuracy: "Share | None"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -136,10 +135,10 @@ def predict(options: PredictOptions) -> PredictResult:
     images = [] if options.csv else find_images(others)
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
-    from vehicle_lightning.predict.ensemble import Ensemble
-    from vehicle_lightning.predict.stream import predict_images
+    from vehicle_lightning.model.ensemble import Ensemble, find_device
+    from vehicle_lightning.model.stream import predict_images
 
-    device = _find_device(options.accelerator)
+    device = find_device(options.accelerator)
     ensemble = Ensemble.load(
         checkpoints,
         [calibration.temperature for calibration in calibrations],
@@ -164,7 +163,23 @@ def predict(options: PredictOptions) -> PredictResult:
     if options.explain and len(tally.faults) < len(images):
         names = [RunFolder(m).label if m.is_dir() else m.name for m in models]
         files.append(_explain(options.output, images, tally, checkpoints, " and ".join(names)))
-    return PredictResult(tally, seconds, tuple(files))
+    accuracy = _accuracy(options.csv, run.label_column, tally) if options.csv else None
+    return PredictResult(tally, seconds, tuple(files), accuracy)
+
+
+def _accuracy(csv: Path, label_column: str, tally: Tally) -> "Share | None":
+    """Return the share of right predictions, where the CSV has labels that the network knows."""
+    from vehicle_lightning.runs.statistics import Share  # scipy takes its time
+
+    labels = read_csv(csv).columns.get(label_column, [])
+    pairs = [
+        (label, one.label)
+        for label, one in zip(labels, tally.predictions, strict=False)
+        if label and one.label
+    ]
+    if any(label not in tally.counts for label, _ in pairs):
+        return None
+    return Share.of(sum(label == prediction for label, prediction in pairs), len(pairs))
 
 
 def _explain(
@@ -219,30 +234,14 @@ def _check_places(options: PredictOptions, others: Sequence[Path]) -> None:
 
 
 def _listed(options: PredictOptions, csv: Path, usual_column: str) -> list[ImageFile]:
-    return listed_images(csv, options.image_column or usual_column, _image_dir(options, csv))
+    from vehicle_lightning.data.table import read_names
+
+    names = read_names(csv, options.image_column or usual_column)
+    return listed_images(names, _image_dir(options, csv))
 
 
 def _image_dir(options: PredictOptions, csv: Path) -> Path:
     return csv.parent / "images" if options.image_dir is None else options.image_dir
-
-
-def _find_device(accelerator: str) -> "torch.device":
-    """Return one device; without Lightning, which takes longer to import than all else."""
-    import torch
-
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    gpus = [name for name, is_there in there.items() if is_there]
-    match accelerator:
-        case "auto":
-            return torch.device([*gpus, "cpu"][0])
-        case "gpu" if gpus:
-            return torch.device(gpus[0])
-        case "cpu" | "cuda" | "mps" if there.get(accelerator, True):
-            return torch.device(accelerator)
-    raise SettingsError(
-        f"--accelerator {accelerator} cannot be used here: this machine, or the installed PyTorch, "
-        f"has none; there is {' and '.join([*gpus, 'cpu'])}."
-    )
 
 
 def _with_progress(batches: Iterator["PredictedBatch"], total: int) -> Iterator["PredictedBatch"]:
@@ -265,6 +264,14 @@ def _text(result: PredictResult, options: PredictOptions) -> str:
     lines = [f"{total} image{'s' * (total != 1)}, {total / result.seconds:.0f} a second"]
     width = max(map(len, tally.counts))
     lines += [f"  {label:{width}}  {count}" for label, count in tally.counts.items()]
+    if total <= HANDFUL:
+        answers = [one for one in tally.predictions if one.label]
+        lines += [f"{one.name}: {one.label} ({one.probability:.1%})" for one in answers]
+    if result.accuracy is not None:
+        lines.append(
+            f"accuracy {result.accuracy}, by the labels of {options.csv}; for more figures: "
+            f"python -m vehicle_lightning.evaluate"
+        )
     if tally.faults:
         lines.append(f"{len(tally.faults)} could not be predicted:")
         lines += [f"  {name} ({fault})" for name, fault in tally.faults[:NAMED]]

@@ -6,42 +6,17 @@ is imported.
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vehicle_lightning.console import notice
-from vehicle_lightning.data.safe_path import leads_outside, stays_inside
+from vehicle_lightning.data.image_files import ImageFile, link_fault
+from vehicle_lightning.data.images import IMAGE_SUFFIXES
+from vehicle_lightning.data.safe_path import stays_inside
 from vehicle_lightning.errors import DataError, RunError
 from vehicle_lightning.runs.folder import RunFolder
 
 CHECKPOINT_SUFFIX = ".ckpt"
-# What is taken for an image in a folder. Phones write HEIC, which Pillow alone does not read: such
-# a file is better reported than passed over.
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".jp2", ".avif", ".heic", ".heif"),
-)
-
-
-@dataclass(frozen=True, slots=True)  # there may be millions
-class ImageFile:
-    """An image to predict.
-
-    Attributes:
-        name: what the output calls it: the path as it was given, or the name in the CSV.
-        folder: what the name is relative to.
-        fault: why it must not be opened; empty if it may.
-    """
-
-    name: str
-    folder: Path = Path()
-    fault: str = ""
-
-    @property
-    def path(self) -> Path:
-        """Where it lies."""
-        return self.folder / self.name
 
 
 def tell_apart(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -99,34 +74,6 @@ def find_images(paths: Sequence[Path]) -> list[ImageFile]:
     return list(images.values())
 
 
-def listed_images(csv: Path, column: str, image_dir: Path) -> list[ImageFile]:
-    """Return the images that a CSV lists, one a row and in its order.
-
-    A name that is blank or leads out of the image folder has a fault, so that no row is lost.
-
-    Raises:
-        DataError: the CSV cannot be read, has no such column, or has no rows.
-    """
-    from vehicle_lightning.data.table import read_names  # pandas takes its time
-
-    names = read_names(csv, column)
-    is_inside = stays_inside(image_dir)
-    return [
-        _listed(name, image_dir, outside, is_inside)
-        for name, outside in zip(names, leads_outside(names), strict=True)
-    ]
-
-
-def _listed(
-    name: str, image_dir: Path, outside: bool, is_inside: Callable[[Path], bool]
-) -> ImageFile:
-    if not name:
-        return ImageFile(name, image_dir, "no name")
-    if outside:
-        return ImageFile(name, image_dir, "leads out of the image folder")
-    return ImageFile(name, image_dir, _link_fault(image_dir / name, is_inside))
-
-
 def _in_folder(folder: Path) -> Iterator[ImageFile]:
     is_inside = stays_inside(folder)
     for place, folders, files in os.walk(folder, onerror=_raise):
@@ -143,11 +90,7 @@ def _in_folder(folder: Path) -> Iterator[ImageFile]:
         for name in sorted(files):
             path = Path(place, name)
             if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
-                yield ImageFile(str(path), fault=_link_fault(path, is_inside))
-
-
-def _link_fault(path: Path, is_inside: Callable[[Path], bool]) -> str:
-    return "" if is_inside(path) else "a link out of the image folder"
+                yield ImageFile(str(path), fault=link_fault(path, is_inside))
 
 
 def _raise(error: OSError) -> None:

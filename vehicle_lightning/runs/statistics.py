@@ -7,6 +7,7 @@ Sources:
     Wilson (1927), Probable inference, the law of succession, and statistical inference.
     Newcombe (1998), Interval estimation for the difference between independent proportions:
     comparison of eleven methods.
+    Guo, Pleiss, Sun, Weinberger (2017), On calibration of modern neural networks.
 """
 
 import math
@@ -42,6 +43,24 @@ def wilson_interval(correct: float, n: int, confidence: float = 0.95) -> tuple[f
     low = 0.0 if correct == 0 else (centre - reach) / shrink
     high = 1.0 if correct == n else (centre + reach) / shrink
     return low, high
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of n images, in [0, 1], with its 95 % Wilson interval."""
+
+    value: float
+    interval: tuple[float, float]
+    n: int
+
+    @classmethod
+    def of(cls, count: int, n: int) -> Self | None:
+        """Return `count` of `n` as a share; None of no images."""
+        return cls(count / n, wilson_interval(count, n), n) if n else None
+
+    def __str__(self) -> str:
+        value, low, high = (100 * share for share in (self.value, *self.interval))
+        return f"{value:.1f} % [{low:.1f}, {high:.1f}] (n={self.n})"
 
 
 @dataclass(frozen=True)
@@ -117,3 +136,22 @@ def difference_interval(a: Measurement, b: Measurement) -> tuple[float, float]:
         difference - math.hypot(a.accuracy - a_low, b_high - b.accuracy),
         difference + math.hypot(a_high - a.accuracy, b.accuracy - b_low),
     )
+
+
+def calibration_error(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = 15
+) -> float:
+    """Expected calibration error in [0, 1]: how far confidence is from accuracy.
+
+    The images are put into bins of equal width by the probability of their likeliest class, and the
+    distances of the two means in each bin averaged over the images (Guo et al. 2017).
+
+    Args:
+        probabilities: shape (N, C).
+        labels: int of shape (N,), indices of the classes.
+        bins: their number.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    return float(np.abs(np.bincount(place, weights=right - confidence)).sum()) / len(labels)

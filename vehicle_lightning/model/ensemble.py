@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.errors import RunError
+from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.model.network import ImageClassifier
 
@@ -82,3 +82,24 @@ class Ensemble:
             for one, temperature in zip(logits, self._temperatures, strict=True)
         ]
         return torch.stack(every).mean(dim=0)
+
+
+def find_device(accelerator: str) -> torch.device:
+    """Return one device; without Lightning, which takes longer to import than all else.
+
+    Raises:
+        SettingsError: there is none of this kind here.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    gpus = [name for name, is_there in there.items() if is_there]
+    match accelerator:
+        case "auto":
+            return torch.device([*gpus, "cpu"][0])
+        case "gpu" if gpus:
+            return torch.device(gpus[0])
+        case "cpu" | "cuda" | "mps" if there.get(accelerator, True):
+            return torch.device(accelerator)
+    raise SettingsError(
+        f"--accelerator {accelerator} cannot be used here: this machine, or the installed PyTorch, "
+        f"has none; there is {' and '.join([*gpus, 'cpu'])}."
+    )

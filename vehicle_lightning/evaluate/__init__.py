@@ -1,0 +1,1 @@
+"""Measure trained networks on labelled images that nothing was chosen by."""

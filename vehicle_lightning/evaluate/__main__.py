@@ -1,0 +1,355 @@
+"""Evaluate runs: `python -m vehicle_lightning.evaluate RUN --csv test.csv --image-dir images`."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import tyro
+from pydantic import Field
+
+from vehicle_lightning.cli import parse_options, run_command
+from vehicle_lightning.config import Accelerator, SettingsGroup, SourceSettings
+from vehicle_lightning.console import progress_over
+from vehicle_lightning.data.csv_file import read_csv
+from vehicle_lightning.data.image_files import ImageFile, listed_images
+from vehicle_lightning.data.table import Table, read_table
+from vehicle_lightning.errors import DataError, RunError, join_first
+from vehicle_lightning.evaluate.evaluation import Evaluation
+from vehicle_lightning.files import write_csv, write_text
+from vehicle_lightning.parallel import keep_freed_memory
+from vehicle_lightning.runs.calibration import UNCALIBRATED, find_calibration, same_decision
+from vehicle_lightning.runs.fold_runs import find_checkpoints
+from vehicle_lightning.runs.folder import RunFolder, name_of_run
+from vehicle_lightning.runs.paired import Conclusion, Outcomes, conclude, paired_difference
+
+BELOW = 1  # exit code where an accuracy is not shown to reach --fail-under
+SHOWN = 32  # mistakes in the picture
+NAMED = 5  # mistakes in the terminal
+PICTURE_SIZE = 224  # pixels
+
+
+class EvaluateOptions(SettingsGroup):
+    """Measure trained networks on the labelled images of a CSV.
+
+    A run over folds or seeds counts as one model: the mean of the probabilities of its networks.
+    Several runs are compared on the same images, each with the first.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
+        description="Run folders and .ckpt files."
+    )
+    csv: Path = Field(description="CSV file with the names of the images and their labels.")
+    image_dir: Path | None = Field(
+        None, description="Folder the names are relative to; by default images beside the CSV."
+    )
+    image_column: str | None = Field(
+        None, description="CSV column with the image file names; by default that of the run."
+    )
+    label_column: str | None = Field(
+        None, description="CSV column with the labels; by default that of the run."
+    )
+    by: str | None = Field(
+        None, description="CSV column to count the images by, such as camera, each value by itself."
+    )
+    calibrated: tyro.conf.FlagCreatePairsOff[bool] = Field(
+        False, description="Use the temperature and the threshold that `calibrate` found."
+    )
+    fail_under: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="End with exit code 1 where the lower end of an accuracy's interval is below.",
+    )
+    output: Path = Field(
+        Path("evaluation"), description="Folder of evaluation.json, predictions and pictures."
+    )
+    batch_size: int = Field(128, ge=1, description="Images that go through the network at once.")
+    accelerator: Accelerator = Field("auto", description="Kind of device; one is used.")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One run: its name, the number of its networks, what they predict, and what that comes to."""
+
+    name: str
+    networks: int
+    predictions: pd.DataFrame
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """The runs in the order given, how each but the first differs from it, and what was written."""
+
+    table: Table
+    runs: tuple[Evaluated, ...]
+    conclusions: tuple[Conclusion, ...]
+    files: tuple[Path, ...]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line, evaluate, and print what came of it."""
+    options = parse_options(EvaluateOptions, "evaluate", arguments)
+    result = evaluate(options)
+    print(_text(result, options))
+    lowest = min(run.evaluation.measured.interval[0] for run in result.runs)
+    if options.fail_under is not None and lowest < options.fail_under:
+        print(f"below   --fail-under {options.fail_under:.1%}: an interval begins at {lowest:.1%}")
+        return BELOW
+    return 0
+
+
+def evaluate(options: EvaluateOptions) -> EvaluateResult:
+    """Evaluate runs, and write evaluation.json, predictions and pictures.
+
+    Raises:
+        InputError: a run, the CSV, an image or a label is missing or wrong.
+        OSError: the disk is full.
+    """
+    if not options.runs:
+        raise RunError("There is no run to evaluate; give a run folder such as logs/default/0.")
+    checkpoints = [find_checkpoints([run]) for run in options.runs]
+    keep_freed_memory()
+    from vehicle_lightning.model.load import read_checkpoint
+
+    trained = read_checkpoint(checkpoints[0][0]).classifier
+    table = _read(options, trained.settings)
+    unknown = [name for name in table.class_names if name not in trained.class_names]
+    if unknown:
+        raise DataError(
+            f"{options.csv} has images labelled {join_first(unknown)}, and {options.runs[0]} knows "
+            f"{join_first(trained.class_names)}; correct the labels, or name their column with "
+            f"--label-column."
+        )
+    groups = None
+    if options.by is not None:
+        column = table.found.get(
+            "image_column", options.image_column or trained.settings.image_column
+        )
+        groups = _groups(options.csv, str(column), options.by, table.names)
+    images = listed_images(table.names, table.image_dir or Path())
+    names = _names(options.runs)
+    runs = []
+    for name, files in zip(names, checkpoints, strict=True):
+        predictions = _predict(files, images, table, trained.class_names, options)
+        runs.append(
+            Evaluated(
+                name,
+                len(files),
+                predictions,
+                Evaluation.of(predictions, trained.class_names, groups),
+            )
+        )
+    first, *others = (Outcomes.from_predictions(run.predictions) for run in runs)
+    differences = [paired_difference(other, first) for other in others]
+    conclusions = conclude([difference for difference in differences if difference is not None])
+    result = EvaluateResult(table, tuple(runs), tuple(conclusions), ())
+    written = _write(result, images, trained.class_names, options)
+    return EvaluateResult(table, tuple(runs), tuple(conclusions), written)
+
+
+def _read(options: EvaluateOptions, trained: SourceSettings) -> Table:
+    """Read names and labels; every row must be usable, but one class may stand alone."""
+    csv = options.csv
+    places: dict[str, Any] = {"data_dir": csv.parent, "csv": Path(csv.name)}
+    if options.image_dir is not None:
+        places["image_dir"] = options.image_dir.absolute()
+    for column in ("image_column", "label_column"):
+        places[column] = getattr(options, column) or getattr(trained, column)
+    return read_table(SourceSettings(**places)).with_sound_rows()
+
+
+def _groups(path: Path, image_column: str, by: str, names: Sequence[str]) -> "pd.Series[str]":
+    """Return the cell of each image in a column."""
+    csv = read_csv(path, (image_column, by))
+    cells = zip(csv.column(image_column, "--image-column"), csv.column(by, "--by"), strict=True)
+    groups = dict(reversed(list(cells)))  # of a name that is listed again its first row
+    return pd.Series({name: groups[name] or "(blank)" for name in names}, dtype=object)
+
+
+def _names(runs: Sequence[Path]) -> list[str]:
+    """What to call the runs: short where that is clear."""
+    short = [RunFolder(run).label if run.is_dir() else name_of_run(run) for run in runs]
+    called = Counter(short)
+    return [name if called[name] == 1 else str(run) for name, run in zip(short, runs, strict=True)]
+
+
+def _predict(
+    checkpoints: Sequence[Path],
+    images: Sequence[ImageFile],
+    table: Table,
+    class_names: Sequence[str],
+    options: EvaluateOptions,
+) -> pd.DataFrame:
+    """Return predictions as `predictions_val.csv` has them, worst first.
+
+    Raises:
+        DataError: an image cannot be read.
+        RunError: a run tells apart other classes, or was not calibrated.
+    """
+    import numpy as np
+    import torch
+
+    from vehicle_lightning.model.ensemble import Ensemble, find_device
+    from vehicle_lightning.model.evaluation import predictions_table
+    from vehicle_lightning.model.stream import predict_images
+
+    calibrations = [
+        find_calibration(file) if options.calibrated else UNCALIBRATED for file in checkpoints
+    ]
+    decision = same_decision(calibrations)
+    temperatures = [calibration.temperature for calibration in calibrations]
+    device = find_device(options.accelerator)
+    ensemble = Ensemble.load(checkpoints, temperatures, device, flip_averaging=False)
+    if list(ensemble.class_names) != list(class_names):
+        raise RunError(
+            f"{checkpoints[0]} tells apart {join_first(ensemble.class_names)}, but the first run "
+            f"{join_first(class_names)}; evaluate them one by one."
+        )
+    total = -(-len(images) // options.batch_size)
+    batches = list(
+        progress_over(predict_images(images, ensemble, options.batch_size), total, "Evaluating")
+    )
+    faults = [
+        f"{name} ({fault})"
+        for batch in batches
+        for name, fault in zip(batch.names, batch.faults, strict=True)
+        if fault
+    ]
+    if faults:
+        raise DataError(
+            f"{len(faults)} of {len(images)} images of {table.source} cannot be predicted: "
+            f"{join_first(faults)}; repair them, or leave them out of the CSV."
+        )
+    shares = np.concatenate([batch.probabilities for batch in batches])
+    codes = [class_names.index(table.class_names[label]) for label in table.labels]
+    # The logarithms of probabilities are logits: their softmax is the probabilities.
+    with np.errstate(divide="ignore"):
+        logits = torch.from_numpy(np.log(shares))
+    rows = predictions_table(logits, torch.tensor(codes), class_names, list(table.names))
+    chosen = decision.decide(shares, class_names)
+    rows["prediction"] = [class_names[chosen[place]] for place in rows.index]
+    return rows
+
+
+def _write(
+    result: EvaluateResult,
+    images: Sequence[ImageFile],
+    class_names: Sequence[str],
+    options: EvaluateOptions,
+) -> tuple[Path, ...]:
+    """Write evaluation.json, and for each run its predictions and pictures."""
+    import numpy as np
+
+    from vehicle_lightning.data.images import read_image
+    from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_images, save
+
+    options.output.mkdir(parents=True, exist_ok=True)
+    written = [options.output / "evaluation.json"]
+    content = json.dumps(_content(result, class_names, options), indent=2, ensure_ascii=False)
+    write_text(written[0], content + "\n")
+    for run in result.runs:
+        stem = run.name.strip("/").replace("/", "-")
+        predictions, matrix, mistakes = (
+            options.output / f"{stem}_{name}"
+            for name in ("predictions.csv", "confusion_matrix.png", "mistakes.png")
+        )
+        write_csv(predictions, run.predictions)
+        title = f"{run.name}: {options.csv.name}"
+        save(plot_confusion_matrix(run.evaluation.matrix, class_names, title=title), matrix)
+        rows = run.predictions
+        worst = rows[rows["label"] != rows["prediction"]].head(SHOWN)
+        pixels = [read_image(images[place].path, PICTURE_SIZE) for place in worst.index]
+        captions = [
+            f"{row['file']}\n{row['label']} taken for {row['prediction']}"
+            for _, row in worst.iterrows()
+        ]
+        figure = plot_images(
+            np.array(pixels), captions, title=f"{run.name}: worst mistakes of {options.csv.name}"
+        )
+        save(figure, mistakes)
+        written += [predictions, matrix, mistakes]
+    return tuple(written)
+
+
+def _content(
+    result: EvaluateResult, class_names: Sequence[str], options: EvaluateOptions
+) -> dict[str, Any]:
+    """Return the content of `evaluation.json`, as docs/evaluating.md has it."""
+    majority, count = next(iter(result.table.class_counts.items()))
+    return {
+        "csv": str(options.csv),
+        "n": len(result.table),
+        "class_names": list(class_names),
+        "most_frequent": {"class": majority, "share": count / len(result.table)},
+        "by": options.by,
+        "calibrated": options.calibrated,
+        "runs": [
+            {
+                "run": run.name,
+                "path": str(path),
+                "networks": run.networks,
+                **run.evaluation.to_dict(),
+            }
+            for run, path in zip(result.runs, options.runs, strict=True)
+        ],
+        "differences": [
+            {
+                "run": run.name,
+                "baseline": result.runs[0].name,
+                **{key: asdict(one.difference)[key] for key in ("n", "value", "better", "worse")},
+                "interval": list(one.interval),
+                "p_value": one.difference.p_networks,
+                "p_adjusted": one.p_adjusted,
+            }
+            for run, one in zip(result.runs[1:], result.conclusions, strict=True)
+        ],
+    }
+
+
+def _text(result: EvaluateResult, options: EvaluateOptions) -> str:
+    total = len(result.table)
+    majority, count = next(iter(result.table.class_counts.items()))
+    lines = [
+        f"{total} images of {options.csv}; the most frequent class {majority} {count / total:.1%}"
+    ]
+    for run in result.runs:
+        one = run.evaluation
+        networks = f" ({run.networks} networks)" if run.networks > 1 else ""
+        width = max(5, *map(len, one.classes))
+        lines += [
+            f"{run.name}{networks}",
+            f"  accuracy  {one.measured}, loss {one.measured.loss:.3f}",
+            f"  F1 {one.f1:.3f}, AUROC {one.auroc:.3f}, calibration error "
+            f"{one.calibration_error:.3f}",
+            f"  {'class':{width}}  {'precision':30}  recall",
+            *(
+                f"  {name:{width}}  {figures.precision or '-'!s:30}  {figures.recall or '-'}"
+                for name, figures in one.classes.items()
+            ),
+        ]
+        if one.groups:
+            wide = max(map(len, [str(options.by), *one.groups]))
+            lines.append(f"  {options.by!s:{wide}}  accuracy")
+            lines += [f"  {value:{wide}}  {group}" for value, group in one.groups.items()]
+        lines += [
+            f"  mistake  {bad.file}: {bad.label} taken for {bad.prediction} ({bad.probability:.1%})"
+            for bad in one.mistakes[:NAMED]
+        ]
+    for run, conclusion in zip(result.runs[1:], result.conclusions, strict=True):
+        difference, (low, high) = conclusion.difference, conclusion.interval
+        lines.append(
+            f"{run.name} less {result.runs[0].name}: {100 * difference.value:+.1f} points "
+            f"[{100 * low:+.1f}, {100 * high:+.1f}] ({difference.better:.0f} images only it got "
+            f"right, {difference.worse:.0f} only the other), p {conclusion.p_adjusted:.3g} "
+            f"(exact McNemar, Holm): {conclusion}"
+        )
+    return "\n".join([*lines, *(f"saved   {file}" for file in result.files)])
+
+
+if __name__ == "__main__":
+    run_command(main)

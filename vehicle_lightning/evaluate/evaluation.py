@@ -1,0 +1,132 @@
+"""What the predictions of labelled images come to: every share with its interval, as JSON."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
+
+from vehicle_lightning.runs.statistics import Measurement, Share, calibration_error
+
+MOST_MISTAKES = 20
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """One class against all others; None where no image was predicted, or labelled, so."""
+
+    precision: Share | None
+    recall: Share | None
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An image taken for another class, with the probability of that class in [0, 1]."""
+
+    file: str
+    label: str
+    prediction: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on labelled images.
+
+    Attributes:
+        measured: accuracy, its interval, n, and mean loss.
+        f1: mean over the classes that are labelled or predicted.
+        auroc: mean over the classes, each against all others; not a number where a class has all
+            images or none.
+        calibration_error: expected calibration error in [0, 1], of 15 bins.
+        classes: precision and recall by class.
+        matrix: int64 of shape (C, C): number of images by label (row) and prediction (column).
+        groups: the same as `measured`, by value of the column that was asked for.
+        mistakes: the worst, by loss.
+    """
+
+    measured: Measurement
+    f1: float
+    auroc: float
+    calibration_error: float
+    classes: dict[str, ClassFigures]
+    matrix: NDArray[np.int64]
+    groups: dict[str, Measurement]
+    mistakes: list[Mistake]
+
+    @classmethod
+    def of(
+        cls,
+        predictions: pd.DataFrame,
+        class_names: Sequence[str],
+        groups: "pd.Series[str] | None" = None,
+    ) -> "Evaluation":
+        """Sum up predictions.
+
+        Args:
+            predictions: one row an image, worst first, as in `predictions_val.csv`.
+            class_names: C names.
+            groups: what each image is counted under, by its file; none where not asked for.
+        """
+        label, prediction = predictions["label"], predictions["prediction"]
+        probabilities = predictions[[f"p_{name}" for name in class_names]].to_numpy()
+        matrix = confusion_matrix(label, prediction, labels=list(class_names)).astype(np.int64)
+        codes = np.array([class_names.index(name) for name in label], dtype=np.int64)
+        wrong = predictions[label != prediction].head(MOST_MISTAKES)
+        return cls(
+            measured=_measure(predictions),
+            f1=float(f1_score(label, prediction, average="macro", zero_division=0)),
+            auroc=_auroc(label.to_numpy(), probabilities, class_names),
+            calibration_error=calibration_error(probabilities, codes),
+            classes={
+                name: ClassFigures(
+                    Share.of(int(matrix[i, i]), int(matrix[:, i].sum())),
+                    Share.of(int(matrix[i, i]), int(matrix[i].sum())),
+                )
+                for i, name in enumerate(class_names)
+            },
+            matrix=matrix,
+            groups={}
+            if groups is None
+            else {
+                str(value): _measure(rows)
+                for value, rows in predictions.groupby(predictions["file"].map(groups))
+            },
+            mistakes=[
+                Mistake(row["file"], row["label"], row["prediction"], row[f"p_{row['prediction']}"])
+                for _, row in wrong.iterrows()
+            ],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types; what is not finite is None."""
+        return {
+            **self.measured.to_dict(),
+            "f1": self.f1,
+            "auroc": self.auroc if math.isfinite(self.auroc) else None,
+            "calibration_error": self.calibration_error,
+            "classes": {name: asdict(figures) for name, figures in self.classes.items()},
+            "confusion_matrix": self.matrix.tolist(),
+            "groups": {value: group.to_dict() for value, group in self.groups.items()},
+            "mistakes": [asdict(mistake) for mistake in self.mistakes],
+        }
+
+
+def _measure(predictions: pd.DataFrame) -> Measurement:
+    right = (predictions["label"] == predictions["prediction"]).to_numpy(dtype=bool)
+    return Measurement.from_predictions(right, predictions["loss"].to_numpy(dtype=float))
+
+
+def _auroc(
+    label: NDArray[np.object_], probabilities: NDArray[np.float64], class_names: Sequence[str]
+) -> float:
+    of_classes = [
+        float(roc_auc_score(label == name, probabilities[:, i]))
+        for i, name in enumerate(class_names)
+        if 0 < (label == name).sum() < len(label)
+    ]
+    return float(np.mean(of_classes)) if len(of_classes) == len(class_names) else math.nan
