@@ -330,7 +330,7 @@ def test_a_file_that_changes_between_two_runs_is_read_anew(data: Path) -> None:
     path.write_bytes(content.getvalue().ljust(before, b"\0"))  # of the same size and time
     os.utime(path, ns=times)
     second = read(data, "--val-fraction", "0.4")
-    assert (second.pixels(np.array([0])) == [254, 0, 254]).all()
+    assert np.abs(second.pixels(np.array([0])).astype(int) - [255, 0, 255]).max() < 9
     assert second.fingerprint != first.fingerprint
 
 

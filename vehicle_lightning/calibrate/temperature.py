@@ -114,8 +114,7 @@ def _error_by_chance(probabilities: NDArray[np.float64]) -> float:
     rng = np.random.default_rng(0)
 
     def drawn() -> float:
-        return calibration_error(
-            probabilities, np.where(rng.random(len(sure)) < sure, predicted, -1)
-        )
+        labels = np.where(rng.random(len(sure)) < sure, predicted, -1)
+        return calibration_error(probabilities, labels)
 
     return float(np.mean([drawn() for _ in range(DRAWS)]))

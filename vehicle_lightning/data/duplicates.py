@@ -60,6 +60,8 @@ LEAST_AGREEMENT = 0.65  # normalised cross-correlation of what remains
 ALIGNMENTS = 4  # steps of Lucas and Kanade
 FINE, COARSEST, LOCAL = 0.7, 4.0, 2.0  # pixels of blur: of noise, of shadows, of a place
 MOST_DIFFERENCE = 0.65  # energy of the difference at any place, relative to the picture's mean
+ALIGNED = 0.8  # correlation from which two pictures lie well over one another
+MOST_DIFFERENCE_OF_CROPS = 1.1
 LEAST_SCENE = 20  # images that are called a scene where they are also
 SCENE_SHARE = 0.03  # of all images or more
 READ_AT_ONCE = 64  # images
@@ -406,7 +408,10 @@ def likeness(one: Thumbnails, other: Thumbnails) -> Likeness:
     place = _best_place(one.astype(np.float32), other.astype(np.float32))
     if place.correlation < LEAST_AGREEMENT:
         return "other"
-    return "same" if _largest_difference(place) <= MOST_DIFFERENCE else "scene"
+    # What agrees less on the whole is cropped or was taken from elsewhere, and one camera's images
+    # agree well: there a difference is no matter of the alignment.
+    allowed = MOST_DIFFERENCE if place.correlation >= ALIGNED else MOST_DIFFERENCE_OF_CROPS
+    return "same" if _largest_difference(place) <= allowed else "scene"
 
 
 def agreement(one: Thumbnails, other: Thumbnails) -> float:

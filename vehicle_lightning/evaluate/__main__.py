@@ -21,7 +21,7 @@ from vehicle_lightning.errors import DataError, RunError, join_first
 from vehicle_lightning.evaluate.evaluation import Evaluation
 from vehicle_lightning.files import write_csv, write_text
 from vehicle_lightning.parallel import keep_freed_memory
-from vehicle_lightning.runs.calibration import UNCALIBRATED, find_calibration, same_decision
+from vehicle_lightning.runs.calibration import UNCALIBRATED, find_calibrations, same_decision
 from vehicle_lightning.runs.fold_runs import find_checkpoints
 from vehicle_lightning.runs.folder import RunFolder, name_of_run
 from vehicle_lightning.runs.paired import Conclusion, Outcomes, conclude, paired_difference
@@ -198,9 +198,9 @@ def _predict(
     from vehicle_lightning.model.evaluation import predictions_table
     from vehicle_lightning.model.stream import predict_images
 
-    calibrations = [
-        find_calibration(file) if options.calibrated else UNCALIBRATED for file in checkpoints
-    ]
+    calibrations = [UNCALIBRATED] * len(checkpoints)
+    if options.calibrated:
+        calibrations = find_calibrations(checkpoints)
     decision = same_decision(calibrations)
     temperatures = [calibration.temperature for calibration in calibrations]
     device = find_device(options.accelerator)

@@ -19,6 +19,7 @@ class Ensemble:
         class_names: name of each class, in the order of the probabilities.
         image_sizes: the heights and widths, in pixels, that the networks take; each once.
         settings: those of the first classifier's run.
+        white: which value of deep grey images is white, by the first classifier's run.
         device: where the networks are.
     """
 
@@ -33,6 +34,7 @@ class Ensemble:
         self.class_names = models[0].class_names
         self.image_sizes = sorted({model.settings.image_size for model in models})
         self.settings: Settings = models[0].settings
+        self.white = models[0].white
         self.device = device
 
     @classmethod

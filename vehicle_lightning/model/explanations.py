@@ -87,7 +87,7 @@ def explain_subjects(subjects: Sequence[Subject], sheet: Path, *, title: str) ->
     explanations = []
     for subject in subjects:
         classifiers = [load(checkpoint).classifier for checkpoint in subject.checkpoints]
-        image = _read(subject, classifiers[0].settings.image_size)
+        image = _read(subject, classifiers[0])
         explanations.append(explain(classifiers, image, subject.prediction))
     figure = plot_explanations(
         np.stack([explanation.image for explanation in explanations]),
@@ -151,9 +151,9 @@ def _likeliest(classifiers: Sequence[ImageClassifier], images: Tensor) -> tuple[
     return classifiers[0].class_names[int(number)], float(probability)
 
 
-def _read(subject: Subject, size: int) -> NDArray[np.uint8]:
+def _read(subject: Subject, classifier: ImageClassifier) -> NDArray[np.uint8]:
     try:
-        return read_image(subject.path, size)
+        return read_image(subject.path, classifier.settings.image_size, classifier.white)
     except MemoryError:
         raise
     except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on

@@ -70,6 +70,7 @@ def read_checkpoint(path: Path, *, network: NetworkFactory | None = None) -> Che
     if difference := _difference(classifier.state_dict(), content.weights):
         raise RunError(f"{path} holds the weights of another network: {difference}.")
     classifier.load_state_dict(content.weights)
+    classifier.white = content.white
     return Checkpoint(classifier.eval(), content.epochs, content.fingerprint)
 
 
@@ -143,6 +144,7 @@ class _Content:
     weights: Weights
     epochs: int
     fingerprint: str
+    white: Mapping[str, float]
 
 
 def _read(path: Path) -> _Content:
@@ -160,6 +162,7 @@ def _read(path: Path) -> _Content:
             {k.removeprefix(MODEL): v for k, v in state.items() if k.startswith(MODEL)},
             int(content["epoch"]) + 1,
             str(content["data"].get("fingerprint", "")),
+            dict(content["data"].get("white", {})),
         )
     except Exception as error:  # a damaged or foreign file fails in many ways
         raise RunError(f"{path} is no checkpoint of this package: {_reason(error)}.") from error

@@ -10,7 +10,7 @@ to logits (B, C). It may have besides, each asked for by one part of the package
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -179,6 +179,12 @@ class ImageClassifier(nn.Module):
     """All that predicts: normalisation, network and class names. Using it takes no Lightning.
 
     `VehicleClassifier` trains it, and `load` returns it.
+
+    Attributes:
+        settings: of the run.
+        class_names: name of each class, in the order of the logits.
+        white: which value of grey images of more than 8 bits is white, by kind of image, as was
+            decided for the data it was trained on; `read_image` takes it.
     """
 
     def __init__(
@@ -201,6 +207,7 @@ class ImageClassifier(nn.Module):
         super().__init__()
         self.settings = settings
         self.class_names = tuple(class_names)
+        self.white: Mapping[str, float] = {}
         built = (network or build_network)(settings, len(self.class_names))
         own_mean, own_std = (getattr(built, name, None) for name in ("mean", "std"))
         if own_mean is not None and own_std is not None:

@@ -44,7 +44,7 @@ def predict_images(
     """
 
     def read(image: ImageFile) -> list[Pixels] | str:
-        return _read(image, ensemble.image_sizes)
+        return _read(image, ensemble)
 
     with warnings.catch_warnings(action="ignore"):  # of odd files, which Pillow reads all the same
         decoded = in_threads(read, images, ahead=2 * batch_size)
@@ -53,11 +53,11 @@ def predict_images(
             yield _predict(part, list(islice(decoded, len(part))), ensemble)
 
 
-def _read(image: ImageFile, sizes: Sequence[int]) -> list[Pixels] | str:
+def _read(image: ImageFile, ensemble: Ensemble) -> list[Pixels] | str:
     """Decode an image at each size, uint8 of shape (size, size, 3), or say why that cannot be."""
     if image.fault:
         return image.fault
-    read = [read_or_fault(image.path, size) for size in sizes]
+    read = [read_or_fault(image.path, size, ensemble.white) for size in ensemble.image_sizes]
     fault = next((one for one in read if isinstance(one, str)), None)
     return [one for one in read if not isinstance(one, str)] if fault is None else fault
 
