@@ -74,7 +74,7 @@ class Place:
     folds: RunFolder
 
     @property
-    def member(self) -> RunFolder:
+    def fold_run(self) -> RunFolder:
         return self.folds.fold_run("seed0-fold1")
 
     @property
@@ -266,7 +266,7 @@ def an_array_of_objects(file: Path, proof: Path) -> None:
             np.save(stream, objects)
 
 
-CACHED = ["pixels.npy", "index.npz", "near.npz", "files.npz"]
+CACHED = ["pixels.npy", "index.npz", "near.npz"]
 CACHE_CRAFTS = pytest.mark.parametrize(
     "craft", [a_pickle, an_array_of_objects], ids=lambda craft: craft.__name__
 )
