@@ -234,3 +234,14 @@ def test_the_longest_run_name_is_a_folder_name(tmp_path: Path) -> None:
     channels = tuple(range(1000, 1005))
     values = OTHER_VALUES | no_backbone | {"name": None, "channels": channels}
     (tmp_path / Settings(**values).run_name).mkdir()
+
+
+def test_an_experiment_is_found_by_its_name_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_settings(Path("best")).pooling == "average"
+    (tmp_path / "best").write_text("epochs: 3\n")
+    assert read_settings(Path("best")) == Settings(epochs=3)
+    with pytest.raises(SettingsError, match="Settings file worst: No such file"):
+        read_settings(Path("worst"))

@@ -45,7 +45,9 @@ class CommandOptions(BaseModel):
     """What to do, as opposed to how to train."""
 
     config: Path | None = Field(
-        None, description="YAML file of settings; flags given beside it come on top."
+        None,
+        description="YAML file of settings, or the name of an experiment, such as best; flags "
+        "given beside it come on top.",
     )
     print_config: bool = Field(False, description="Print the resolved settings as YAML and stop.")
     resume: Path | None = Field(

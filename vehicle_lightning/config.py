@@ -20,6 +20,8 @@ SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 LARGEST_SEED = 2**31 - 1
 SMALLEST_FOR_BACKBONE = 32  # pixels; what a network for ImageNet halves to one
+# Beside the package in a checkout, inside it where it is installed.
+EXPERIMENTS = (Path(__file__).parents[1] / "experiments", Path(__file__).parent / "experiments")
 LONGEST_NAME = 120  # characters of a run's name that is made of its settings
 
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -477,9 +479,14 @@ def _name_part(key: str, value: Any) -> str:
 def read_settings(path: Path) -> Settings:
     """Read settings from a YAML file; what it leaves out keeps its default.
 
+    A bare name such as `best`, where there is no such file, is that of an experiment that ships.
+
     Raises:
         SettingsError: the file is missing, is not YAML, or a key or value in it is wrong.
     """
+    for folder in EXPERIMENTS:
+        if not path.exists() and (shipped := folder / f"{path}.yaml").is_file():
+            path = shipped
     content = read_mapping(path, "Settings file")
     try:
         return Settings(**content)
