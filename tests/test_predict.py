@@ -449,7 +449,7 @@ def test_links_out_of_the_folder(
         ("{run} photos --output empty", "empty is a folder"),
         ("{run} --csv test.csv --image-dir photos --submission ./test.csv", "are both test.csv"),
         ("{run} --csv test.csv --image-dir photos --submission predictions.csv", "are both"),
-        ("{run} photos --accelerator mps", "--accelerator mps cannot be had here"),
+        ("{run} photos --accelerator mps", "--accelerator mps cannot be used here"),
         ("{run} photos --batch-size 0", "batch_size: "),
     ],
 )
