@@ -347,7 +347,7 @@ def _text(result: EvaluateResult, options: EvaluateOptions) -> str:
         lines.append(
             f"{run.name} less {result.runs[0].name}: {100 * difference.value:+.1f} points "
             f"[{100 * low:+.1f}, {100 * high:+.1f}] ({difference.better:.0f} images only it got "
-            f"right, {difference.worse:.0f} only the other), p {conclusion.p_adjusted:.3g} "
+            f"right, {abs(difference.worse):.0f} only the other), p {conclusion.p_adjusted:.3g} "
             f"(exact McNemar, Holm): {conclusion}"
         )
     return "\n".join([*lines, *(f"saved   {file}" for file in result.files)])
