@@ -56,7 +56,7 @@ def metadata(file: Path) -> dict[str, str]:
 def test_it_predicts_the_validation_images_as_the_run_did(
     fit_quickly: Fit, drawn: Path, tmp_path: Path, network: list[str], suffix: str
 ) -> None:
-    run = fit_quickly(*network, "--learning-rate", "0.01")
+    run = fit_quickly(*network, "--learning-rate", "0.003", "--epochs", "4")
     output = tmp_path / "made" / f"vehicle{suffix}"
     result = export(run.path, output)
     assert result.difference <= 1e-4

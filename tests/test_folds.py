@@ -208,8 +208,8 @@ def test_compare_takes_the_run_as_one(run: RunFolder, drawn: Path) -> None:
     other = quick_fit(drawn, log_dir)(*FOLDS, "--name", "wide", "--channels", "8", "8")
     rows = compare([run.path, other.path]).ranking.rows
     assert {row.record.name for row in rows} == {"folds/0", "wide/0"}
-    (difference,) = [row.difference for row in rows if row.difference is not None]
-    assert difference.n == 80
+    (found,) = [row.test for row in rows if row.test is not None]
+    assert found.difference.n == 80
 
 
 def test_more_epochs_go_on_with_every_training(drawn: Path, tmp_path: Path) -> None:

@@ -194,7 +194,8 @@ def test_the_calibration_of_a_run_is_used(folds_run: RunFolder, drawn: Path) -> 
     with pytest.raises(InputError, match="belongs to no run that was calibrated"):
         run(folds_run.path, images, "--calibrated")
     before = run(part, images)
-    calibration = {"temperature": 4.0, "positive": "0", "point": {"threshold": 0.45}}
+    temperatures = {"temperature": 4.0, "single_temperature": 4.0}
+    calibration = {**temperatures, "positive": "0", "point": {"threshold": 0.45}}
     folds_run.calibration.write_text(json.dumps(calibration))
     after = run(part, images, "--calibrated")
     odds = np.log(before["p_0"] / before["p_1"]) / 4
@@ -216,7 +217,8 @@ def test_runs_with_other_thresholds_do_not_decide_together(
 ) -> None:
     other = fit_quickly("--epochs", "1")
     for folder, threshold in ((dropout_run, 0.3), (other, 0.4)):
-        calibration = {"temperature": 1, "positive": "1", "point": {"threshold": threshold}}
+        temperatures = {"temperature": 1, "single_temperature": 1}
+        calibration = {**temperatures, "positive": "1", "point": {"threshold": threshold}}
         folder.calibration.write_text(json.dumps(calibration))
     with pytest.raises(InputError, match="The runs have different thresholds"):
         run(dropout_run.path, other.path, save(here / "a.png"), "--calibrated")
@@ -449,7 +451,7 @@ def test_links_out_of_the_folder(
         ("{run} photos --output empty", "empty is a folder"),
         ("{run} --csv test.csv --image-dir photos --submission ./test.csv", "are both test.csv"),
         ("{run} --csv test.csv --image-dir photos --submission predictions.csv", "are both"),
-        ("{run} photos --accelerator mps", "--accelerator mps cannot be had here"),
+        ("{run} photos --accelerator mps", "--accelerator mps cannot be used here"),
         ("{run} photos --batch-size 0", "batch_size: "),
     ],
 )
@@ -521,7 +523,7 @@ def test_few_images_are_held_at_a_time(
         os.link(here / "photos" / "0.png", here / "photos" / f"{number}.png")
     decoded, ahead = [0], []
 
-    def counted(path: Path, size: int) -> Any:
+    def counted(path: Path, size: int, *_: object) -> Any:
         decoded[0] += 1
         return read_image(path, size)
 

@@ -74,7 +74,7 @@ class Place:
     folds: RunFolder
 
     @property
-    def member(self) -> RunFolder:
+    def fold_run(self) -> RunFolder:
         return self.folds.fold_run("seed0-fold1")
 
     @property
@@ -177,7 +177,7 @@ def exporting_a_checkpoint(place: Place) -> tuple[Path, Command]:
     return file, (export, [file, "--output", place.folder / "new.pt2"])
 
 
-CHECKPOINT = "is no checkpoint of this classifier: "
+CHECKPOINT = "is no checkpoint of this package: "
 REFUSED: dict[str, tuple[Callable[[Place], tuple[Path, Command]], str]] = {
     "fit --resume": (resuming, CHECKPOINT),
     "fit --resume, best.ckpt": (resuming_a_finished_run, CHECKPOINT),
@@ -266,7 +266,7 @@ def an_array_of_objects(file: Path, proof: Path) -> None:
             np.save(stream, objects)
 
 
-CACHED = ["pixels.npy", "index.npz", "copies.npy"]
+CACHED = ["pixels.npy", "index.npz", "near.npz"]
 CACHE_CRAFTS = pytest.mark.parametrize(
     "craft", [a_pickle, an_array_of_objects], ids=lambda craft: craft.__name__
 )

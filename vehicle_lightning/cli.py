@@ -26,6 +26,7 @@ from vehicle_lightning.config import (
     OptimizerSettings,
     RunSettings,
     Settings,
+    TrainerSettings,
     changed_settings,
     read_settings,
 )
@@ -60,6 +61,7 @@ class SettingsGroups:
     augmentation: Annotated[AugmentSettings, tyro.conf.OmitArgPrefixes]
     network: Annotated[NetworkSettings, tyro.conf.OmitArgPrefixes]
     optimization: Annotated[OptimizerSettings, tyro.conf.OmitArgPrefixes]
+    trainer: Annotated[TrainerSettings, tyro.conf.OmitArgPrefixes]
     device: Annotated[DeviceSettings, tyro.conf.OmitArgPrefixes]
     run: Annotated[RunSettings, tyro.conf.OmitArgPrefixes]
 
@@ -75,6 +77,7 @@ class SettingsGroups:
             augmentation=group(AugmentSettings),
             network=group(NetworkSettings),
             optimization=group(OptimizerSettings),
+            trainer=group(TrainerSettings),
             device=group(DeviceSettings),
             run=group(RunSettings),
         )

@@ -24,6 +24,7 @@ LONGEST_NAME = 120  # characters of a run's name that is made of its settings
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Batches = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
 
 
@@ -241,6 +242,40 @@ class OptimizerSettings(SettingsGroup):
     )
 
 
+class TrainerSettings(SettingsGroup):
+    """Switches of Lightning's Trainer, under its names."""
+
+    gradient_clip_val: float | None = Field(
+        None, gt=0, description="Largest norm of all gradients together; larger ones are shrunk."
+    )
+    accumulate_grad_batches: int = Field(
+        1, ge=1, description="Batches whose gradients are summed up for one step."
+    )
+    max_time: str | None = Field(
+        None,
+        pattern=r"^\d\d:\d\d:\d\d:\d\d$",
+        description="Stop after the epoch in which this time is over: DD:HH:MM:SS.",
+    )
+    limit_train_batches: Batches | None = Field(
+        None, description="Batches of an epoch: a number, or as 0.25 a fraction."
+    )
+    limit_val_batches: Batches | None = Field(
+        None, description="Batches measured after an epoch; at the end all images are."
+    )
+    overfit_batches: Batches | None = Field(
+        None, description="Train on the same few batches in every epoch, to see whether it learns."
+    )
+    fast_dev_run: bool = Field(
+        False, description="Try one batch of training and one of validation, and keep nothing."
+    )
+    profiler: Literal["simple", "advanced", "pytorch"] | None = Field(
+        None, description="Write what took how long into the run folder."
+    )
+    deterministic: bool = Field(
+        False, description="Only algorithms that repeat to the bit, on a GPU too; slower."
+    )
+
+
 class DeviceSettings(SettingsGroup):
     """Where and how the training runs; but for `compile`, as Lightning's Trainer has them."""
 
@@ -282,7 +317,7 @@ class RunSettings(SettingsGroup):
 
 PLACES = frozenset(
     {"data_dir", "csv", "image_dir", "image_column", "label_column", "cache", "cache_dir"}
-    | {"num_workers", "weights"}
+    | {"num_workers", "weights", "fast_dev_run", "profiler", "deterministic"}
     | set(DeviceSettings.model_fields)
     | set(RunSettings.model_fields)
 )
@@ -291,6 +326,7 @@ PLACES = frozenset(
 class Settings(
     RunSettings,
     DeviceSettings,
+    TrainerSettings,
     OptimizerSettings,
     NetworkSettings,
     AugmentSettings,
@@ -406,6 +442,7 @@ class Settings(
 # What may change when a run is continued; anything else would make it another run.
 CHANGEABLE = frozenset(
     {"epochs", "patience", "seeds", "data_dir", "cache", "cache_dir", "num_workers", "weights"}
+    | {"max_time", "profiler", "deterministic"}
     | set(DeviceSettings.model_fields)
     | set(RunSettings.model_fields)
 )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, SequentialSampler
 
 from vehicle_lightning.data.cache import PixelSource
 
@@ -135,15 +135,19 @@ class TrainingBatches(Sampler[Rows]):
         return len(self._limits) - 1
 
 
-class EvaluationBatches(Sampler[Rows]):
-    """Every row exactly once over all devices, in batches of nearly equal size."""
+class EvaluationBatches(SequentialSampler):
+    """Every row exactly once over all devices, in batches of nearly equal size.
+
+    A sequential sampler, as Lightning replaces all others where a Trainer has `overfit_batches`.
+    """
 
     def __init__(self, rows: Rows, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__(rows)
         self._rows = rows[rank::world_size]
         largest_share = -(-len(rows) // world_size)
         self._batches = -(-largest_share // batch_size)
 
-    def __iter__(self) -> Iterator[Rows]:
+    def __iter__(self) -> Iterator[Rows]:  # type: ignore[override]
         return iter(np.array_split(self._rows, self._batches))
 
     def __len__(self) -> int:

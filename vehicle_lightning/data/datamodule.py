@@ -182,7 +182,10 @@ class VehicleDataModule(L.LightningDataModule):
         self._dataset.features = features
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return shuffled batches of the training images."""
+        """Return shuffled batches of the training images; ever the same ones to overfit."""
+        if self.settings.overfit_batches is not None:
+            order = np.random.default_rng(self.settings.seed).permutation(self.rows["train"])
+            return self.measured(order, *self._place())
         return self._loader(
             TrainingBatches(
                 self.rows["train"], self.settings.batch_size, self.settings.seed, *self._place()
@@ -298,7 +301,7 @@ class VehicleDataModule(L.LightningDataModule):
             self._resident[device] = ResidentDataset(self._dataset, device)
         return self._resident.get(device)
 
-    def _loader(self, batches: Sampler[NDArray[np.int64]]) -> DataLoader[Batch]:
+    def _loader(self, batches: Sampler[Any]) -> DataLoader[Batch]:
         workers = self.settings.num_workers
         on_device = self._on_device()
         return DataLoader(

@@ -72,7 +72,7 @@ class EvaluateOptions(SettingsGroup):
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class MeasuredRun:
     """One run: its name, the number of its networks, what they predict, and what that comes to."""
 
     name: str
@@ -86,7 +86,7 @@ class EvaluateResult:
     """The runs in the order given, how each but the first differs from it, and what was written."""
 
     table: Table
-    runs: tuple[Evaluated, ...]
+    runs: tuple[MeasuredRun, ...]
     conclusions: tuple[Conclusion, ...]
     files: tuple[Path, ...]
 
@@ -112,6 +112,8 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult:
     """
     if not options.runs:
         raise RunError("There is no run to evaluate; give a run folder such as logs/default/0.")
+    if not options.csv.is_file():
+        raise DataError(f"There is no CSV file {options.csv}; name it with --csv.")
     checkpoints = [find_checkpoints([run]) for run in options.runs]
     keep_freed_memory()
     from vehicle_lightning.model.load import read_checkpoint
@@ -137,7 +139,7 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult:
     for name, files in zip(names, checkpoints, strict=True):
         predictions = _predict(files, images, table, trained.class_names, options)
         runs.append(
-            Evaluated(
+            MeasuredRun(
                 name,
                 len(files),
                 predictions,

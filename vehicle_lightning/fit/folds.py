@@ -155,9 +155,9 @@ def _finished(folder: RunFolder, fold_run: FoldRun) -> Summary | None:
     if not (folder.summary.is_file() and folder.config.is_file()):
         return None
     summary, before = Summary.read(folder.summary), read_settings(folder.config)
-    same = (before.epochs, before.patience) == (
-        fold_run.settings.epochs,
-        fold_run.settings.patience,
+    same = all(
+        getattr(before, name) == getattr(fold_run.settings, name)
+        for name in ("epochs", "patience", "max_time")
     )
     return summary if summary.status == "finished" and same else None
 

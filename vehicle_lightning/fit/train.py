@@ -6,15 +6,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.console import ignore_harmless_warnings, is_first_process
 from vehicle_lightning.data.datamodule import VehicleDataModule
+from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.fit import devices
 from vehicle_lightning.fit.callbacks import (
     EpochLines,
@@ -36,6 +41,8 @@ from vehicle_lightning.model.load import load_start, read_checkpoint
 from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Status, Summary
+
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,11 @@ def train(
         OSError: the disk is full.
     """
     parts = Parts(network, data, classifier, callbacks, loggers)
+    if settings.fast_dev_run:
+        if settings.is_repeated:
+            raise SettingsError("--fast-dev-run tries one training; leave out --folds and --seeds.")
+        with TemporaryDirectory() as folder:
+            return train_once(settings, RunFolder(Path(folder)), parts)
     if settings.is_repeated:
         from vehicle_lightning.fit.folds import train_folds
 
@@ -107,6 +119,7 @@ def train_once(
         data = read_data(settings, parts.data)
         if isinstance(data, VehicleDataModule):
             settings = data.settings  # with what was recognised of the data
+        check_limits(settings, data)
         model = build_classifier(settings, data, parts)
         epochs = epochs_behind(run, settings, data.fingerprint, parts.network)
         checkpoint = run.last_checkpoint if epochs else None
@@ -127,7 +140,7 @@ def train_once(
         status = fit_until_stopped(trainer, model, data, run, checkpoint)
         if not trainer.is_global_zero:
             sys.exit()
-        if history.frame.empty:
+        if history.frame.empty or settings.fast_dev_run:
             return TrainResult(run, None)
         lines.say("Measuring the best weights on all images.")
         best = read_checkpoint(run.best_checkpoint, network=parts.network)
@@ -179,6 +192,7 @@ def build_trainer(
     with devices.refusing_devices(settings):
         trainer = L.Trainer(
             **devices.device_options(settings),
+            **trainer_options(settings, run),
             max_epochs=settings.epochs,
             logger=list(loggers),
             log_every_n_steps=1,  # nothing is logged by the step, and Lightning warns of more
@@ -186,6 +200,8 @@ def build_trainer(
                 *callbacks,
                 StopBetweenSteps(),
                 *([] if patience is None else [StopWithoutProgress(patience)]),
+                # Lightning's own for max_time stops within an epoch, which cannot be resumed.
+                *([Timer(settings.max_time, "epoch", verbose=False)] if settings.max_time else []),
                 BestAndLast(run),
             ],
             plugins=[AtomicCheckpointIO(), *devices.own_environment()],
@@ -198,6 +214,40 @@ def build_trainer(
         )
         devices.check_devices(trainer, settings)
     return trainer
+
+
+def trainer_options(settings: Settings, run: RunFolder) -> dict[str, Any]:
+    """Return the switches that the Trainer has under the same names."""
+    profiler = settings.profiler and PROFILERS[settings.profiler](run.path, "profile")
+    return {
+        "gradient_clip_val": settings.gradient_clip_val,
+        "accumulate_grad_batches": settings.accumulate_grad_batches,
+        "limit_train_batches": settings.limit_train_batches,
+        "limit_val_batches": settings.limit_val_batches,
+        "overfit_batches": settings.overfit_batches or 0,
+        "fast_dev_run": settings.fast_dev_run,
+        "deterministic": settings.deterministic or None,
+        "profiler": profiler,
+    }
+
+
+def check_limits(settings: Settings, data: Data) -> None:
+    """Refuse a fraction of the batches that is none.
+
+    Raises:
+        SettingsError: it is.
+    """
+    for name in ("limit_train_batches", "limit_val_batches", "overfit_batches"):
+        share = getattr(settings, name)
+        if isinstance(share, float):
+            loaders = [] if name == "limit_val_batches" else [data.train_dataloader()]
+            loaders += [] if name == "limit_train_batches" else data.val_dataloader()
+            batches = min(map(len, loaders))
+            if int(share * batches) == 0:
+                raise SettingsError(
+                    f"--{name.replace('_', '-')} {share:g} of {batches} batches is none; give a "
+                    f"number of batches, or a larger fraction."
+                )
 
 
 def read_data(settings: Settings, data: L.LightningDataModule | None = None) -> Data:

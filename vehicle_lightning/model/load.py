@@ -56,7 +56,7 @@ def read_checkpoint(path: Path, *, network: NetworkFactory | None = None) -> Che
     Only tensors and plain types are unpickled, so that a file from a stranger cannot run code.
 
     Raises:
-        RunError: the file is missing, damaged, or no checkpoint of this classifier.
+        RunError: the file is missing, damaged, or no checkpoint of this package.
     """
     content = _read(path)
     if content.is_from_python and network is None:

@@ -114,6 +114,8 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
     _check_fixed(space, arguments)
     if base.name is not None:
         raise SettingsError("--name is that of a single run; name the search by --study.")
+    if base.fast_dev_run:
+        raise SettingsError("--fast-dev-run keeps nothing that could be compared; leave it out.")
     study = options.study or space.file.stem
     try:
         Settings(name=study)
