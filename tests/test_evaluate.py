@@ -121,7 +121,8 @@ def test_runs_are_compared_on_the_same_images(
 
 def test_a_calibration_decides(dropout_run: RunFolder, drawn: Path, tmp_path: Path) -> None:
     run = RunFolder(shutil.copytree(dropout_run.path, tmp_path / "logs" / "mild" / "0"))
-    calibration = {"temperature": 2.0, "positive": "1", "point": {"threshold": 0.0}}
+    temperatures = {"temperature": 2.0, "single_temperature": 2.0}
+    calibration = {**temperatures, "positive": "1", "point": {"threshold": 0.0}}
     run.calibration.write_text(json.dumps(calibration))
     csv = write_csv(tmp_path / "all.csv", drawn)
     flags = (run.path, "--csv", csv)

@@ -82,6 +82,7 @@ def test_the_summary_follows_its_schema(run: RunFolder) -> None:
         "train",
         "val",
         "test",
+        "most_frequent_class",
         "gap",
         "best_epoch",
         "epochs",
@@ -332,9 +333,10 @@ def test_the_report_in_the_terminal(fit_quickly: Fit, capsys: pytest.CaptureFixt
     run = fit_quickly("--epochs", "3")
     output = capsys.readouterr()
     lines = output.out.splitlines()
-    assert [line.split()[0] for line in lines[:6]] == [
+    assert [line.split()[0] for line in lines[:7]] == [
         "train",
         "val",
+        "always",
         "gap",
         "best",
         "speed",
@@ -361,7 +363,7 @@ def test_the_real_photographs(
     assert environment["data"]["exact_duplicates"] == 80
     assert environment["data"]["near_duplicates"] == 6
     told = capsys.readouterr().err
-    assert "Serious: copies of 2 photographs have different labels; " in told
+    assert "Serious: duplicates of 2 photographs have different labels; " in told
     assert "the number in the file name" in told
     findings = json.loads(result.run.findings.read_text(encoding="utf-8"))["findings"]
-    assert [finding["kind"] for finding in findings][:2] == ["contradicting-copies", "leak"]
+    assert [finding["kind"] for finding in findings][:2] == ["contradicting-duplicates", "leak"]

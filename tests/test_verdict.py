@@ -62,7 +62,7 @@ def test_noise_learnt_by_heart_in_spite_of_dropout_is_too_little_data(
 
 
 def test_a_network_held_back_too_much_is_underfitting(fit_quickly: Fit, noise: Path) -> None:
-    flags = ("--dropout", "0.9", "--pooling", "average", "--epochs", "20")
+    flags = ("--dropout", "0.9", "--pooling", "average", "--epochs", "30")
     found = verdict(fit_quickly, noise, *flags, "--learning-rate", "0.003")
     assert found["kind"] == "underfitting"
     assert "--dropout 0" in found["try"]

@@ -35,6 +35,7 @@ def make_run(
         train=train,
         val=val,
         test=None,
+        most_frequent_class=0.5,
         best_epoch=len(losses),
         epochs=len(losses),
         seconds=60.0,

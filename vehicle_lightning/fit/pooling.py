@@ -111,6 +111,9 @@ def pool(results: Sequence[Result], fold_runs: Sequence[FoldRun], status: Status
         test=_measure_each_image(pool_predictions(results, "test"))
         if all("test" in result.predictions for result in results)
         else None,
+        most_frequent_class=float(
+            predictions.drop_duplicates("file")["label"].value_counts(normalize=True).max()
+        ),
         best_epoch=round(median(summary.best_epoch for summary in summaries)),
         epochs=round(median(summary.epochs for summary in summaries)),
         seconds=sum(summary.seconds for summary in summaries),

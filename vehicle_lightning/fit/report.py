@@ -44,10 +44,12 @@ def write_report(
     if "test" in data.splits:
         test = predict_split(best.classifier, data, "test", *options)
         write_csv(run.test_predictions, test)
+    most_frequent_class = float(val["label"].value_counts(normalize=True).max())
     summary = Summary(
         train=measure(train),
         val=measure(val),
         test=None if test is None else measure(test),
+        most_frequent_class=most_frequent_class,
         best_epoch=best.epochs,
         epochs=len(history),
         seconds=float(history["seconds"].sum()),
@@ -57,7 +59,7 @@ def write_report(
             measure(train),
             measure(val),
             train_sample=data.measured_each_epoch or len(train),
-            majority=float(val["label"].value_counts(normalize=True).max()),
+            majority=most_frequent_class,
             settings=settings,
         ),
         status=status,

@@ -25,6 +25,8 @@ class Summary:
         val: the same on all validation images. As the best epoch is chosen by the validation loss,
             its accuracy is slightly optimistic.
         test: the same on all test images, which nothing was chosen by; None where there are none.
+        most_frequent_class: what always answering the most frequent class gets right of the
+            validation images, in [0, 1].
         best_epoch: the epoch, from 1, with the lowest validation loss.
         epochs: whole epochs trained.
         seconds: of all epochs together, measuring included, checkpoints not.
@@ -37,6 +39,7 @@ class Summary:
     train: Measurement
     val: Measurement
     test: Measurement | None
+    most_frequent_class: float
     best_epoch: int
     epochs: int
     seconds: float
@@ -65,6 +68,7 @@ class Summary:
             train=Measurement.from_dict(content["train"]),
             val=Measurement.from_dict(content["val"]),
             test=Measurement.from_dict(content["test"]) if content.get("test") else None,
+            most_frequent_class=float(content["most_frequent_class"]),
             best_epoch=content["best_epoch"],
             epochs=content["epochs"],
             seconds=content["seconds"],
@@ -89,6 +93,7 @@ class Summary:
             "train": self.train.to_dict(),
             "val": self.val.to_dict(),
             "test": None if self.test is None else self.test.to_dict(),
+            "most_frequent_class": self.most_frequent_class,
             "gap": self.gap,
             "best_epoch": self.best_epoch,
             "epochs": self.epochs,
@@ -122,6 +127,7 @@ class Summary:
             f"train   {self.train}, loss {self.train.loss:.3f}",
             f"val     {self.val}, loss {self.val.loss:.3f}",
             *([] if self.test is None else [f"test    {self.test}, loss {self.test.loss:.3f}"]),
+            f"always  {100 * self.most_frequent_class:.1f} % by the most frequent class alone",
             f"gap     {100 * self.gap:+.1f} points",
             f"best    epoch {self.best_epoch} of {self.epochs}, by validation loss",
             f"speed   {self.speed}",
