@@ -11,6 +11,7 @@ ARG TORCH_INDEX
 WORKDIR /opt/vehicle_lightning
 COPY pyproject.toml README.md LICENSE ./
 COPY vehicle_lightning vehicle_lightning
+COPY experiments experiments
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} ".[export,sweep]"
 
 ENV VEHICLE_LIGHTNING_CACHE=/cache
