@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.errors import SettingsError, one_line
 
 # The one in C, where PyYAML was built with it, reads hundreds of runs in no time.
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -509,7 +509,7 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"{kind} {path}: {error.strerror}.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{kind} {path} is not YAML: {_on_one_line(error)}.") from error
+        raise SettingsError(f"{kind} {path} is not YAML: {one_line(error)}.") from error
     if content is None:
         content = {}
     if not isinstance(content, dict):
@@ -531,7 +531,3 @@ def _first_mistake(error: ValidationError) -> str:
     message = mistake["msg"].removeprefix("Value error, ")
     where = ".".join(str(part) for part in mistake["loc"])
     return f"{where}: {message} (got {mistake['input']!r})." if where else f"{message}."
-
-
-def _on_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

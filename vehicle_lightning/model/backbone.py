@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.errors import SettingsError, one_line
 
 Weights = Mapping[str, Tensor]
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which files keep weights
@@ -145,7 +145,7 @@ def _download(name: str) -> Weights:
         folder = f"{torch.hub.get_dir()}/checkpoints"
         placing = f"put {url.rsplit('/', 1)[1]} into {folder} or " if url else ""
         raise SettingsError(
-            f"The weights of {name} cannot be downloaded ({_on_one_line(error)}); without a "
+            f"The weights of {name} cannot be downloaded ({one_line(error)}); without a "
             f"network, {placing}name their file by --weights."
         ) from error
 
@@ -163,7 +163,7 @@ def _read(file: Path) -> Weights:
             raise ValueError("it holds other things than weights")
         return {key.removeprefix("module."): value for key, value in content.items()}
     except Exception as error:  # a damaged or foreign file fails in many ways
-        raise SettingsError(f"--weights {file} cannot be read: {_on_one_line(error)}.") from error
+        raise SettingsError(f"--weights {file} cannot be read: {one_line(error)}.") from error
 
 
 def _matched(found: Weights, backbone: Backbone, source: str) -> Weights:
@@ -191,7 +191,3 @@ def _matched(found: Weights, backbone: Backbone, source: str) -> Weights:
 def _without_counters(weights: Weights) -> Weights:
     """Leave out how many batches batch normalisation has seen, which some files lack."""
     return {k: v for k, v in weights.items() if not k.endswith("num_batches_tracked")}
-
-
-def _on_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

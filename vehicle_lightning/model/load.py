@@ -175,7 +175,7 @@ def _reason(error: Exception) -> str:
         return str(error).rstrip(".")
     if isinstance(error, pickle.UnpicklingError | RuntimeError | EOFError):
         return "it is damaged, or holds more than weights and plain values"
-    return one_line(error) or type(error).__name__
+    return one_line(error)
 
 
 def _is_of_classes(own: Tensor, other: Tensor | None, numbers: tuple[int, int]) -> bool:
