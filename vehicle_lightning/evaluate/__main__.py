@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ from vehicle_lightning.errors import DataError, RunError, join_first
 from vehicle_lightning.evaluate.evaluation import Evaluation
 from vehicle_lightning.files import write_csv, write_text
 from vehicle_lightning.parallel import keep_freed_memory
-from vehicle_lightning.runs.calibration import UNCALIBRATED, find_calibrations, same_decision
+from vehicle_lightning.runs.calibration import calibrated_by
 from vehicle_lightning.runs.fold_runs import find_checkpoints
 from vehicle_lightning.runs.folder import RunFolder, name_of_run
 from vehicle_lightning.runs.paired import Conclusion, Outcomes, conclude, paired_difference
@@ -127,31 +127,18 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult:
             f"{join_first(trained.class_names)}; correct the labels, or name their column with "
             f"--label-column."
         )
-    groups = None
-    if options.by is not None:
-        column = table.found.get(
-            "image_column", options.image_column or trained.settings.image_column
-        )
-        groups = _groups(options.csv, str(column), options.by, table.names)
     images = listed_images(table.names, table.image_dir or Path())
-    names = _names(options.runs)
+    groups = _groups(options, table, trained.settings) if options.by else None
     runs = []
-    for name, files in zip(names, checkpoints, strict=True):
+    for name, files in zip(_names(options.runs), checkpoints, strict=True):
         predictions = _predict(files, images, table, trained.class_names, options)
-        runs.append(
-            MeasuredRun(
-                name,
-                len(files),
-                predictions,
-                Evaluation.of(predictions, trained.class_names, groups),
-            )
-        )
+        evaluation = Evaluation.of(predictions, trained.class_names, groups)
+        runs.append(MeasuredRun(name, len(files), predictions, evaluation))
     first, *others = (Outcomes.from_predictions(run.predictions) for run in runs)
     differences = [paired_difference(other, first) for other in others]
     conclusions = conclude([difference for difference in differences if difference is not None])
     result = EvaluateResult(table, tuple(runs), tuple(conclusions), ())
-    written = _write(result, images, trained.class_names, options)
-    return EvaluateResult(table, tuple(runs), tuple(conclusions), written)
+    return replace(result, files=_write(result, images, trained.class_names, options))
 
 
 def _read(options: EvaluateOptions, trained: SourceSettings) -> Table:
@@ -165,19 +152,21 @@ def _read(options: EvaluateOptions, trained: SourceSettings) -> Table:
     return read_table(SourceSettings(**places)).with_sound_rows()
 
 
-def _groups(path: Path, image_column: str, by: str, names: Sequence[str]) -> "pd.Series[str]":
-    """Return the cell of each image in a column."""
-    csv = read_csv(path, (image_column, by))
-    cells = zip(csv.column(image_column, "--image-column"), csv.column(by, "--by"), strict=True)
+def _groups(options: EvaluateOptions, table: Table, trained: SourceSettings) -> "pd.Series[str]":
+    """Return the cell of each image in the column --by."""
+    by, usual = str(options.by), options.image_column or trained.image_column
+    column = str(table.found.get("image_column", usual))
+    csv = read_csv(options.csv, (column, by))
+    cells = zip(csv.column(column, "--image-column"), csv.column(by, "--by"), strict=True)
     groups = dict(reversed(list(cells)))  # of a name that is listed again its first row
-    return pd.Series({name: groups[name] or "(blank)" for name in names}, dtype=object)
+    return pd.Series({name: groups[name] or "(blank)" for name in table.names}, dtype=object)
 
 
 def _names(runs: Sequence[Path]) -> list[str]:
-    """What to call the runs: short where that is clear."""
-    short = [RunFolder(run).label if run.is_dir() else name_of_run(run) for run in runs]
-    called = Counter(short)
-    return [name if called[name] == 1 else str(run) for name, run in zip(short, runs, strict=True)]
+    """Return their labels; of runs that are called alike the paths."""
+    labels = [RunFolder(run).label if run.is_dir() else name_of_run(run) for run in runs]
+    called = Counter(labels)
+    return [name if called[name] == 1 else str(run) for name, run in zip(labels, runs, strict=True)]
 
 
 def _predict(
@@ -200,11 +189,7 @@ def _predict(
     from vehicle_lightning.model.evaluation import predictions_table
     from vehicle_lightning.model.stream import predict_images
 
-    calibrations = [UNCALIBRATED] * len(checkpoints)
-    if options.calibrated:
-        calibrations = find_calibrations(checkpoints)
-    decision = same_decision(calibrations)
-    temperatures = [calibration.temperature for calibration in calibrations]
+    decision, temperatures = calibrated_by(checkpoints, calibrated=options.calibrated)
     device = find_device(options.accelerator)
     ensemble = Ensemble.load(checkpoints, temperatures, device, flip_averaging=False)
     if list(ensemble.class_names) != list(class_names):
@@ -213,9 +198,8 @@ def _predict(
             f"{join_first(class_names)}; evaluate them one by one."
         )
     total = -(-len(images) // options.batch_size)
-    batches = list(
-        progress_over(predict_images(images, ensemble, options.batch_size), total, "Evaluating")
-    )
+    batches = predict_images(images, ensemble, options.batch_size)
+    batches = list(progress_over(batches, total, "Evaluating"))
     faults = [
         f"{name} ({fault})"
         for batch in batches
@@ -255,25 +239,19 @@ def _write(
     content = json.dumps(_content(result, class_names, options), indent=2, ensure_ascii=False)
     write_text(written[0], content + "\n")
     for run in result.runs:
-        stem = run.name.strip("/").replace("/", "-")
+        stem, rows = run.name.strip("/").replace("/", "-"), run.predictions
         predictions, matrix, mistakes = (
             options.output / f"{stem}_{name}"
             for name in ("predictions.csv", "confusion_matrix.png", "mistakes.png")
         )
-        write_csv(predictions, run.predictions)
+        write_csv(predictions, rows)
         title = f"{run.name}: {options.csv.name}"
         save(plot_confusion_matrix(run.evaluation.matrix, class_names, title=title), matrix)
-        rows = run.predictions
         worst = rows[rows["label"] != rows["prediction"]].head(SHOWN)
         pixels = [read_image(images[place].path, PICTURE_SIZE) for place in worst.index]
-        captions = [
-            f"{row['file']}\n{row['label']} taken for {row['prediction']}"
-            for _, row in worst.iterrows()
-        ]
-        figure = plot_images(
-            np.array(pixels), captions, title=f"{run.name}: worst mistakes of {options.csv.name}"
-        )
-        save(figure, mistakes)
+        captions = list(worst["file"] + "\n" + worst["label"] + " taken for " + worst["prediction"])
+        title = f"{run.name}: worst mistakes of {options.csv.name}"
+        save(plot_images(np.array(pixels), captions, title=title), mistakes)
         written += [predictions, matrix, mistakes]
     return tuple(written)
 
@@ -339,7 +317,8 @@ def _text(result: EvaluateResult, options: EvaluateOptions) -> str:
             lines.append(f"  {options.by!s:{wide}}  accuracy")
             lines += [f"  {value:{wide}}  {group}" for value, group in one.groups.items()]
         lines += [
-            f"  mistake  {bad.file}: {bad.label} taken for {bad.prediction} ({bad.probability:.1%})"
+            f"  mistake  {bad['file']}: {bad['label']} taken for {bad['prediction']} "
+            f"({bad['probability']:.1%})"
             for bad in one.mistakes[:NAMED]
         ]
     for run, conclusion in zip(result.runs[1:], result.conclusions, strict=True):

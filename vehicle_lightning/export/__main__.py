@@ -14,7 +14,7 @@ from vehicle_lightning.errors import ExportError, SettingsError
 from vehicle_lightning.runs.folder import find_checkpoint, name_of_run
 
 if TYPE_CHECKING:
-    from vehicle_lightning.export.export import ExportResult
+    from vehicle_lightning.export.program import ExportResult
 
 # What each suffix needs beyond torch.
 FORMATS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
@@ -92,7 +92,7 @@ def export(run: Path, output: Path) -> "ExportResult":
             f"For {suffix} files, {', '.join(missing)} must be installed: "
             f'pip install --editable ".[export]"'
         )
-    from vehicle_lightning.export.export import export_checkpoint
+    from vehicle_lightning.export.program import export_checkpoint
 
     return export_checkpoint(checkpoint, name_of_run(checkpoint), output)
 

@@ -185,7 +185,7 @@ def plot_images(images: NDArray[np.uint8], captions: Sequence[str], *, title: st
     figure = begin_figure(figure_width, figure_height, title)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    style = {"ha": "center", "va": "top", "fontsize": 6.5, "linespacing": 1.25, "color": INK}
+    style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 6.5, "linespacing": 1.25}
     for index, (image, text) in enumerate(zip(images, texts, strict=True)):
         row, column = divmod(index, columns)
         left, top = MARGIN + column * (width + gap), HEADING + row * row_height
@@ -193,7 +193,7 @@ def plot_images(images: NDArray[np.uint8], captions: Sequence[str], *, title: st
         axes.imshow(image, extent=(left, right, bottom, top))
         frame = Rectangle((left, top), width, height, fill=False, edgecolor=GRID, linewidth=0.8)
         axes.add_patch(frame)
-        axes.text((left + right) / 2, bottom + gap / 2, text, parse_math=False, **style)
+        axes.text((left + right) / 2, bottom + gap / 2, text, color=INK, parse_math=False, **style)
     axes.set(xlim=(0, figure_width), ylim=(figure_height, 0), aspect="auto")
     return figure
 

@@ -26,12 +26,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.stats import kendalltau, theilslopes
 
 from vehicle_lightning.config import Settings
@@ -74,17 +75,12 @@ class Verdict:
     kind: Kind
     because: str
     """One or two sentences with the figures and epochs that say so."""
-    flags: tuple[str, ...] = ()
+    flags: Annotated[tuple[str, ...], Field(alias="try")] = ()
     """At most three command-line flags to try next, the most promising first."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {"kind": self.kind, "because": self.because, "try": list(self.flags)}
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "Verdict":
-        """Return the verdict that `to_dict` gave."""
-        return cls(content["kind"], content["because"], tuple(content["try"]))
 
 
 def diagnose(
