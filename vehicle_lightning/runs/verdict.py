@@ -7,7 +7,7 @@ Everything compares like with like: `train/loss` and `train/accuracy` are measur
 (evaluation mode, clean images). The running loss of the optimisation, which dropout and
 augmentation raise, is only asked whether it is finite.
 
-The rules stand in `_judge`, what counts as evidence in `_Run`. Curves are smoothed by running
+The rules stand in `RULES`, what counts as evidence in `_Run`. Curves are smoothed by running
 medians over a fifth of the run, as the lowest value of a noisy curve is low by luck, and something
 counts only where the figures of `metrics.csv` that the sentence names say the same.
 
@@ -23,7 +23,7 @@ Sources:
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -140,39 +140,6 @@ def agreed(verdicts: Sequence[Verdict]) -> Verdict:
     others = "".join(f", {other} in {times}" for other, times in counts[1:])
     because = f"So in {count} of {len(verdicts)} trainings{others}. The first: {example.because}"
     return replace(example, because=because)
-
-
-def _judge(run: "_Run") -> tuple[Kind, str]:
-    """Return the first verdict whose condition holds, and the sentence that says why."""
-    # The steps are too large (Goodfellow et al. 2016, ch. 11.4: of all settings look at the
-    # learning rate first).
-    if says := _says_diverged(run):
-        return "diverged", says
-    if run.length < FEWEST_EPOCHS:
-        return "stopped too early", _says_too_few_epochs(run)
-    if run.val_is_too_small:
-        return "too little data", _says_val_is_too_small(run)
-    if run.gap is None and run.training_is_poor and run.would_take_too_long:
-        return "slow convergence", _says_slow(run)
-    # With or without a gap: each epoch still brought something.
-    if run.val_loss_falls:
-        return "stopped too early", _says_val_loss_falls(run)
-    if run.gap:
-        # The network learns its training images by heart and nothing holds it back.
-        if run.val_loss_turned_up and run.settings.dropout == 0:
-            return "overfitting", _says_gap(run, run.gap)
-        if not run.val_loss_turned_up and run.length < FEWEST_TO_FLATTEN:
-            return "stopped too early", _says_gap(run, run.gap)
-        # The gap persists with dropout, or further training does not even harm: what these images
-        # can teach has been learnt (Goodfellow et al. 2016, ch. 11.3).
-        return "too little data", _says_gap(run, run.gap)
-    # The training error itself is high (Goodfellow et al. 2016, ch. 5.2). A schedule that anneals
-    # the learning rate to nothing flattens the loss too; such a run is judged as it stands.
-    if run.training_is_poor and run.train_loss_flattened:
-        return "underfitting", _says_poor(run)
-    if run.training_is_poor and not run.val_loss_turned_up:
-        return "stopped too early", _says_unfinished(run)
-    return "sound", _says_sound(run)
 
 
 def _flags(kind: Kind, run: "_Run") -> tuple[str, ...]:
@@ -314,6 +281,11 @@ class _Run:
         is_fast = self.settings.learning_rate >= HIGH_LEARNING_RATE
         return is_fast and self.train.interval[0] <= self.majority
 
+    @property
+    def too_large_steps(self) -> str:
+        """What makes a run diverge (Goodfellow et al. 2016, ch. 11.4)."""
+        return f"the learning rate, {self.settings.learning_rate:g}, is too high"
+
     def _last_gap(self, *, smooth: bool) -> _Gap:
         train, val = (
             Measurement(round(share * n) / n, wilson_interval(round(share * n), n), n, math.nan)
@@ -389,25 +361,13 @@ class _Run:
         could_fall = self.train_trend.highest_fall
         return not self.train_loss_falls and bool(could_fall <= STRAIGHT * whole_fall)
 
-    @cached_property
-    def val_loss_falls(self) -> bool:
-        """Whether the last third goes down, and brings enough of its fall and of the loss."""
-        trend, loss = self.val_trend, self.smooth("val/loss")[-1]
-        least = max(THIRD_BRINGS * trend.whole_fall, WORTHWHILE_FALL * loss)
-        return trend.is_downward and bool(trend.fall >= least * self.limits)
-
-    @cached_property
-    def fit(self) -> tuple[float, str]:
+    @property
+    def fit(self) -> str:
         """Training accuracy of the best or of the last weights, whichever is higher, and where."""
-        last = float(self.column("train/accuracy")[-1])
-        return (
-            (last, self.at_end)
-            if last > self.train.accuracy
-            else (
-                self.train.accuracy,
-                "with the best weights",
-            )
-        )
+        last, where = float(self.column("train/accuracy")[-1]), self.at_end
+        if last <= self.train.accuracy:
+            last, where = self.train.accuracy, "with the best weights"
+        return f"{_percent(last)} even of the training images {where},"
 
     @property
     def training_is_poor(self) -> bool:
@@ -417,16 +377,6 @@ class _Run:
         """
         best = max(self.train.accuracy, float(self.smooth("train/accuracy")[-1]))
         return 1 - best > POOR * (1 - self.majority)
-
-    @property
-    def epochs_left(self) -> float:
-        """Epochs to a training loss of zero at the present rate, which must be positive."""
-        trend = self.train_trend
-        return float(self.smooth("train/loss")[-1]) / (trend.fall / (trend.epochs - 1))
-
-    @property
-    def would_take_too_long(self) -> bool:
-        return self.train_loss_falls and self.epochs_left > SLOW * self.limits * self.length
 
     @property
     def ended_by_patience(self) -> bool:
@@ -440,112 +390,151 @@ def _smooth(curve: NDArray[np.float64]) -> NDArray[np.float64]:
     return medians
 
 
-def _says_diverged(run: _Run) -> str | None:
-    rate = f"the learning rate, {run.settings.learning_rate:g}, is too high"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+# Each rule returns its verdict and the sentence that says why, or None where it does not hold.
+_Finding = tuple[Kind, str] | None
+
+
+def _not_finite(run: _Run) -> _Finding:
     for name in FIGURES:
         (rows,) = np.nonzero(~np.isfinite(run.column(name)))
         if len(rows):
-            epoch = run.history["epoch"].iloc[rows[0]]
-            return f"{name} is not a finite number in epoch {epoch}: most likely {rate}."
-    if run.length < FEWEST_EPOCHS:
-        return None
-    loss, smooth = run.column("train/loss"), run.smooth("train/loss")
-    lost, gained = smooth[-1] - smooth.min(), smooth[0] - smooth.min()
-    if lost >= BLOWN_UP and lost > gained / 2 and loss[-1] > loss.min():
-        return (
-            f"The training loss rose from {run.train_loss(int(loss.argmin()))} to "
-            f"{run.train_loss(-1)}: {rate}."
-        )
-    accuracy, where = run.fit
-    if (
-        run.is_stuck
-        and run.settings.dropout == 0
-        and not run.train_loss_falls
-        and run.smooth("train/accuracy")[-1] <= run.majority + SMALLEST_GAP
-    ):
-        return (
-            f"The network is right on no more than {_percent(accuracy)} even of the training "
-            f"images {where}, as always answering the most frequent class would be: most likely "
-            f"{rate}."
-        )
+            where = f"in epoch {run.history['epoch'].iloc[rows[0]]}"
+            return "diverged", (
+                f"{name} is not a finite number {where}: most likely {run.too_large_steps}."
+            )
     return None
 
 
-def _says_too_few_epochs(run: _Run) -> str:
+def _too_few_epochs(run: _Run) -> _Finding:
+    if run.length >= FEWEST_EPOCHS:
+        return None
     epochs = "1 epoch shows" if run.length == 1 else f"{run.length} epochs show"
-    return (
+    return "stopped too early", (
         f"{epochs} no trend, which takes at least {FEWEST_EPOCHS}; so far the network is right on "
         f"{_percent(run.train.accuracy)} of the training and {_percent(run.val.accuracy)} of the "
         f"validation images."
     )
 
 
-def _says_val_is_too_small(run: _Run) -> str:
-    return (
+def _blown_up(run: _Run) -> _Finding:
+    loss, smooth = run.column("train/loss"), run.smooth("train/loss")
+    lost, gained = smooth[-1] - smooth.min(), smooth[0] - smooth.min()
+    if lost < BLOWN_UP or lost <= gained / 2 or loss[-1] <= loss.min():
+        return None
+    return "diverged", (
+        f"The training loss rose from {run.train_loss(int(loss.argmin()))} to "
+        f"{run.train_loss(-1)}: {run.too_large_steps}."
+    )
+
+
+def _nothing_learnt(run: _Run) -> _Finding:
+    accuracy = run.smooth("train/accuracy")[-1]
+    is_better = accuracy > run.majority + SMALLEST_GAP or run.train_loss_falls
+    if not run.is_stuck or run.settings.dropout > 0 or is_better:
+        return None
+    return "diverged", (
+        f"The network is right on no more than {run.fit} as always answering the most frequent "
+        f"class would be: most likely {run.too_large_steps}."
+    )
+
+
+def _val_is_too_small(run: _Run) -> _Finding:
+    if not run.val_is_too_small:
+        return None
+    return "too little data", (
         f"The validation accuracy of {run.val} is too uncertain to tell one problem from another; "
         f"hold out or collect more images."
     )
 
 
-def _says_slow(run: _Run) -> str:
-    return (
-        f"The training loss falls steadily but slowly, from "
-        f"{run.train_loss(-run.train_trend.epochs)} to {run.train_loss(-1)}; at this rate what is "
-        f"left would take about {run.epochs_left:,.0f} more epochs."
+def _slow(run: _Run) -> _Finding:
+    if run.gap or not run.training_is_poor or not run.train_loss_falls:
+        return None
+    trend = run.train_trend
+    left = float(run.smooth("train/loss")[-1]) / (trend.fall / (trend.epochs - 1))  # epochs
+    if left <= SLOW * run.limits * run.length:
+        return None
+    return "slow convergence", (
+        f"The training loss falls steadily but slowly, from {run.train_loss(-trend.epochs)} to "
+        f"{run.train_loss(-1)}; at this rate what is left would take about {left:,.0f} more epochs."
     )
 
 
-def _says_val_loss_falls(run: _Run) -> str:
-    began = run.val_loss(-run.val_trend.epochs)
-    return f"The validation loss was still falling in the end, from {began} to {run.val_loss(-1)}."
-
-
-def _says_unfinished(run: _Run) -> str:
-    ended = "Patience ended the run" if run.ended_by_patience else "The run ended"
-    course = "too soon to tell whether the training loss still falls:"
-    if run.train_loss_falls:
-        course = "while the training loss was still falling,"
-    return (
-        f"{ended} {course} {run.train_loss(-run.train_trend.epochs)} and {run.train_loss(-1)}. "
-        f"Training and validation accuracy with the best weights, {_percent(run.train.accuracy)} "
-        f"and {_percent(run.val.accuracy)}, have not parted."
+def _val_loss_falls(run: _Run) -> _Finding:
+    # With or without a gap: each epoch still brought something.
+    trend, loss = run.val_trend, run.smooth("val/loss")[-1]
+    least = max(THIRD_BRINGS * trend.whole_fall, WORTHWHILE_FALL * loss) * run.limits
+    if not trend.is_downward or trend.fall < least:
+        return None
+    return "stopped too early", (
+        f"The validation loss was still falling in the end, from {run.val_loss(-trend.epochs)} to "
+        f"{run.val_loss(-1)}."
     )
 
 
-def _says_gap(run: _Run, gap: _Gap) -> str:
-    low, high = (100 * bound for bound in difference_interval(gap.train, gap.val))
+def _gap(run: _Run) -> _Finding:
+    gap, is_up = run.gap, run.val_loss_turned_up
+    if gap is None:
+        return None
     lowest, last = run.val_loss(run.lowest), run.val_loss(-1)
     course = f"was {lowest}, the lowest, and {last}"
-    if run.val_loss_turned_up:
+    if is_up:
         course = (
             f"rose from {lowest} to {last}, while the training loss fell from "
             f"{run.train_loss(run.lowest)} to {run.train_loss(-1)}"
         )
     elif run.lowest == run.length - 1:
         course = f"was lowest, {last}, the last"
-    if not run.val_loss_turned_up and run.length < FEWEST_TO_FLATTEN:
+    # The gap persists with dropout, or further training does not even harm: what these images can
+    # teach has been learnt (Goodfellow et al. 2016, ch. 11.3).
+    kind: Kind = "too little data"
+    if is_up and run.settings.dropout == 0:
+        kind = "overfitting"  # it learns its training images by heart, and nothing holds it back
+    if not is_up and run.length < FEWEST_TO_FLATTEN:
+        kind = "stopped too early"
         course += f"; {run.length} epochs are too few to tell whether it still falls"
     elif run.settings.dropout > 0 and run.settings.augment:
         course += "; dropout and augmentation are on already, so more images would help most"
-    return (
+    low, high = (100 * bound for bound in difference_interval(gap.train, gap.val))
+    return kind, (
         f"The network is right on {_percent(gap.train.accuracy)} of the training but "
         f"{_percent(gap.val.accuracy)} of the validation images {gap.where}, a gap of {low:.1f} to "
         f"{high:.1f} points. The validation loss {course}."
     )
 
 
-def _says_poor(run: _Run) -> str:
-    accuracy, where = run.fit
-    return (
-        f"The network is right on no more than {_percent(accuracy)} even of the training images "
-        f"{where}, where always answering the most frequent class is right on about "
-        f"{_percent(run.majority)}. The training loss has flattened: "
+def _underfitting(run: _Run) -> _Finding:
+    # The training error itself is high (Goodfellow et al. 2016, ch. 5.2). A schedule that anneals
+    # the learning rate to nothing flattens the loss too; such a run is judged as it stands.
+    if not run.training_is_poor or not run.train_loss_flattened:
+        return None
+    return "underfitting", (
+        f"The network is right on no more than {run.fit} where always answering the most frequent "
+        f"class is right on about {_percent(run.majority)}. The training loss has flattened: "
         f"{run.train_loss(-run.train_trend.epochs)}, {run.train_loss(-1)}."
     )
 
 
-def _says_sound(run: _Run) -> str:
-    return (
+def _unfinished(run: _Run) -> _Finding:
+    if not run.training_is_poor or run.val_loss_turned_up:
+        return None
+    ended = "Patience ended the run" if run.ended_by_patience else "The run ended"
+    course = "too soon to tell whether the training loss still falls:"
+    if run.train_loss_falls:
+        course = "while the training loss was still falling,"
+    return "stopped too early", (
+        f"{ended} {course} {run.train_loss(-run.train_trend.epochs)} and {run.train_loss(-1)}. "
+        f"Training and validation accuracy with the best weights, {_percent(run.train.accuracy)} "
+        f"and {_percent(run.val.accuracy)}, have not parted."
+    )
+
+
+def _sound(run: _Run) -> _Finding:
+    return "sound", (
         f"The network is right on {_percent(run.train.accuracy)} of the training and "
         f"{_percent(run.val.accuracy)} of the validation images with the best weights, no gap "
         f"beyond chance and {100 * SMALLEST_GAP:g} points; the validation loss was "
@@ -553,5 +542,20 @@ def _says_sound(run: _Run) -> str:
     )
 
 
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"
+RULES: tuple[Callable[[_Run], _Finding], ...] = (  # the first that holds is the verdict
+    _not_finite,
+    _too_few_epochs,
+    _blown_up,
+    _nothing_learnt,
+    _val_is_too_small,
+    _slow,
+    _val_loss_falls,
+    _gap,
+    _underfitting,
+    _unfinished,
+    _sound,
+)
+
+
+def _judge(run: _Run) -> tuple[Kind, str]:
+    return next(found for rule in RULES if (found := rule(run)))
