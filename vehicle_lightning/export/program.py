@@ -26,15 +26,7 @@ Predict = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written.
-
-    Attributes:
-        output: the file.
-        size: its bytes.
-        difference: the largest difference to the run's probabilities.
-        class_names: the columns of the probabilities.
-        image_size: height and width of the images, in pixels.
-    """
+    """The file, its bytes, the largest difference to the run's probabilities, and what it takes."""
 
     output: Path
     size: int

@@ -91,13 +91,9 @@ class PredictOptions(SettingsGroup):
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What was predicted, how fast, and the files that were written.
+    """What was predicted in how many seconds, and the files that were written.
 
-    Attributes:
-        tally: counts and faults.
-        seconds: from the first image to the last row.
-        files: what was written.
-        accuracy: where the CSV has the label column of the run; None elsewhere.
+    The accuracy is None where the CSV lacks the label column of the run.
     """
 
     tally: Tally
@@ -198,12 +194,7 @@ def _explain(
     predicted = [pair for pair in zip(images, tally.predictions, strict=True) if pair[1].label]
     unsure = heapq.nlargest(EXPLAINED, predicted, key=lambda pair: pair[1].entropy)
     subjects = [
-        Subject(
-            image.path,
-            image.path.name,
-            tuple(checkpoints),
-            prediction=(one.label, one.probability),
-        )
+        Subject(image.path, image.path.name, tuple(checkpoints), None, (one.label, one.probability))
         for image, one in unsure
     ]
     title = " and ".join(RunFolder(m).label if m.is_dir() else m.name for m in models)
