@@ -196,7 +196,7 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
         ({"val_fraction": 1.0}, "val_fraction"),
         ({"folds": 5, "fold": 5}, "none of the folds 0 to 4"),
         ({"initial_size": 64}, "needs --pooling"),
-        ({"initial_size": 256, "pooling": "max"}, "at most --image-size 224"),
+        ({"initial_size": 256, "pooling": "max"}, "at most --image-size 96"),
         ({"batchnorm": True, "batch_size": 1}, "--batch-size"),
         ({"image_size": 8, "channels": (4, 4, 4, 4)}, "too small for 4 blocks"),
         ({"channels": ()}, "channels"),

@@ -87,7 +87,7 @@ class DataSettings(SourceSettings):
         False, description="Go on without the images that are missing or cannot be read."
     )
     image_size: int = Field(
-        224, ge=8, le=2048, description="Height and width of the network's input, in pixels."
+        96, ge=8, le=2048, description="Height and width of the network's input, in pixels."
     )
     val_fraction: float = Field(
         0.1, gt=0, lt=1, description="Fraction of the images held out for validation."
@@ -195,7 +195,7 @@ class OptimizerSettings(SettingsGroup):
         "adam", description="Optimizer; sgd has Nesterov momentum 0.9."
     )
     learning_rate: float = Field(
-        1e-4, gt=0, le=100, description="Learning rate; with a schedule, the highest."
+        3e-4, gt=0, le=100, description="Learning rate; with a schedule, the highest."
     )
     weight_decay: float = Field(0.0, ge=0, le=10, description="Weight decay of the optimizer.")
     schedule: Literal["constant", "cosine", "onecycle"] = Field(
