@@ -85,17 +85,19 @@ class MeasuredRun:
 class EvaluateResult:
     """The runs in the order given, how each but the first differs from it, and what was written."""
 
+    options: EvaluateOptions
     table: Table
+    class_names: Sequence[str]
     runs: tuple[MeasuredRun, ...]
     conclusions: tuple[Conclusion, ...]
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
 
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, evaluate, and print what came of it."""
     options = parse_options(EvaluateOptions, "evaluate", arguments)
     result = evaluate(options)
-    print(_text(result, options))
+    print(_text(result))
     lowest = min(run.evaluation.measured.interval[0] for run in result.runs)
     if options.fail_under is not None and lowest < options.fail_under:
         print(f"below   --fail-under {options.fail_under:.1%}: an interval begins at {lowest:.1%}")
@@ -137,8 +139,8 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult:
     first, *others = (Outcomes.from_predictions(run.predictions) for run in runs)
     differences = [paired_difference(other, first) for other in others]
     conclusions = conclude([difference for difference in differences if difference is not None])
-    result = EvaluateResult(table, tuple(runs), tuple(conclusions), ())
-    return replace(result, files=_write(result, images, trained.class_names, options))
+    result = EvaluateResult(options, table, trained.class_names, tuple(runs), tuple(conclusions))
+    return replace(result, files=_write(result, images))
 
 
 def _read(options: EvaluateOptions, trained: SourceSettings) -> Table:
@@ -198,8 +200,8 @@ def _predict(
             f"{join_first(class_names)}; evaluate them one by one."
         )
     total = -(-len(images) // options.batch_size)
-    batches = predict_images(images, ensemble, options.batch_size)
-    batches = list(progress_over(batches, total, "Evaluating"))
+    stream = predict_images(images, ensemble, options.batch_size)
+    batches = list(progress_over(stream, total, "Evaluating"))
     faults = [
         f"{name} ({fault})"
         for batch in batches
@@ -222,49 +224,45 @@ def _predict(
     return rows
 
 
-def _write(
-    result: EvaluateResult,
-    images: Sequence[ImageFile],
-    class_names: Sequence[str],
-    options: EvaluateOptions,
-) -> tuple[Path, ...]:
+def _write(result: EvaluateResult, images: Sequence[ImageFile]) -> tuple[Path, ...]:
     """Write evaluation.json, and for each run its predictions and pictures."""
     import numpy as np
 
     from vehicle_lightning.data.images import read_image
     from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_images, save
 
-    options.output.mkdir(parents=True, exist_ok=True)
-    written = [options.output / "evaluation.json"]
-    content = json.dumps(_content(result, class_names, options), indent=2, ensure_ascii=False)
-    write_text(written[0], content + "\n")
+    folder, csv = result.options.output, result.options.csv.name
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "evaluation.json"]
+    write_text(written[0], json.dumps(_content(result), indent=2, ensure_ascii=False) + "\n")
     for run in result.runs:
         stem, rows = run.name.strip("/").replace("/", "-"), run.predictions
         predictions, matrix, mistakes = (
-            options.output / f"{stem}_{name}"
+            folder / f"{stem}_{name}"
             for name in ("predictions.csv", "confusion_matrix.png", "mistakes.png")
         )
         write_csv(predictions, rows)
-        title = f"{run.name}: {options.csv.name}"
-        save(plot_confusion_matrix(run.evaluation.matrix, class_names, title=title), matrix)
+        figure = plot_confusion_matrix(
+            run.evaluation.matrix, result.class_names, title=f"{run.name}: {csv}"
+        )
+        save(figure, matrix)
         worst = rows[rows["label"] != rows["prediction"]].head(SHOWN)
         pixels = [read_image(images[place].path, PICTURE_SIZE) for place in worst.index]
         captions = list(worst["file"] + "\n" + worst["label"] + " taken for " + worst["prediction"])
-        title = f"{run.name}: worst mistakes of {options.csv.name}"
+        title = f"{run.name}: worst mistakes of {csv}"
         save(plot_images(np.array(pixels), captions, title=title), mistakes)
         written += [predictions, matrix, mistakes]
     return tuple(written)
 
 
-def _content(
-    result: EvaluateResult, class_names: Sequence[str], options: EvaluateOptions
-) -> dict[str, Any]:
+def _content(result: EvaluateResult) -> dict[str, Any]:
     """Return the content of `evaluation.json`, as docs/evaluating.md has it."""
+    options = result.options
     majority, count = next(iter(result.table.class_counts.items()))
     return {
         "csv": str(options.csv),
         "n": len(result.table),
-        "class_names": list(class_names),
+        "class_names": list(result.class_names),
         "most_frequent": {"class": majority, "share": count / len(result.table)},
         "by": options.by,
         "calibrated": options.calibrated,
@@ -291,7 +289,8 @@ def _content(
     }
 
 
-def _text(result: EvaluateResult, options: EvaluateOptions) -> str:
+def _text(result: EvaluateResult) -> str:
+    options = result.options
     total = len(result.table)
     majority, count = next(iter(result.table.class_counts.items()))
     lines = [
