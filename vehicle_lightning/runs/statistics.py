@@ -124,7 +124,7 @@ class Measurement:
         return f"{accuracy:.1f} [{low:.1f}, {high:.1f}]"
 
     def __str__(self) -> str:
-        return f"{self.percent.replace(' ', ' % ', 1)} (n={self.n})"
+        return str(Share(self.accuracy, self.interval, self.n))
 
 
 def difference_interval(a: Measurement, b: Measurement) -> tuple[float, float]:
