@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vehicle_lightning.cli import parse_fit
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.settings_file import read_settings
 
 # One value for each setting, none of them the default.
 OTHER_VALUES: dict[str, Any] = {

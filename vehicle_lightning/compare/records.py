@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import InputError, RunError
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.paired import Outcomes
 from vehicle_lightning.runs.statistics import Measurement
+from vehicle_lightning.settings_file import read_settings
 
 # Keys of summary.json that hold one number each.
 NUMBERS = ("best_epoch", "epochs", "seconds", "parameters")

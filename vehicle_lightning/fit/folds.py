@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from sklearn.metrics import confusion_matrix
 
-from vehicle_lightning.config import Settings, read_settings
-from vehicle_lightning.console import notice
+from vehicle_lightning.config import Settings
+from vehicle_lightning.console import notice, quiet_lightning
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.files import atomic_write, write_csv
@@ -22,23 +22,22 @@ from vehicle_lightning.fit.pooling import (
     pool_predictions,
     spread_of_curves,
 )
-from vehicle_lightning.fit.start import read_data_facts, write_start
+from vehicle_lightning.fit.start import read_data_facts, run_folder, write_start
 from vehicle_lightning.fit.tensorboard import RunLogger, log_curves
 from vehicle_lightning.fit.train import (
     Parts,
     TrainResult,
     build_classifier,
-    build_trainer,
-    quiet_lightning,
     read_data,
-    run_folder,
     train_once,
 )
+from vehicle_lightning.fit.trainer import build_trainer
 from vehicle_lightning.model.load import load_start
 from vehicle_lightning.runs.fold_runs import FoldRun, fold_runs
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, save
 from vehicle_lightning.runs.summary import Status, Summary
+from vehicle_lightning.settings_file import read_settings
 
 
 def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> TrainResult:
