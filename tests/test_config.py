@@ -76,6 +76,7 @@ OTHER_VALUES: dict[str, Any] = {
     "fast_dev_run": True,
     "profiler": "simple",
     "deterministic": True,
+    "logger": ("csv", "mlflow"),
     "accelerator": "cpu",
     "devices": "2",
     "strategy": "ddp",

@@ -224,6 +224,8 @@ class RunSettings(SettingsGroup):
     """Name of the run; by default made of the settings that differ."""
     log_dir: Path = Path("logs")
     """Folder of the run folders."""
+    logger: tuple[Literal["csv", "mlflow", "wandb"], ...] = ()
+    """Where settings, curves and final figures go beside TensorBoard."""
 
 
 PLACES = frozenset(

@@ -23,7 +23,7 @@ from vehicle_lightning.fit.pooling import (
     spread_of_curves,
 )
 from vehicle_lightning.fit.start import read_data_facts, run_folder, write_start
-from vehicle_lightning.fit.tensorboard import RunLogger, log_curves
+from vehicle_lightning.fit.loggers import build_loggers, log_curves, log_start, log_summary
 from vehicle_lightning.fit.train import (
     Parts,
     TrainResult,
@@ -62,7 +62,8 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
     settings = _on_one_device(settings)
     every = fold_runs(settings)
     with run_folder(settings, run) as run:
-        build_trainer(every[0].settings, run, [], [])  # refuses devices before data are read
+        # Refuses devices before data are read, and is what the fold runs' loggers hang under.
+        build_trainer(every[0].settings, run, [], build_loggers(run, settings))
         data = read_data(every[0].settings, parts.data)
         if not isinstance(data, VehicleDataModule):
             raise SettingsError(
@@ -203,10 +204,10 @@ def _write_report(
         plot_confusion_matrix(matrix, names, title=f"{run.label}: validation images"),
         run.picture("confusion_matrix"),
     )
-    logger = RunLogger(run, settings)
-    logger.start()
-    log_curves(logger, history.join(spread_of_curves(results)))
-    logger.finish(summary)
+    for logger in build_loggers(run, settings):
+        log_start(logger, settings)
+        log_curves(logger, history.join(spread_of_curves(results)))
+        log_summary(logger, summary)
     summary.write(run.summary)
     return summary
 

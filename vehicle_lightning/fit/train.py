@@ -26,7 +26,7 @@ from vehicle_lightning.fit.checkpoints import epochs_behind
 from vehicle_lightning.fit.other_data import OtherData
 from vehicle_lightning.fit.report import Data, write_report
 from vehicle_lightning.fit.start import run_folder, write_start
-from vehicle_lightning.fit.tensorboard import RunLogger, log_summary
+from vehicle_lightning.fit.loggers import build_loggers, log_summary
 from vehicle_lightning.fit.trainer import build_trainer, check_limits
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.model.evaluation import compute_features, features_suffice
@@ -104,7 +104,7 @@ def train_once(
     with run_folder(settings, run) as run:
         pruning = next((c for c in parts.callbacks if isinstance(c, PruningCallback)), None)
         history, lines = History(run), EpochLines(title or getattr(pruning, "title", ""))
-        loggers = [*([] if run.is_fold_run else [RunLogger(run, settings)]), *parts.loggers]
+        loggers = [*build_loggers(run, settings), *parts.loggers]
         callbacks = [history, lines, FirstBatch(run), *parts.callbacks]
         trainer = build_trainer(settings, run, callbacks, loggers)
         data = read_data(settings, parts.data)
