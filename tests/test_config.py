@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vehicle_lightning.cli import parse_fit
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.settings_file import read_settings
 
 # One value for each setting, none of them the default.
 OTHER_VALUES: dict[str, Any] = {
@@ -75,6 +76,7 @@ OTHER_VALUES: dict[str, Any] = {
     "fast_dev_run": True,
     "profiler": "simple",
     "deterministic": True,
+    "logger": ("csv", "mlflow"),
     "accelerator": "cpu",
     "devices": "2",
     "strategy": "ddp",

@@ -27,11 +27,10 @@ from vehicle_lightning.config import (
     RunSettings,
     Settings,
     TrainerSettings,
-    changed_settings,
-    read_settings,
 )
 from vehicle_lightning.errors import InputError, SettingsError
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.settings_file import changed_settings, read_settings
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it

@@ -3,7 +3,9 @@
 Everything goes to standard error, so that standard output holds results alone.
 """
 
+import logging
 import os
+import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -91,3 +93,21 @@ def ignore_harmless_warnings() -> None:
         ".*treespec, LeafSpec.*is deprecated.*",  # Lightning's own use of torch
     ):
         warnings.filterwarnings("ignore", message)
+
+
+def quiet_lightning() -> None:
+    """Mute what Lightning says of itself and what cannot be acted on; its errors stay.
+
+    So does why it ends all processes within seconds where one of them has failed, also where this
+    one hangs waiting for the one that is gone.
+    """
+    ignore_harmless_warnings()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    logger = logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("error: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

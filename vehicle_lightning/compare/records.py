@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import InputError, RunError
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.paired import Outcomes
 from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.settings_file import read_settings
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import tyro
 from pydantic import Field, field_validator
 
 from vehicle_lightning.cli import SettingsGroups, read_ahead
-from vehicle_lightning.config import Settings, SettingsGroup, read_settings
+from vehicle_lightning.config import Settings, SettingsGroup
 from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.settings_file import read_settings
 from vehicle_lightning.sweep.space import Space, read_space
 
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -32,8 +32,9 @@ from pydantic import (
     model_validator,
 )
 
-from vehicle_lightning.config import PLACES, Settings, nearest_setting, read_mapping
+from vehicle_lightning.config import PLACES, Settings
 from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.settings_file import nearest_setting, read_mapping
 
 SHIPPED = Path(__file__).parent / "spaces"
 # Trials with other validation images, or other numbers of fold runs, could not be compared.

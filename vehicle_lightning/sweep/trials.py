@@ -14,7 +14,7 @@ import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner
 
-from vehicle_lightning.config import Settings, changed_settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.console import notice
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.fit.callbacks import PruningCallback
@@ -22,6 +22,7 @@ from vehicle_lightning.fit.train import train
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.settings_file import changed_settings, read_settings
 from vehicle_lightning.sweep.arguments import SweepCommand
 from vehicle_lightning.sweep.space import Value, in_words, trial_settings
 from vehicle_lightning.sweep.study import RunningTrial, Study, suggest
