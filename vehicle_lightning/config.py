@@ -95,6 +95,13 @@ class DataSettings(SourceSettings):
     test_fraction: float = Field(
         0.0, ge=0, lt=1, description="Fraction of the images kept for a test at the end."
     )
+    train_fraction: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Fraction of the training images to train on; a smaller one is a part of a "
+        "larger one.",
+    )
     folds: int | None = Field(
         None,
         ge=2,
