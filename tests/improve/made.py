@@ -1,5 +1,6 @@
 """Trainings that are made up: run folders as `train` writes them, without training anything."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -29,6 +30,8 @@ class MadeTraining:
         seconds: that a training of one fold takes.
         trained: names of the run folders, in the order they were trained in.
         stopped_in: name of the run folder in which a person stops the walk, once.
+        now: what its clock says.
+        fingerprint: of the data.
     """
 
     accuracy: Callable[[Settings], float]
@@ -37,6 +40,7 @@ class MadeTraining:
     trained: list[str] = field(default_factory=list)
     stopped_in: str = ""
     now: float = 0.0
+    fingerprint: str = "same"
 
     def monotonic(self) -> float:
         return self.now
@@ -47,6 +51,7 @@ class MadeTraining:
         (pruning,) = callbacks
         self.trained.append(run.path.name)
         run.config.write_text(settings.to_yaml())
+        run.environment.write_text(json.dumps({"data": {"fingerprint": self.fingerprint}}))
         frames, measured = [], []
         status: Status = "finished"
         for one in fold_runs(settings):

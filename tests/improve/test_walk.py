@@ -100,6 +100,7 @@ def test_levels_add_up_to_five_percent_and_are_inherited() -> None:
 
 
 def test_the_proposals_of_the_verdict_come_first(place: Place) -> None:
+    place.walk.budget = 30
     flags = ("--dropout 0.5", "--augment", "--batchnorm")
     place.train(MadeTraining(only_batchnorm, lambda s: says() if s.batchnorm else says(*flags)))
     assert place.moves[:4] == ["baseline", "dropout", "augmentation", "batch normalisation"]
@@ -110,7 +111,7 @@ def test_the_proposals_of_the_verdict_come_first(place: Place) -> None:
 
 
 def test_answers_to_the_verdict_come_before_the_rest(place: Place) -> None:
-    place.walk.budget = 100
+    place.walk.budget = 60
     place.train(MadeTraining(lambda _: 0.7, lambda _: says()))
     reasons = [step.why for step in place.walk.steps[1:]]
     assert reasons == sorted(reasons, key=["answers overfitting", "next on the list"].index)
@@ -221,11 +222,13 @@ def test_the_report(place: Place) -> None:
     assert place.train(training) == "no time"
     text = report(place.walk, place.folder, "no time")
     assert "the time is up; to go on" in text
-    assert f"--resume {place.folder} --budget 0.666667m" in text
-    assert "test    from 70.0 [54.6, 81.9] to 90.0 % [76.9, 96.0] (n=40)" in text
-    assert "brought batch normalisation +20.0 points" in text
-    assert "proposals were tried of 1: its first proposal helped in 1, its second" in text
-    assert len(plot_walk(place.walk, place.folder, None).axes) == 2
+    assert f"--resume {place.folder} --budget 1m" in text
+    text = " ".join(text.split())
+    assert "From 70.0 % [54.6, 81.9] to 90.0 % [76.9, 96.0] of the 40 test images" in text
+    assert "validation images, batch normalisation +20.0 points; a deeper network" in text
+    assert "Not tried: " in text
+    assert "Of 1 verdicts whose proposals were tried, the first proposal helped in 1, the" in text
+    assert len(plot_walk(place.walk, place.folder, with_test=True).axes) == 2
     best = read_settings(place.folder / "best.yaml")
     assert best == Settings(image_size=32, batchnorm=True)
 
@@ -238,9 +241,19 @@ def test_the_report_of_a_walk_that_was_stopped_looks_at_no_test_image(place: Pla
     for file in place.folder.glob("*/predictions_test.csv"):
         file.unlink()
     text = report(place.walk, place.folder, None)
-    assert "test    " not in text
+    assert "of the 40 test images" not in text
+    assert "to 90.0 % [85.1, 93.4] of 200 validation images." in " ".join(text.split())
     assert "not finished" in text
     assert f"--resume {place.folder}" in text
+
+
+def test_data_that_changed_are_not_compared(place: Place) -> None:
+    place.walk.budget = 8
+    training = MadeTraining(only_batchnorm)
+    place.train(training)
+    place.walk.budget, training.fingerprint = 20, "other"
+    with pytest.raises(RunError, match="have changed since"):
+        place.train(training)
 
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What a walk has come to: its table, its sentences, one picture, and the best settings."""
 
-from dataclasses import dataclass
+import math
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -13,7 +15,7 @@ from vehicle_lightning.improve.moves import in_words, listed
 from vehicle_lightning.improve.state import Step, Walk, run_of, summary_of
 from vehicle_lightning.improve.walk import End, in_short
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.runs.paired import Difference, Outcomes, paired_difference
+from vehicle_lightning.runs.paired import Outcomes, paired_difference
 from vehicle_lightning.runs.plots import (
     FAINT,
     GRID,
@@ -35,22 +37,14 @@ LONGEST_LABEL = 46  # characters in the picture
 KEPT_PLACES = {"data_dir", "csv", "image_dir", "image_column", "label_column", "weights"}
 # Of the walk, not of the best settings.
 WALKS_OWN = {"folds", "test_fraction"}
-PLACES_IN_ORDER = ("first", "second", "third")
-
-
-@dataclass(frozen=True)
-class Test:
-    """The first step and the best one on the test images, which decided nothing.
-
-    Attributes:
-        first: accuracy of the baseline, the mean over its fold runs.
-        best: the same of the best step.
-        difference: of the two, paired by image; None where nothing was kept.
-    """
-
-    first: Measurement
-    best: Measurement
-    difference: Difference | None
+WIDTH = 100  # characters of a line
+ENDED = ("finished", "ended early")
+LEGEND = (
+    "Accuracy: of the validation images, each counted once over the folds, with its 95 % interval. "
+    "Difference: in points, from the best so far, on the same images; its 95 % interval is that "
+    "for the settings. Kept: better by one standard error, or by two where it costs over 1.5 times "
+    "as much. Shown: also when corrected for the number of steps."
+)
 
 
 def report(walk: Walk, folder: Path, end: End | None) -> str:
@@ -66,49 +60,26 @@ def report(walk: Walk, folder: Path, end: End | None) -> str:
         The table, what to make of it, and the files.
     """
     again = f"python -m vehicle_lightning.improve --resume {RunFolder(folder).quoted}"
-    more = f" --budget {2 * walk.budget / 60:g}m" if end else ""
+    more = f" --budget {math.ceil(walk.budget / 30)}m" if end else ""
     if not any(step.is_kept for step in walk.steps):
         ended = "The time was up" if end else "Stopped"
         return f"{ended} before the baseline was trained; to go on: {again}{more}"
-    test = measure_test(walk, folder) if end else None
     best_file, picture = folder / "best.yaml", folder / "improve.png"
-    write_text(best_file, best_settings(walk, folder, test))
-    save(plot_walk(walk, folder, test), picture)
-    lines = [*table(walk, folder), "", *NOTES, ""]
-    if test:
-        lines += [in_a_sentence(test), ""]
-    lines += [*what_brought_what(walk), "", verdicts_in_words(walk), ""]
-    lines += [f"saved   {best_file}", f"saved   {picture}"]
+    write_text(best_file, best_settings(walk, folder))
+    save(plot_walk(walk, folder, with_test=end is not None), picture)
+    lines = table(walk, folder)
+    where_to = in_a_sentence(walk, folder, with_test=end is not None)
+    for paragraph in (LEGEND, where_to, verdicts_in_words(walk)):
+        lines += ["", *textwrap.wrap(paragraph, WIDTH, break_long_words=False)]
+    lines += ["", f"saved   {best_file}", f"saved   {picture}"]
     if end == "tried all":
         lines.append("end     every move was tried from the best settings; none is left")
     else:
         why = "the time is up" if end else "stopped; the test images have not been looked at"
         lines.append(f"end     {why}; to go on: {again}{more}")
-    lines.append(
-        f"see     tensorboard --logdir {folder}, or python -m vehicle_lightning.compare {folder}"
-    )
-    return "\n".join(lines)
-
-
-NOTES = (
-    "Accuracy: validation images, every image once over the folds, 95 % interval. Difference: in "
-    "points from the",
-    "step it starts from, on the same images, 95 % interval for the settings. Kept: better by one "
-    "standard error,",
-    "or by two where it costs over 1.5 times as much; shown: still so, corrected for the number "
-    "of steps tried.",
-)
-
-
-def measure_test(walk: Walk, folder: Path) -> Test:
-    """Look at the test images, of the first step and of the best."""
-    first, best = (summary_of(folder, number).test for number in (0, walk.best))
-    assert first is not None  # a walk is not begun without test images
-    assert best is not None
-    if walk.best == 0:
-        return Test(first, best, None)
-    ours, theirs = (_test_outcomes(folder, number) for number in (walk.best, 0))
-    return Test(first, best, paired_difference(ours, theirs))
+    place = RunFolder(folder).quoted
+    see = f"tensorboard --logdir {place}, or python -m vehicle_lightning.compare {place}"
+    return "\n".join([*lines, f"see     {see}"])
 
 
 def _test_outcomes(folder: Path, number: int) -> Outcomes:
@@ -166,50 +137,56 @@ def _end_of(step: Step) -> str:
     return words.get(step.status, in_short(step))
 
 
-def in_a_sentence(test: Test) -> str:
-    """Return where the walk led, on the images that decided nothing."""
-    if test.difference is None:
-        return f"test    {test.best}: the start, as no step was kept"
-    difference = test.difference
-    return (
-        f"test    from {100 * test.first.accuracy:.1f} {_in_brackets(test.first.interval)} to "
-        f"{test.best} on images that decided nothing: {100 * difference.value:+.1f} points "
-        f"{_in_brackets(difference.interval(), sign='+')}"
-    )
-
-
-def what_brought_what(walk: Walk) -> list[str]:
-    """Return what the steps brought, which brought nothing, and what was not tried."""
+def in_a_sentence(walk: Walk, folder: Path, *, with_test: bool) -> str:
+    """Return where the walk led, what each move brought, and what was not tried."""
     brought: dict[str, list[str]] = {}
     for step in walk.steps:
         if step.is_kept and step.difference is not None:
             brought.setdefault(step.move, []).append(f"{100 * step.difference:+.1f}")
-    tried = list(dict.fromkeys(s.move for s in walk.steps if s.base is not None))
+    tried = list(dict.fromkeys(s.move for s in walk.steps if s.status in ENDED and s.change))
     in_vain = [move for move in tried if move not in brought]
     left = [one.move for one in listed(walk.settings_of(walk.best)) if one.move not in tried]
-    lines = []
-    if brought:
-        parts = [f"{move} {' and '.join(figures)}" for move, figures in brought.items()]
-        lines.append(f"brought {', '.join(parts)} points, on the validation images")
-    if in_vain:
-        lines.append(f"nothing {', '.join(in_vain)}")
-    if left:
-        lines.append(f"untried {', '.join(left)}")
-    return lines
+    gains = [f"{move} {' and '.join(points)}" for move, points in brought.items()]
+    says = [f"{_listed(gains)} points"] if gains else []
+    says += [f"{_listed(in_vain)} nothing"] if in_vain else []
+    details = f" On the validation images, {'; '.join(says)}." if says else ""
+    untried = f" Not tried: {_listed(left)}." if left else ""
+    return f"{_from_to(walk, folder, with_test=with_test)}{details}{untried}"
+
+
+def _from_to(walk: Walk, folder: Path, *, with_test: bool) -> str:
+    first, best = (summary_of(folder, number) for number in (0, walk.best))
+    if not with_test or first.test is None or best.test is None:
+        return (
+            f"From {_percent(first.val)} to {_percent(best.val)} of {best.val.n} validation images."
+        )
+    on = f"of the {best.test.n} test images, which decided nothing"
+    difference = paired_difference(*(_test_outcomes(folder, one) for one in (walk.best, 0)))
+    if difference is None or walk.best == 0:
+        return f"{_percent(first.test)} {on}: no step was kept."
+    return (
+        f"From {_percent(first.test)} to {_percent(best.test)} {on}: "
+        f"{100 * difference.value:+.1f} points {_in_brackets(difference.interval(), sign='+')}."
+    )
+
+
+def _percent(measured: Measurement) -> str:
+    return f"{100 * measured.accuracy:.1f} % {_in_brackets(measured.interval)}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def verdicts_in_words(walk: Walk) -> str:
     """Return how often the proposals of a verdict helped."""
     outcomes = verdict_outcomes(walk)
     if not outcomes:
-        return "verdict no proposal of one was tried"
-    helped = [sum(one == place for one in outcomes) for place in (1, 2, 3)]
-    counted = ", ".join(
-        f"its {name} proposal helped in {count}"
-        for name, count in zip(PLACES_IN_ORDER, helped, strict=True)
-    )
+        return "No proposal of a verdict was tried."
+    first, second, third = (outcomes.count(place) for place in (1, 2, 3))
     return (
-        f"verdict proposals were tried of {len(outcomes)}: {counted}, none in {outcomes.count(0)}"
+        f"Of {len(outcomes)} verdicts whose proposals were tried, the first proposal helped in "
+        f"{first}, the second in {second}, the third in {third}, and none in {outcomes.count(0)}."
     )
 
 
@@ -227,27 +204,25 @@ def verdict_outcomes(walk: Walk) -> list[int]:
     return list(found.values())
 
 
-def best_settings(walk: Walk, folder: Path, test: Test | None) -> str:
+def best_settings(walk: Walk, folder: Path) -> str:
     """Return the settings of the best step as an experiment."""
     differing = walk.settings_of(walk.best).model_dump(
         mode="json",
         exclude_defaults=True,
         exclude=set(PLACES - KEPT_PLACES - {"precision"}) | WALKS_OWN,
     )
-    comment = f"# Step {walk.best} of {folder}: {summary_of(folder, walk.best).val} in validation"
-    comment += f", {test.best} on test images.\n" if test else ".\n"
+    comment = (
+        f"# Step {walk.best} of {folder}: {summary_of(folder, walk.best).val} in validation.\n"
+    )
     text = yaml.safe_dump(differing, sort_keys=False, allow_unicode=True)
     return comment + (text if differing else "")
 
 
-def plot_walk(walk: Walk, folder: Path, test: Test | None) -> Figure:
+def plot_walk(walk: Walk, folder: Path, *, with_test: bool) -> Figure:
     """Draw the accuracy of every step with its interval, and the minutes it took."""
-    steps = [
-        (number, step)
-        for number, step in enumerate(walk.steps)
-        if step.status in ("finished", "ended early")
-    ]
-    rows = len(steps) + (2 if test else 0)
+    tests = [summary_of(folder, number).test for number in (0, walk.best)] if with_test else []
+    steps = [(number, step) for number, step in enumerate(walk.steps) if step.status in ENDED]
+    rows = len(steps) + len(tests)
     figure = begin_figure(11, 1.5 + 0.3 * rows, f"{folder.name}: {len(steps) - 1} steps")
     lay_out(figure)
     accuracy, minutes = figure.subplots(1, 2, sharey=True, width_ratios=(2.2, 1))
@@ -260,9 +235,10 @@ def plot_walk(walk: Walk, folder: Path, test: Test | None) -> Figure:
         kept += [(100 * val.accuracy, row)] * step.is_kept
     accuracy.plot(*zip(*kept, strict=True), color=VAL, linewidth=1.2, zorder=1)
     labels = [f"{number}  {in_words(step.change) or step.move}" for number, step in steps]
-    if test:
-        for row, measured in enumerate((test.first, test.best), len(steps)):
+    for row, measured in enumerate(tests, len(steps)):
+        if measured is not None:
             _draw(accuracy, row, measured, TRAIN, filled=True)
+    if tests:
         labels += ["test images: baseline", f"test images: step {walk.best}, the best"]
         accuracy.axhline(len(steps) - 0.5, color=FAINT, linewidth=0.8)
     accuracy.set_title("Accuracy, 95 % interval", loc="left", fontsize=10, color=INK)

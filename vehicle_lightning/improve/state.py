@@ -37,7 +37,6 @@ from vehicle_lightning.files import write_text
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.paired import SIGNIFICANCE, Difference
 from vehicle_lightning.runs.summary import Summary
-from vehicle_lightning.runs.verdict import Kind
 
 FILE = "walk.json"
 ERRORS, ERRORS_IF_SLOWER = 1.0, 2.0  # standard errors that a step must be better by
@@ -54,7 +53,6 @@ class Step(BaseModel):
         move: what was changed, in words.
         change: the settings that were changed; nothing in the first step, the baseline.
         why: what led to it.
-        kind: the verdict on the step it starts from; None in the first.
         proposal: which of the verdict's proposals it is, from 1; None where it is none.
         base: the step it starts from and is compared with; None in the first.
         cost: times the seconds of the base, estimated.
@@ -72,7 +70,6 @@ class Step(BaseModel):
     move: str
     change: dict[str, Any]
     why: str
-    kind: Kind | None = None
     proposal: int | None = None
     base: int | None = None
     cost: float = 1.0

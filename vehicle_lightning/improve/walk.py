@@ -14,15 +14,15 @@ asks for twice the epochs again and again would spend it all on one idea.
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from vehicle_lightning.console import notice
-from vehicle_lightning.errors import InputError
+from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.fit.callbacks import PruningCallback
+from vehicle_lightning.fit.start import read_data_facts
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.improve.moves import Candidate, in_words, listed, proposed
 from vehicle_lightning.improve.state import (
@@ -46,15 +46,6 @@ SHARE = 1 / 8  # of the budget that a step may take while there are cheaper ones
 ALWAYS_CHEAP = 1.5  # times as long as the best so far, or less
 
 End = Literal["tried all", "no time"]
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A candidate, and what speaks for it."""
-
-    candidate: Candidate
-    why: str
-    place: int | None  # among the verdict's proposals, from 1
 
 
 class StepPruning(PruningCallback):
@@ -121,55 +112,55 @@ def next_step(walk: Walk, folder: Path, left: float) -> Step | End:
         folder: its folder.
         left: seconds of the budget that are left.
     """
-    best = walk.best
-    kind = summary_of(folder, best).verdict.kind
-    seconds = walk.steps[best].seconds
-    every = proposals(walk, summary_of(folder, best).verdict)
-    fitting = [one for one in every if one.candidate.cost * seconds <= left]
+    every = possible_steps(walk, summary_of(folder, walk.best).verdict)
+    seconds = walk.steps[walk.best].seconds
     most = max(SHARE * walk.budget, ALWAYS_CHEAP * seconds)
-    cheap = [one for one in fitting if one.candidate.cost * seconds <= most]
+    fitting = [step for step in every if step.cost * seconds <= left]
+    cheap = [step for step in fitting if step.cost * seconds <= most]
     if not fitting:
         return "no time" if every else "tried all"
-    chosen = (cheap or fitting)[0]
-    candidate = chosen.candidate
+    step = (cheap or fitting)[0]
     notice(
-        f"Step {len(walk.steps)}, {candidate.move} ({in_words(candidate.change)}), {chosen.why}: "
-        f"about {max(candidate.cost * seconds / 60, 0.1):.1f} min."
+        f"Step {len(walk.steps)}, {step.move} ({in_words(step.change)}), {step.why}: about "
+        f"{step.cost * seconds / 60:.1f} min."
     )
-    return Step(
-        move=candidate.move,
-        change=dict(candidate.change),
-        why=chosen.why,
-        kind=kind,
-        proposal=chosen.place,
-        base=best,
-        cost=candidate.cost,
-    )
+    return step
 
 
-def proposals(walk: Walk, verdict: Verdict) -> list[Proposal]:
-    """Return all that can be tried next, in order.
+def possible_steps(walk: Walk, verdict: Verdict) -> list[Step]:
+    """Return all steps that can be tried next, in order.
 
     Args:
         walk: at least the baseline is finished.
         verdict: on the best so far.
     """
     settings, kind = walk.settings_of(walk.best), verdict.kind
-    tried = {walk.settings_of(number) for number in range(len(walk.steps))}
     last = {step.move: number for number, step in enumerate(walk.steps)}
-    found = [
-        Proposal(candidate, f"verdict {kind}, proposal {place}", place)
-        for place, flag in enumerate(verdict.flags, 1)
-        if (candidate := proposed(flag, settings))
-    ]
-    rest = [Proposal(one, _why(one, kind, one.move in last), None) for one in listed(settings)]
+    known = {walk.settings_of(number) for number in range(len(walk.steps))}
+    steps: list[Step] = []
+
+    def add(candidate: Candidate | None, why: str, place: int | None = None) -> None:
+        if candidate is None or candidate.settings in known:
+            return
+        known.add(candidate.settings)
+        steps.append(
+            Step(
+                move=candidate.move,
+                change=dict(candidate.change),
+                why=why,
+                proposal=place,
+                base=walk.best,
+                cost=candidate.cost,
+            )
+        )
+
+    for place, flag in enumerate(verdict.flags, 1):
+        add(proposed(flag, settings), f"verdict {kind}, proposal {place}", place)
     # New ones first, of these the answers to the verdict; then the oldest of those tried before.
-    rest.sort(key=lambda one: (last.get(one.candidate.move, -1), kind not in one.candidate.aims))
-    chosen: dict[object, Proposal] = {}
-    for one in [*found, *rest]:
-        if one.candidate.settings not in tried:
-            chosen.setdefault(one.candidate.settings, one)
-    return list(chosen.values())
+    rest = sorted(listed(settings), key=lambda one: (last.get(one.move, -1), kind not in one.aims))
+    for one in rest:
+        add(one, _why(one, kind, one.move in last))
+    return steps
 
 
 def _why(candidate: Candidate, kind: Kind, is_again: bool) -> str:
@@ -188,7 +179,7 @@ def _train_last(walk: Walk, folder: Path, deadline: float) -> bool:
     started = time.monotonic()
     try:
         summary = train(settings, run, callbacks=[pruning]).summary
-    except (torch.OutOfMemoryError, InputError) as error:
+    except (torch.OutOfMemoryError, SettingsError) as error:
         if step.base is None:
             raise
         step.status = "untrainable"
@@ -218,12 +209,15 @@ def _judge(walk: Walk, folder: Path, summary: Summary) -> None:
     if step.base is None:
         step.is_kept = True
         return
-    ours, theirs = (
-        Outcomes.from_predictions(read_predictions(run_of(folder, number).predictions))
-        for number in (len(walk.steps) - 1, step.base)
-    )
+    runs = [run_of(folder, number) for number in (len(walk.steps) - 1, step.base)]
+    if len({read_data_facts(run.environment)["fingerprint"] for run in runs}) > 1:
+        raise RunError(
+            f"The names, labels or images of the data have changed since {folder} was started, so "
+            f"that its steps cannot be compared; start a new walk instead."
+        )
+    ours, theirs = (Outcomes.from_predictions(read_predictions(run.predictions)) for run in runs)
     difference = paired_difference(ours, theirs)
-    assert difference is not None  # all folds hold the same images
+    assert difference is not None  # the images of the first fold, at least
     step.difference = difference.value
     step.level = level_of_next(walk.steps[1:-1])
     if step.status == "finished" and math.isfinite(difference.error):
