@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vehicle_lightning.cli import parse_fit
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.settings_file import read_settings
 
 # One value for each setting, none of them the default.
 OTHER_VALUES: dict[str, Any] = {
@@ -75,6 +76,7 @@ OTHER_VALUES: dict[str, Any] = {
     "fast_dev_run": True,
     "profiler": "simple",
     "deterministic": True,
+    "logger": ("csv", "mlflow"),
     "accelerator": "cpu",
     "devices": "2",
     "strategy": "ddp",
@@ -196,7 +198,7 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
         ({"val_fraction": 1.0}, "val_fraction"),
         ({"folds": 5, "fold": 5}, "none of the folds 0 to 4"),
         ({"initial_size": 64}, "needs --pooling"),
-        ({"initial_size": 256, "pooling": "max"}, "at most --image-size 224"),
+        ({"initial_size": 256, "pooling": "max"}, "at most --image-size 96"),
         ({"batchnorm": True, "batch_size": 1}, "--batch-size"),
         ({"image_size": 8, "channels": (4, 4, 4, 4)}, "too small for 4 blocks"),
         ({"channels": ()}, "channels"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vehicle_lightning"
-GROUND = {"config", "errors", "files", "console", "parallel"}
+GROUND = {"config", "conflicts", "settings_file", "errors", "files", "console", "parallel"}
 COMMANDS = {path.parent.name for path in PACKAGE.glob("*/__main__.py")} - {"fit"}
 TRAIN = {"sweep"}  # the commands that may import fit
 ALLOWED = {

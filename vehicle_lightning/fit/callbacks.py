@@ -1,5 +1,6 @@
 """What happens beside the training: ordinary Lightning callbacks, each usable on its own."""
 
+import itertools
 import signal
 import threading
 import time
@@ -11,6 +12,7 @@ import lightning as L
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -59,11 +61,11 @@ class History(L.Callback):
         return frame[[*FIRST_COLUMNS, *others]]
 
     def on_fit_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """Draw the curves of a resumed run anew, up to its checkpoint."""
-        if trainer.logger is not None:
-            for row in self._rows:
-                curves = {k: v for k, v in row.items() if k not in {"epoch", "seconds"}}
-                trainer.logger.log_metrics(curves, int(row["epoch"]))
+        """Draw the curves of a resumed run anew, up to its checkpoint; servers have them."""
+        files = [one for one in trainer.loggers if isinstance(one, TensorBoardLogger | CSVLogger)]
+        for row, logger in itertools.product(self._rows, files):
+            curves = {k: v for k, v in row.items() if k not in {"epoch", "seconds"}}
+            logger.log_metrics(curves, int(row["epoch"]))
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Start the clock."""

@@ -9,12 +9,13 @@ import lightning as L
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
-from vehicle_lightning.config import Settings, changed_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import atomic_write
 from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.settings_file import changed_settings
 
 WRITTEN_AFTER = 20  # times as long as writing the files takes
 

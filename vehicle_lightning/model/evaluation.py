@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from vehicle_lightning.config import Settings
 from vehicle_lightning.model.network import ImageClassifier
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -71,6 +72,13 @@ def compute_features(
     classifier.to(device).eval()
     features = [classifier.features(batch[0].to(device)).float().cpu() for batch in batches]
     return torch.cat(features)
+
+
+def features_suffice(settings: Settings) -> bool:
+    """Whether a backbone sees the same in every epoch: it never learns, and no image changes."""
+    changes = settings.augment or settings.mixup or settings.initial_size or settings.flip_averaging
+    is_frozen = settings.backbone is not None and settings.frozen_epochs >= settings.epochs
+    return is_frozen and not changes
 
 
 def predictions_table(
