@@ -85,14 +85,7 @@ def check_data_set(
     usable: NDArray[np.bool_] = facts["fault"] == ""
     every = np.flatnonzero(usable)
     hashes.renumber(every)
-    found = group_images(
-        lambda row: paths[every[row]],
-        facts["digest"][every],
-        cache_dir,
-        hashes,
-        duplicates=settings.duplicates,
-        white=white,
-    )
+    found = group_images(facts["digest"][every], cache_dir, lambda: hashes, settings.duplicates)
     groups = np.arange(len(names)) + len(names)  # of those that cannot be used, each is alone
     groups[every] = found.of_image
     labels = [table.class_names[code] for code in table.labels.tolist()]

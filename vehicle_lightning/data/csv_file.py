@@ -5,7 +5,6 @@ import csv
 import gzip
 import io
 import lzma
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -70,7 +69,8 @@ class CsvFile:
             )
         return self.columns[name]
 
-    def broken_lines(self) -> int:
+    @property
+    def broken_cells(self) -> int:
         """Number of cells that hold line breaks."""
         return sum("\n" in cell or "\r" in cell for c in self.columns.values() for cell in c)
 
@@ -89,9 +89,8 @@ def read_csv(path: Path, wanted: Sequence[str] = ()) -> CsvFile:
         DataError: the file is missing or is no such text, or a row does not fit its header.
     """
     text = _text(path)
-    first = io.StringIO(text, newline="").readline()
     csv.field_size_limit(max(len(text), csv.field_size_limit()))
-    separator = _separator(first, wanted)
+    separator = _separator(io.StringIO(text, newline="").readline(), wanted)
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
     )
@@ -100,25 +99,21 @@ def read_csv(path: Path, wanted: Sequence[str] = ()) -> CsvFile:
     rows: list[int] = []
     begins: list[int] = []  # line of each row
     too_long: list[str] = []
-    line, number = 0, 0
+    line = 0
     try:
         for number, row in enumerate(reader, start=1):
             begin, line = line + 1, reader.line_num
-            if number == 1:
-                header = [name.strip() for name in row]
-                cells = [[] for _ in header]
-                continue
             stripped = [cell.strip() for cell in row]
-            if not any(stripped):
-                continue
-            if any(stripped[len(header) :]):
-                too_long.append(str(number))
-            for column, cell in zip(cells, stripped, strict=False):
-                column.append(cell)
-            for column in cells[len(stripped) :]:
-                column.append("")
-            rows.append(number)
-            begins.append(begin)
+            if number == 1:
+                header, cells = stripped, [[] for _ in row]
+            elif any(stripped):
+                if any(stripped[len(header) :]):
+                    too_long.append(str(number))
+                padded = stripped + [""] * (len(header) - len(stripped))
+                for column, cell in zip(cells, padded, strict=False):
+                    column.append(cell)
+                rows.append(number)
+                begins.append(begin)
     except csv.Error as error:
         raise DataError(
             f"{path} is not a CSV file: the quotes of the row that begins in line {line + 1} do "
@@ -133,11 +128,8 @@ def read_csv(path: Path, wanted: Sequence[str] = ()) -> CsvFile:
             f"cells that contain commas."
         )
     _refuse_swallowed_rows(path, cells, begins, separator)
-    columns: dict[str, list[str]] = {}
-    for name, column in zip(header, cells, strict=True):
-        columns.setdefault(name, column)
     doubled = frozenset(name for name in header if header.count(name) > 1 and name)
-    return CsvFile(path, columns, rows, line, doubled)
+    return CsvFile(path, dict(zip(header, cells, strict=True)), rows, line, doubled)
 
 
 def _text(path: Path) -> str:
@@ -209,8 +201,3 @@ def _refuse_swallowed_rows(
                 f"so that {hidden} rows are taken for one cell ({one_line(cell)[:60]}...); close "
                 f"the quote or remove it."
             )
-
-
-def shared(cells: list[str]) -> list[str]:
-    """Return the same cells, equal ones as one object: labels of a million rows take no room."""
-    return [sys.intern(cell) for cell in cells]

@@ -4,10 +4,6 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from vehicle_lightning.data.findings import Finding, Severity
 from vehicle_lightning.data.paths import leads_outside
@@ -23,26 +19,19 @@ PLACEHOLDERS = (
 LISTS = re.compile(r"\s*[,;|/+&]\s*|\s+and\s+")  # what may stand between several labels in a cell
 
 
-@dataclass(frozen=True)
-class SoundRows:
-    """What can be used of the rows of a table.
-
-    Attributes:
-        kept: int64 of shape (K,), the first row of each image name that can be used.
-        findings: what is wrong with the others, and with the labels.
-    """
-
-    kept: NDArray[np.int64]
-    findings: tuple[Finding, ...]
-
-
-def check_rows(names: Sequence[str], labels: Sequence[str], numbers: Sequence[int]) -> SoundRows:
+def check_rows(
+    names: Sequence[str], labels: Sequence[str], numbers: Sequence[int]
+) -> tuple[list[int], tuple[Finding, ...]]:
     """Sort out the rows that can be used.
 
     Args:
         names: N image names.
         labels: the label of each.
         numbers: the number of each row in its file.
+
+    Returns:
+        The first row of each image name that can be used, and what is wrong with the others and
+        with the labels.
     """
     found: dict[str, list[int]] = defaultdict(list)
     first: dict[str, int] = {}
@@ -60,10 +49,14 @@ def check_rows(names: Sequence[str], labels: Sequence[str], numbers: Sequence[in
             found["repeated-row"].append(row)
         else:
             others.setdefault(name, {labels[first[name]]: None})[label] = None
-    kept = np.array(list(first.values()), dtype=np.int64)
-    classes = Counter(labels[row] for row in kept.tolist())
+    kept = list(first.values())
+    classes = Counter(labels[row] for row in kept)
     unknown = {label for label in classes if label.casefold() in PLACEHOLDERS}
-    found["unknown-label"] = [row for row in kept.tolist() if labels[row] in unknown]
+    found["unknown-label"] = [row for row in kept if labels[row] in unknown]
+    where: dict[str, list[str]] = {name: [] for name in others}
+    for name, label, number in zip(names, labels, numbers, strict=True):
+        if name in others and label:
+            where[name].append(str(number))
 
     def rows(kind: str, severity: Severity, what: str, advice: str) -> list[Finding]:
         return Finding.of_files(
@@ -74,51 +67,31 @@ def check_rows(names: Sequence[str], labels: Sequence[str], numbers: Sequence[in
             [(names[row], f"row {numbers[row]}") for row in found[kind]],
         )
 
-    return SoundRows(
-        kept,
-        (
-            *rows("blank-name", "serious", "without an image name", "Delete the rows."),
-            *rows("blank-label", "serious", "without a label", "Label them or delete them."),
-            *rows(
-                "unknown-label",
-                "warning",
-                "with a label that says it is not known, taken for a class of its own",
-                "Label them or delete them.",
-            ),
-            *rows(
-                "outside",
-                "serious",
-                "with a name that leads out of the image folder",
-                "Use names relative to the image folder.",
-            ),
-            *_contradicting(others, names, labels, numbers),
-            *rows("repeated-row", "note", "say the same as an earlier one", "Delete them."),
-            *_several_labels(list(classes)),
-            *_similar_labels(classes),
+    return kept, (
+        *rows("blank-name", "serious", "without an image name", "Delete the rows."),
+        *rows("blank-label", "serious", "without a label", "Label them or delete them."),
+        *rows(
+            "unknown-label",
+            "warning",
+            "with a label that says it is not known, taken for a class of its own",
+            "Label them or delete them.",
         ),
-    )
-
-
-def _contradicting(
-    others: dict[str, dict[str, None]],
-    names: Sequence[str],
-    labels: Sequence[str],
-    numbers: Sequence[int],
-) -> list[Finding]:
-    where: dict[str, list[str]] = defaultdict(list)
-    if others:
-        for name, label, number in zip(names, labels, numbers, strict=True):
-            if name in others and label:
-                where[name].append(str(number))
-    return Finding.of_files(
-        "contradicting-rows",
-        "serious",
-        f"{len(others)} image names have several labels.",
-        "Keep the row with the right label.",
-        [
-            (name, f"row {', '.join(where[name])}: {', '.join(every)}")
-            for name, every in others.items()
-        ],
+        *rows(
+            "outside",
+            "serious",
+            "with a name that leads out of the image folder",
+            "Use names relative to the image folder.",
+        ),
+        *Finding.of_files(
+            "contradicting-rows",
+            "serious",
+            f"{len(others)} image names have several labels.",
+            "Keep the row with the right label.",
+            [(name, f"row {', '.join(where[name])}: {', '.join(others[name])}") for name in others],
+        ),
+        *rows("repeated-row", "note", "say the same as an earlier one", "Delete them."),
+        *_several_labels(list(classes)),
+        *_similar_labels(classes),
     )
 
 
@@ -174,19 +147,18 @@ def _sense(label: str) -> str:
     try:
         return f"number {float(label):.17g}"
     except ValueError:
-        letters = unicodedata.normalize("NFKC", label).casefold()
-        shown = (" " if c in "_-" else c for c in letters if unicodedata.category(c) != "Cf")
-        return " ".join("".join(shown).split())
+        return " ".join(re.sub("[_-]", " ", _look(label).casefold()).split())
+
+
+def _look(label: str) -> str:
+    """What a label looks like: without invisible letters, further spaces and forms of letters."""
+    letters = unicodedata.normalize("NFKC", label)
+    return " ".join("".join(c for c in letters if unicodedata.category(c) != "Cf").split())
 
 
 def told_apart(label: str, others: Sequence[str]) -> str:
     """Return a label as it is printed, spelt out where another one would look the same."""
-
-    def look(text: str) -> str:
-        letters = unicodedata.normalize("NFKC", text)
-        return " ".join("".join(c for c in letters if unicodedata.category(c) != "Cf").split())
-
-    looks_same = any(other != label and look(other) == look(label) for other in others)
+    looks_same = any(other != label and _look(other) == _look(label) for other in others)
     return ascii(label) if looks_same else label
 
 
