@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 
 from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.console import notice
-from vehicle_lightning.data.csv_file import CsvFile, read_csv
 from vehicle_lightning.data.findings import Finding
 from vehicle_lightning.data.images import IMAGE_SUFFIXES
-from vehicle_lightning.data.rows import check_rows
+from vehicle_lightning.data.rows import CsvFile, check_rows, read_csv
 from vehicle_lightning.errors import DataError, join_first, one_line
 
 SAMPLE = 200  # rows by which columns are recognised
