@@ -14,8 +14,8 @@ from pydantic import Field
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import Accelerator, SettingsGroup, SourceSettings
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.csv_file import read_csv
 from vehicle_lightning.data.paths import ImageFile, listed_images
+from vehicle_lightning.data.rows import read_csv
 from vehicle_lightning.data.table import Table, read_table
 from vehicle_lightning.errors import DataError, RunError, join_first
 from vehicle_lightning.evaluate.evaluation import Evaluation

@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import Accelerator, SettingsGroup
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.csv_file import read_csv
 from vehicle_lightning.data.paths import ImageFile, listed_images
+from vehicle_lightning.data.rows import read_csv
 from vehicle_lightning.errors import DataError, RunError, SettingsError
 from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.predict.inputs import find_images, tell_apart
