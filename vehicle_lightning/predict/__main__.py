@@ -193,8 +193,9 @@ def _explain(
 
     predicted = [pair for pair in zip(images, tally.predictions, strict=True) if pair[1].label]
     unsure = heapq.nlargest(EXPLAINED, predicted, key=lambda pair: pair[1].entropy)
+    files = tuple(checkpoints)
     subjects = [
-        Subject(image.path, image.path.name, tuple(checkpoints), None, (one.label, one.probability))
+        Subject(image.path, image.path.name, files, prediction=(one.label, one.probability))
         for image, one in unsure
     ]
     title = " and ".join(RunFolder(m).label if m.is_dir() else m.name for m in models)
