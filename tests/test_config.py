@@ -25,6 +25,7 @@ OTHER_VALUES: dict[str, Any] = {
     "group_column": "camera",
     "image_size": 64,
     "val_fraction": 0.25,
+    "train_fraction": 0.5,
     "folds": 5,
     "fold": 2,
     "split_seed": 3,

@@ -78,6 +78,8 @@ class DataSettings(SourceSettings):
     """Fraction of the images held out for validation."""
     test_fraction: float = Field(0.0, ge=0, lt=1)
     """Fraction of the images kept for a test at the end."""
+    train_fraction: float = Field(1.0, gt=0, le=1)
+    """Fraction of the training images to train on; a smaller one is a part of a larger one."""
     folds: int | None = Field(None, ge=2)
     """Cross-validate: train once for each of so many folds, which validates."""
     fold: int | None = Field(None, ge=0)

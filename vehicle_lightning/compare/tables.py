@@ -11,6 +11,7 @@ from vehicle_lightning.runs.statistics import Measurement
 
 WIDTH = 100  # characters of the table that fits a screen
 SMALLEST_P = 0.001  # smaller ones are printed as "< 0.001"
+SENTENCES = 3  # of runs in which no difference is shown, of the best
 
 
 def to_frame(ranking: Ranking) -> pd.DataFrame:
@@ -28,10 +29,12 @@ def to_frame(ranking: Ranking) -> pd.DataFrame:
     `path` is the run folder. `p_networks` is of the exact test of these trained networks;
     `smallest_shown` the difference that would have been shown with a power of 80 %;
     `test_accuracy`, `test_low`, `test_high`, `test_n` are of the test images, if any.
+    `images_to_show` images with as many folds and seeds, or `seeds_to_show` seeds a side on these
+    images, show a difference as large as the one seen, with that power.
     """
-    return pd.DataFrame([_flat(row, ranking) for row in ranking.rows]).astype(
-        {"epochs_to_loss": "Int64", "paired_n": "Int64", "folds": "Int64", "test_n": "Int64"}
-    )
+    whole = ("epochs_to_loss", "paired_n", "folds", "test_n", "images_to_show", "seeds_to_show")
+    rows = [_flat(row, ranking) for row in ranking.rows]
+    return pd.DataFrame(rows).astype(dict.fromkeys(whole, "Int64"))
 
 
 def to_markdown(ranking: Ranking) -> str:
@@ -97,12 +100,14 @@ def notes(ranking: Ranking, *, wide: bool = True) -> list[str]:
             f"McNemar test). {_adjusted(len(tests))} Of the settings one training each tells "
             "nothing; train both with --seeds 3 or --folds 5."
         )
-    unshown = [t.difference.smallest_shown for t in tests if t.p_adjusted >= SIGNIFICANCE]
+    unshown = [row for row in ranking.rows if row.test and row.test.p_adjusted >= SIGNIFICANCE]
     if unshown:
-        low, high = (f"{100 * bound:.1f}" for bound in (min(unshown), max(unshown)))
+        smallest = [row.test.difference.smallest_shown for row in unshown if row.test]
+        low, high = (f"{100 * bound:.1f}" for bound in (min(smallest), max(smallest)))
         lines.append(
             f"No difference shown: one of {low if low == high else f'{low} to {high}'} points "
-            "would have been, with a power of 80 %; more --seeds, --folds or images show less."
+            "would have been, with a power of 80 %. "
+            + " ".join(_to_show(row) for row in unshown[:SENTENCES])
         )
     if wide and any(record.settings.is_repeated for record in records):
         lines.append(
@@ -116,6 +121,18 @@ def notes(ranking: Ranking, *, wide: bool = True) -> list[str]:
         )
     lines += [f"Left out: {one.name}: {one.reason}." for one in ranking.left_out]
     return lines
+
+
+def _to_show(row: Row) -> str:
+    """Say what it would take to show the difference that was seen."""
+    if row.test is None or not row.test.difference.value:
+        return ""
+    difference = row.test.difference
+    images, seeds = difference.images_to_show, difference.seeds_to_show
+    ways = [f"{images:,} images"] if images is not None and images > difference.n else []
+    ways += [f"{seeds} seeds"] if seeds is not None and seeds > difference.seeds else []
+    seen = f"{100 * difference.value:+.1f} points of {row.record.name}"
+    return f"To show the {seen} takes {' or '.join(ways) or 'more images and seeds'}."
 
 
 def _adjusted(tests: int) -> str:
@@ -161,6 +178,8 @@ def _flat(row: Row, ranking: Ranking) -> dict[str, object]:
         "p_networks": math.nan if difference is None else difference.p_networks,
         "smallest_shown": math.nan if difference is None else difference.smallest_shown,
         **_figures("test_", summary.test),
+        "images_to_show": None if difference is None else difference.images_to_show,
+        "seeds_to_show": None if difference is None else difference.seeds_to_show,
     }
 
 

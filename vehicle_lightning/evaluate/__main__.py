@@ -24,7 +24,13 @@ from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.runs.calibration import calibrated_by
 from vehicle_lightning.runs.fold_runs import find_checkpoints
 from vehicle_lightning.runs.folder import RunFolder, name_of_run
-from vehicle_lightning.runs.paired import Conclusion, Outcomes, conclude, paired_difference
+from vehicle_lightning.runs.paired import (
+    SIGNIFICANCE,
+    Conclusion,
+    Outcomes,
+    conclude,
+    paired_difference,
+)
 
 BELOW = 1  # exit code where an accuracy is not shown to reach --fail-under
 SHOWN = 32  # mistakes in the picture
@@ -320,6 +326,13 @@ def _text(result: EvaluateResult) -> str:
             f"right, {abs(difference.worse):.0f} only the other), p {conclusion.p_adjusted:.3g} "
             f"(exact McNemar, Holm): {conclusion}"
         )
+        if conclusion.p_adjusted >= SIGNIFICANCE:
+            images = difference.images_to_show
+            enough = "" if images is None else f"; the one seen takes {images:,} images"
+            lines.append(
+                f"  one of {100 * difference.smallest_shown:.1f} points would have been shown, "
+                f"with a power of 80 %{enough}"
+            )
     return "\n".join([*lines, *(f"saved   {file}" for file in result.files)])
 
 
