@@ -8,6 +8,7 @@ import argparse
 import errno
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ from vehicle_lightning.settings_file import changed_settings, read_settings
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 UNREAD = 141  # 128 + SIGPIPE
+NUMBER = r"(\d+(?:\.\d+)?)"
+TIME = rf"(?:{NUMBER}d)?(?:{NUMBER}h)?(?:{NUMBER}m)?(?:{NUMBER}s?)?"
 
 Options = TypeVar("Options", bound=BaseModel)
 Group = TypeVar("Group", bound=BaseModel)
@@ -221,6 +224,20 @@ def _flags_first(kind: type[BaseModel], arguments: Sequence[str]) -> list[str]:
         if takes_value and left and not left[0].startswith("-"):
             flags.append(left.pop(0))
     return [*flags, *paths]
+
+
+def seconds(time: str) -> float:
+    """Return the seconds of `90`, `90s`, `30m`, `2h`, `2h30m` or `1d`; fractions may have a point.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    match = re.fullmatch(TIME, time.strip())
+    parts = [float(part or 0) for part in match.groups()] if match else []
+    total = sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=False))
+    if total == 0:
+        raise ValueError("a time has the form 90, 30m, 2h or 2h30m")
+    return total
 
 
 def run_command(command: Callable[[Sequence[str]], int]) -> None:

@@ -64,7 +64,7 @@ class History(L.Callback):
         """Draw the curves of a resumed run anew, up to its checkpoint; servers have them."""
         files = [one for one in trainer.loggers if isinstance(one, TensorBoardLogger | CSVLogger)]
         for row, logger in itertools.product(self._rows, files):
-            curves = {k: v for k, v in row.items() if k not in {"epoch", "seconds"}}
+            curves: dict[str, Any] = {k: v for k, v in row.items() if k not in {"epoch", "seconds"}}
             logger.log_metrics(curves, int(row["epoch"]))
 
     def on_train_epoch_start(self, *_: Any) -> None:

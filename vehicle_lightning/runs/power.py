@@ -112,7 +112,8 @@ def settings_power(
 
 def _mean_squares(freedom: int, levels: np.ndarray) -> np.ndarray:
     """Quantiles of chi-squared over its degrees of freedom."""
-    return gammaincinv(freedom / 2, levels) * 2 / freedom
+    squares: np.ndarray = gammaincinv(freedom / 2, levels) * 2 / freedom
+    return squares
 
 
 def smallest_shown(n: int, differing: float) -> float:

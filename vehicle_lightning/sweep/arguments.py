@@ -1,6 +1,5 @@
 """From the command line of `sweep` to settings and a space; imports nothing slow."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +8,11 @@ from typing import Annotated
 import tyro
 from pydantic import Field, field_validator
 
-from vehicle_lightning.cli import SettingsGroups, read_ahead
+from vehicle_lightning.cli import SettingsGroups, read_ahead, seconds
 from vehicle_lightning.config import Settings, SettingsGroup
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.settings_file import read_settings
 from vehicle_lightning.sweep.space import Space, read_space
-
-SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class SearchOptions(SettingsGroup):
@@ -125,18 +122,6 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
     space.check(one_device)
     timeout = None if options.timeout is None else seconds(options.timeout)
     return SweepCommand(space, one_device, study, options.storage, options.trials, timeout)
-
-
-def seconds(time: str) -> float:
-    """Return the seconds of `90`, `90s`, `30m`, `2h` or `1d`; fractions may have a point.
-
-    Raises:
-        ValueError: it is no such time.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", time.strip())
-    if match is None or float(match[1]) == 0:
-        raise ValueError("a time has the form 90, 30m or 2h")
-    return float(match[1]) * SECONDS[match[2]]
 
 
 def _check_fixed(space: Space, arguments: Sequence[str]) -> None:
