@@ -14,6 +14,7 @@ from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.files import atomic_write, write_csv
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.devices import started_together
+from vehicle_lightning.fit.loggers import build_loggers, log_curves, log_start, log_summary
 from vehicle_lightning.fit.pooling import (
     PooledSummary,
     Result,
@@ -23,7 +24,6 @@ from vehicle_lightning.fit.pooling import (
     spread_of_curves,
 )
 from vehicle_lightning.fit.start import read_data_facts, run_folder, write_start
-from vehicle_lightning.fit.loggers import build_loggers, log_curves, log_start, log_summary
 from vehicle_lightning.fit.train import (
     Parts,
     TrainResult,

@@ -7,7 +7,6 @@ training in MLflow, and one group of runs in Weights & Biases.
 import json
 import os
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pandas as pd
@@ -64,8 +63,9 @@ def _mlflow(run: RunFolder) -> Logger:
 def _wandb(run: RunFolder) -> Logger:
     name = _ids(run.path).get("wandb", uuid4().hex[:8])
     group = RunFolder(run.path.parent).label if run.is_fold_run else None
+    logger = WandbLogger(run.label, run.path, version=name, group=group)
     _remember(run, "wandb", name)
-    return WandbLogger(run.label, run.path, version=name, group=group)
+    return logger
 
 
 BUILD = {"csv": _csv, "mlflow": _mlflow, "wandb": _wandb}

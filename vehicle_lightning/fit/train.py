@@ -23,10 +23,10 @@ from vehicle_lightning.fit.callbacks import (
     TrainingInterruptedError,
 )
 from vehicle_lightning.fit.checkpoints import epochs_behind
+from vehicle_lightning.fit.loggers import build_loggers, log_summary
 from vehicle_lightning.fit.other_data import OtherData
 from vehicle_lightning.fit.report import Data, write_report
 from vehicle_lightning.fit.start import run_folder, write_start
-from vehicle_lightning.fit.loggers import build_loggers, log_summary
 from vehicle_lightning.fit.trainer import build_trainer, check_limits
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.model.evaluation import compute_features, features_suffice
@@ -156,6 +156,8 @@ def read_data(settings: Settings, data: L.LightningDataModule | None = None) -> 
     if data is None:
         data = VehicleDataModule(settings)
     elif not isinstance(data, VehicleDataModule):
+        if settings.balanced:
+            raise SettingsError("--balanced needs a VehicleDataModule; other data draw their own.")
         data = OtherData(data)
     elif not data.is_ready:
         data.settings = settings
