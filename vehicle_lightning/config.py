@@ -99,6 +99,8 @@ class AugmentSettings(SettingsGroup):
 
     augment: bool = False
     """Change the training images at random, as below."""
+    trivial_augment: bool = False
+    """TrivialAugment in the place of --augment: one random change of random strength an image."""
     flip: Fraction = 0.5
     """Probability of mirroring left and right."""
     rotation: float = Field(10.0, ge=0, le=180)
@@ -157,6 +159,8 @@ class OptimizerSettings(SettingsGroup):
     """Weight decay of the optimizer."""
     schedule: Literal["constant", "cosine", "onecycle"] = "constant"
     """Course of the learning rate over the training."""
+    warmup_epochs: int = Field(0, ge=0)
+    """First epochs in which the learning rate rises; onecycle has a rise of its own."""
     frozen_epochs: int = Field(0, ge=0)
     """First epochs in which the backbone is frozen and only the head learns."""
     backbone_rate: float = Field(0.1, gt=0, le=1)
@@ -169,6 +173,14 @@ class OptimizerSettings(SettingsGroup):
     """Share of the label that is spread over all classes."""
     mixup: float = Field(0.0, ge=0, le=10)
     """Alpha of mixup, which blends pairs of images; 0 is off."""
+    cutmix: float = Field(0.0, ge=0, le=10)
+    """Alpha of CutMix, which pastes a rectangle of another image; 0 is off."""
+    focal: float = Field(0.0, ge=0, le=10)
+    """Gamma of the focal loss, which weights down what is known already; 0 is cross-entropy."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of the weights' exponential moving average, which is measured and kept; 0 is off."""
+    balanced: bool = False
+    """Train on equally many images of each class an epoch, those of rare classes repeated."""
     class_weights: bool = False
     """Weight the loss by inverse class frequency in the training images."""
     train_eval_fraction: float = Field(0.1, gt=0, le=1)

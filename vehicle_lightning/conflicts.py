@@ -27,6 +27,16 @@ def conflicts(s: "Settings") -> Iterator[str]:
         yield f"--name {s.name!r} must be usable as one folder's name"
     if s.batchnorm and s.batch_size == 1:
         yield "--batchnorm needs a --batch-size of at least 2"
+    if s.augment and s.trivial_augment:
+        yield "--augment and --trivial-augment are two ways to change images; leave one out"
+    if s.balanced and s.class_weights:
+        yield "--balanced and --class-weights both make up for rare classes; leave one out"
+    if s.balanced and s.overfit_batches is not None:
+        yield "--overfit-batches takes the same batches in every epoch; leave out --balanced"
+    if s.warmup_epochs and s.schedule == "onecycle":
+        yield "--schedule onecycle has a warm-up of its own; leave out --warmup-epochs"
+    if s.warmup_epochs >= s.epochs:
+        yield f"--warmup-epochs {s.warmup_epochs} must be fewer than --epochs {s.epochs}"
     if s.backbone is None:
         yield from _of_own_blocks(s)
     else:

@@ -85,6 +85,7 @@ def ignore_harmless_warnings() -> None:
     for message in (
         ".*does not have many workers.*",  # a batch is one look-up in a mapped file
         ".*Checkpoint directory .* exists and is not empty.*",  # as it is on --resume
+        ".*Experiment logs directory .* exists and is not empty.*",  # that of --logger csv too
         ".*sampler has shuffling enabled.*",  # training images are measured too
         ".*No (positive|negative) samples.*",  # a class may be missing from a small sample
         "Image size .* exceeds limit",  # a large photograph is read all the same

@@ -26,7 +26,8 @@ CHANGEABLE = frozenset(
 def changed_settings(before: Settings, now: Settings) -> list[str]:
     """Return the names of settings that differ though a continued run must keep them."""
     changeable = CHANGEABLE
-    if before.schedule != "constant" or before.initial_size is not None:  # laid out over the epochs
+    if before.schedule != "constant" or before.initial_size is not None or before.warmup_epochs:
+        # laid out over the epochs
         changeable -= {"epochs", "devices", "num_nodes"}
     return [
         name for name, value in now if name not in changeable and value != getattr(before, name)

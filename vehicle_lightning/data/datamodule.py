@@ -151,10 +151,11 @@ class VehicleDataModule(L.LightningDataModule):
         if self.settings.overfit_batches is not None:
             order = np.random.default_rng(self.settings.seed).permutation(self.rows["train"])
             return self.measured(order, *self._place())
+        rows, settings = self.rows["train"], self.settings
+        labels = self.table.labels[rows] if settings.balanced else None
+        place = self._place()
         return self._loader(
-            TrainingBatches(
-                self.rows["train"], self.settings.batch_size, self.settings.seed, *self._place()
-            )
+            TrainingBatches(rows, settings.batch_size, settings.seed, *place, balance=labels)
         )
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:

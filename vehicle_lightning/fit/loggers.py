@@ -63,8 +63,9 @@ def _mlflow(run: RunFolder) -> Logger:
 def _wandb(run: RunFolder) -> Logger:
     name = _ids(run.path).get("wandb", uuid4().hex[:8])
     group = RunFolder(run.path.parent).label if run.is_fold_run else None
+    logger = WandbLogger(run.label, run.path, version=name, group=group)
     _remember(run, "wandb", name)
-    return WandbLogger(run.label, run.path, version=name, group=group)
+    return logger
 
 
 BUILD = {"csv": _csv, "mlflow": _mlflow, "wandb": _wandb}

@@ -156,6 +156,8 @@ def read_data(settings: Settings, data: L.LightningDataModule | None = None) -> 
     if data is None:
         data = VehicleDataModule(settings)
     elif not isinstance(data, VehicleDataModule):
+        if settings.balanced:
+            raise SettingsError("--balanced needs a VehicleDataModule; other data draw their own.")
         data = OtherData(data)
     elif not data.is_ready:
         data.settings = settings

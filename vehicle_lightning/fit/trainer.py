@@ -13,7 +13,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, Simpl
 
 from vehicle_lightning.config import DeviceSettings, Settings
 from vehicle_lightning.errors import SettingsError, one_line
-from vehicle_lightning.fit.callbacks import StopBetweenSteps, StopWithoutProgress
+from vehicle_lightning.fit.callbacks import AverageWeights, StopBetweenSteps, StopWithoutProgress
 from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, BestAndLast
 from vehicle_lightning.fit.devices import own_environment, started_together
 from vehicle_lightning.fit.report import Data
@@ -54,6 +54,7 @@ def build_trainer(
                 *([] if patience is None else [StopWithoutProgress(patience)]),
                 # Lightning's own for max_time stops within an epoch, which cannot be resumed.
                 *([Timer(settings.max_time, "epoch", verbose=False)] if settings.max_time else []),
+                *([AverageWeights(settings.ema)] if settings.ema else []),
                 BestAndLast(run),
             ],
             plugins=[AtomicCheckpointIO(), *own_environment()],

@@ -76,9 +76,10 @@ def compute_features(
 
 def features_suffice(settings: Settings) -> bool:
     """Whether a backbone sees the same in every epoch: it never learns, and no image changes."""
-    changes = settings.augment or settings.mixup or settings.initial_size or settings.flip_averaging
+    s = settings
+    changes = s.augment or s.trivial_augment or s.mixup or s.cutmix or s.initial_size
     is_frozen = settings.backbone is not None and settings.frozen_epochs >= settings.epochs
-    return is_frozen and not changes
+    return is_frozen and not changes and not s.flip_averaging
 
 
 def predictions_table(
