@@ -1,5 +1,6 @@
 """What happens beside the training: ordinary Lightning callbacks, each usable on its own."""
 
+import itertools
 import signal
 import threading
 import time

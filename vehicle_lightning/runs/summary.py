@@ -110,7 +110,7 @@ class Summary:
 
     @property
     def spread(self) -> str:
-        """What is known of how much another training would differ, which no interval above holds."""
+        """What is known of how far off another training would be, which no interval says."""
         return "one training; how far another would be off is shown by --seeds 3 or --folds 5"
 
     def __str__(self) -> str:
