@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from vehicle_lightning.config import PLACES
 from vehicle_lightning.files import write_text
-from vehicle_lightning.improve.moves import in_words, listed
+from vehicle_lightning.improve.moves import listed
 from vehicle_lightning.improve.state import Step, Walk, run_of, summary_of
 from vehicle_lightning.improve.walk import End, in_short
 from vehicle_lightning.runs.folder import RunFolder
@@ -96,7 +96,7 @@ def table(walk: Walk, folder: Path) -> list[str]:
         rows.append(
             [
                 str(number),
-                in_words(step.change) or step.move,
+                step.label,
                 step.why,
                 _accuracy(folder, number, step),
                 _difference(step),
@@ -238,7 +238,7 @@ def plot_walk(walk: Walk, folder: Path, *, with_test: bool) -> Figure:
         minutes.barh(row, step.seconds / 60, height=0.6, color=colour)
         kept += [(100 * val.accuracy, row)] * step.is_kept
     accuracy.plot(*zip(*kept, strict=True), color=VAL, linewidth=1.2, zorder=1)
-    labels = [f"{number}  {in_words(step.change) or step.move}" for number, step in steps]
+    labels = [f"{number}  {step.label}" for number, step in steps]
     for row, measured in enumerate(tests, len(steps)):
         if measured is not None:
             _draw(accuracy, row, measured, TRAIN, filled=True)

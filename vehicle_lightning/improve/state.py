@@ -36,6 +36,7 @@ from pydantic import BaseModel, ValidationError
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text
+from vehicle_lightning.improve.moves import in_words
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.paired import SIGNIFICANCE, Difference
 from vehicle_lightning.runs.summary import Summary
@@ -83,6 +84,11 @@ class Step(BaseModel):
     p_value: float | None = None
     level: float = 0.0
     is_kept: bool = False
+
+    @property
+    def label(self) -> str:
+        """What was changed: the settings, or of many of them the idea behind."""
+        return in_words(self.change) if 1 <= len(self.change) <= 2 else self.move
 
     @property
     def is_shown(self) -> bool:
