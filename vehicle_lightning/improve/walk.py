@@ -24,7 +24,7 @@ from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.start import read_data_facts
 from vehicle_lightning.fit.train import train
-from vehicle_lightning.improve.moves import Candidate, in_words, listed, proposed
+from vehicle_lightning.improve.moves import Candidate, listed, proposed
 from vehicle_lightning.improve.state import (
     Step,
     Walk,
@@ -121,7 +121,7 @@ def next_step(walk: Walk, folder: Path, left: float) -> Step | End:
         return "no time" if every else "tried all"
     step = (cheap or fitting)[0]
     notice(
-        f"Step {len(walk.steps)}, {step.move} ({in_words(step.change)}), {step.why}: about "
+        f"Step {len(walk.steps)}, {step.move} ({step.label}), {step.why}: about "
         f"{step.cost * seconds / 60:.1f} min."
     )
     return step
