@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vehicle_lightning.cli import INTERRUPTED, run_command
-from vehicle_lightning.config import Settings, changed_settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.table import read_table
 from vehicle_lightning.errors import RunError
@@ -21,6 +21,7 @@ from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.runs.fold_runs import fold_runs
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.settings_file import changed_settings, read_settings
 
 if TYPE_CHECKING:
     from vehicle_lightning.data.datamodule import VehicleDataModule

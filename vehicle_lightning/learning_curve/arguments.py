@@ -10,8 +10,9 @@ import tyro
 from pydantic import Field, field_validator
 
 from vehicle_lightning.cli import SettingsGroups, read_ahead
-from vehicle_lightning.config import LONGEST_NAME, Settings, SettingsGroup, read_settings
+from vehicle_lightning.config import LONGEST_NAME, Settings, SettingsGroup
 from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.settings_file import read_settings
 
 PROGRAM = "python -m vehicle_lightning.learning_curve"
 FOLDS = 5

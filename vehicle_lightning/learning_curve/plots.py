@@ -16,7 +16,6 @@ from vehicle_lightning.runs.plots import (
     begin_figure,
     drawable,
     lay_out,
-    shortened,
 )
 
 
@@ -43,7 +42,7 @@ def plot_learning_curves(names: Sequence[str], curves: Sequence[Curve]) -> Figur
             markersize=5,
             capsize=3,
             linewidth=1.4,
-            label=shortened(drawable(name), 50),
+            label=drawable(name, 50),
         )
         for errors in curve.errors.T:
             axes.plot(curve.images, 1 - errors, ".", color=color, markersize=3, alpha=0.35)
