@@ -5,8 +5,9 @@
 Any number of synthetic vehicles can be drawn, so the truth is at hand. In each case a curve is
 fitted to five folds of 1,250 of them, at shares of 1/8 to all of the 1,000 that train in a fold;
 then three networks are trained on 1,000, 2,000 and 4,000 each, the thousand among them, and
-measured on 4,000 others. All trainings take as many steps. A bare loop, as what is asked is whether the
-intervals hold; `python -m vehicle_lightning.learning_curve` has the same curve out of run folders.
+measured on 4,000 others. All trainings take as many steps. A bare loop, as what is asked is whether
+the intervals hold; `python -m vehicle_lightning.learning_curve` has the same curve out of run
+folders.
 """
 
 import argparse
