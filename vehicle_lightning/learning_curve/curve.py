@@ -3,7 +3,8 @@
 The measured error of a share, the mean over the folds, varies for two reasons that are kept apart,
 as in an analysis of variance of shares by folds: some folds hold difficult images, alike in all
 shares; and each training comes out a little different. The bootstrap draws both anew, fits again,
-and reads every figure off the fits.
+and reads every figure off the fits. What is said of an accuracy holds for trainings to come, so it
+has their chance in it too.
 
 -   Shares with precise errors weigh more; how the spread falls with n is smoothed over the shares.
 -   Folds train on images that they have in common, so that their mean is less sure than if they
@@ -122,6 +123,7 @@ class Curve:
         law: fitted to the mean errors.
         laws: fitted to draws of them.
         drawn: shape (B, I), those draws.
+        noise: shape (B,), how far the mean error over the folds falls from the law.
         p_fit: of the test that the law holds (lack of fit, F test).
     """
 
@@ -131,6 +133,7 @@ class Curve:
     law: PowerLaw
     laws: PowerLaw
     drawn: Floats
+    noise: Floats
     p_fit: float
 
     @classmethod
@@ -170,6 +173,7 @@ class Curve:
             law,
             PowerLaw.fit(images, drawn, variances),
             drawn,
+            rng.standard_normal(DRAWS) * np.sqrt(variances[-1]) * sure,
             float(fdtrc(shares - 3, freedom, left / (shares - 3))),
         )
 
@@ -190,11 +194,18 @@ class Curve:
         return float(np.quantile(drop, 0.025)) > 0
 
     def accuracy(self, images: float) -> Interval:
-        """Return the accuracy that the law gives with so many images."""
-        return Interval.of(1 - float(self.law.error(images)[0]), 1 - self.laws.error(images))
+        """Return the accuracy to expect of trainings on so many images, over as many folds."""
+        draws = 1 - self.laws.error(images) + self.noise
+        return Interval.of(1 - float(self.law.error(images)[0]), draws)
 
     def gain(self, images: float) -> Interval:
-        """Return the accuracy that so many images bring over those that there are."""
+        """Return how much more that is than the law gives with the images there are."""
+        interval = self.law_gain(images)
+        draws = self.laws.error(self.most) - self.laws.error(images) + self.noise
+        return Interval.of(interval.value, draws)
+
+    def law_gain(self, images: float) -> Interval:
+        """Return the same of the law alone, with the chance of new trainings left out."""
         value = float((self.law.error(self.most) - self.law.error(images))[0])
         return Interval.of(value, self.laws.error(self.most) - self.laws.error(images))
 

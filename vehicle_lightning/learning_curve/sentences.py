@@ -38,11 +38,12 @@ def describe(curve: Curve, train_accuracy: float) -> list[str]:
     lines += [
         f"{100 * target:g} % takes {_images(curve.images_for(target), curve)}" for target in TARGETS
     ]
-    return [*lines, _shape(curve, gain, train_accuracy)]
+    return [*lines, _shape(curve, train_accuracy)]
 
 
-def _shape(curve: Curve, gain: Interval, train_accuracy: float) -> str:
+def _shape(curve: Curve, train_accuracy: float) -> str:
     """Say whether more images are worth having."""
+    gain = curve.law_gain(2 * curve.most)
     val_accuracy = 1 - float(curve.errors[-1].mean())
     if gain.high < FLAT:
         why = (
