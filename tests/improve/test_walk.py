@@ -130,6 +130,14 @@ def test_answers_to_the_verdict_come_before_the_rest(place: Place) -> None:
     assert len(set(reasons)) == 2
 
 
+def test_a_move_that_was_kept_is_taken_again_before_those_that_were_dropped(place: Place) -> None:
+    place.walk.budget = 50
+    place.train(MadeTraining(lambda s: 0.5 + 0.1 * len(s.channels), lambda _: says()))
+    first = place.moves.index("a deeper network")
+    assert place.moves[first : first + 3] == ["a deeper network"] * 3  # 32 pixels, five blocks
+    assert place.walk.steps[first + 1].why == "answers overfitting"
+
+
 def test_it_ends_where_every_move_was_tried_and_trains_no_settings_twice(place: Place) -> None:
     training = MadeTraining(only_batchnorm)
     assert place.train(training) == "tried all"

@@ -90,7 +90,7 @@ def _test_outcomes(folder: Path, number: int) -> Outcomes:
 
 def table(walk: Walk, folder: Path) -> list[str]:
     """Return one line a step under a heading."""
-    rows = [["step", "change", "why", "accuracy %", "difference", "", "minutes"]]
+    rows = [["step", "change", "why", "accuracy %", "difference", "outcome", "minutes"]]
     for number, step in enumerate(walk.steps):
         rows.append(
             [
