@@ -20,6 +20,7 @@ from vehicle_lightning.improve.state import (
 )
 from vehicle_lightning.improve.walk import go_on, in_short
 from vehicle_lightning.runs.paired import Difference
+from vehicle_lightning.runs.power import Spread
 from vehicle_lightning.runs.verdict import Verdict
 from vehicle_lightning.settings_file import read_settings
 
@@ -68,7 +69,7 @@ def says(*flags: str) -> Verdict:
 
 
 def difference(value: float, error: float = 0.01) -> Difference:
-    return Difference(200, value, error, 4, 1.0, 0.0, 0.0)
+    return Difference(200, value, error, 4, 1.0, 0.0, 0.0, Spread(0.1, 0.1, 0.0), 5, 1)
 
 
 @pytest.mark.parametrize(
