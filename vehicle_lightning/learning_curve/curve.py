@@ -81,8 +81,8 @@ class PowerLaw:
         rows = np.arange(len(errors))
         return cls(unit, a[rows, best], EXPONENTS[best], c[rows, best])
 
-    def error(self, images: float) -> Floats:
-        """Return the error of each law with so many images: shape (B,)."""
+    def error(self, images: Floats | float) -> Floats:
+        """Return the error of each law with so many images: shape (B,), or (I, B) for (I, 1)."""
         return self.a * (images / self.unit) ** -self.b + self.c
 
     def images(self, errors: Floats | float) -> Floats:
@@ -237,4 +237,5 @@ def _smoothed(images: Floats, variances: Floats) -> Floats:
     logs = np.log(np.maximum(variances, 1e-8))
     x = np.log(images) - np.log(images).mean()
     slope = float(np.clip((x @ logs) / (x @ x), -1.5, 0.5))
-    return np.exp(slope * x) * variances.mean() / np.exp(slope * x).mean()
+    smooth: Floats = np.exp(slope * x)
+    return smooth * (variances.mean() / smooth.mean())
