@@ -36,7 +36,7 @@ def main() -> None:
         )
         copied = names_with_a_copy(settings)
         grouped = predictions(settings)
-        with patch("vehicle_lightning.data.datamodule.group_images", each_alone):
+        with patch("vehicle_lightning.data.reading.group_images", each_alone):
             alone = predictions(settings.model_copy(update={"name": "alone"}))
     print(f"{'':24}copies on one side  each on its own")
     for title, chosen in (

@@ -19,7 +19,6 @@ from PIL import Image
 from tests.conftest import QUICK, SIZE, Fit
 from vehicle_lightning.errors import ExportError, InputError
 from vehicle_lightning.export import __main__ as command
-from vehicle_lightning.export import export as exporting
 from vehicle_lightning.export import onnx_format, program
 from vehicle_lightning.export.__main__ import export, main
 from vehicle_lightning.fit.__main__ import main as fit_main
@@ -211,7 +210,7 @@ def test_missing_packages(
 def test_what_predicts_something_else_is_not_written(
     dropout_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    module, name = (onnx_format, "read_onnx") if suffix == ".onnx" else (exporting, "read_pt2")
+    module, name = (onnx_format, "read_onnx") if suffix == ".onnx" else (program, "read_pt2")
     read = getattr(module, name)
     monkeypatch.setattr(module, name, lambda content: lambda images: read(content)(images) + 2e-4)
     output = tmp_path / "made" / f"vehicle{suffix}"

@@ -21,7 +21,7 @@ from PIL import Image
 
 from tests.conftest import SIZE
 from tests.test_resume import assert_equal_runs, interrupt_in_epoch
-from vehicle_lightning.cli import INTERRUPTED
+from vehicle_lightning.cli import INTERRUPTED, seconds
 from vehicle_lightning.compare.__main__ import compare
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import DataError, InputError, SearchError
@@ -31,7 +31,7 @@ from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.settings_file import read_settings
 from vehicle_lightning.sweep import study as study_module
 from vehicle_lightning.sweep.__main__ import main
-from vehicle_lightning.sweep.arguments import parse_sweep, seconds
+from vehicle_lightning.sweep.arguments import parse_sweep
 from vehicle_lightning.sweep.study import Study, find_database
 from vehicle_lightning.sweep.trials import TrialPruning
 
@@ -377,15 +377,16 @@ def test_a_settings_file_below_the_space(place: Place, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("90", 90), ("30s", 30), ("30m", 1800), ("2h", 7200), ("1.5h", 5400)]
+    ("text", "expected"),
+    [("90", 90), ("30s", 30), ("30m", 1800), ("2h", 7200), ("1.5h", 5400), ("1h30m", 5400)],
 )
 def test_times(text: str, expected: float) -> None:
     assert seconds(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "0", "0h", "-5", "2w", "h", "1h30m", "inf", "1e3"])
+@pytest.mark.parametrize("text", ["", "0", "0h", "-5", "2w", "h", "30m1h", "inf", "1e3"])
 def test_no_times(text: str) -> None:
-    with pytest.raises(ValueError, match="30m or 2h"):
+    with pytest.raises(ValueError, match="30m, 2h or 2h30m"):
         seconds(text)
 
 

@@ -8,6 +8,7 @@ import argparse
 import errno
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ from vehicle_lightning.settings_file import changed_settings, read_settings
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 UNREAD = 141  # 128 + SIGPIPE
+NUMBER = r"(\d+(?:\.\d+)?)"
+TIME = rf"(?:{NUMBER}d)?(?:{NUMBER}h)?(?:{NUMBER}m)?(?:{NUMBER}s?)?"
 
 Options = TypeVar("Options", bound=BaseModel)
 Group = TypeVar("Group", bound=BaseModel)
@@ -49,6 +52,12 @@ class CommandOptions(BaseModel):
         "given beside it come on top.",
     )
     print_config: bool = Field(False, description="Print the resolved settings as YAML and stop.")
+    summary: bool = Field(
+        False, description="Print the layers of the network, their parameters and shapes, and stop."
+    )
+    lr_find: bool = Field(
+        False, description="Try rising learning rates, draw lr_find.png, name the best, and stop."
+    )
     resume: Path | None = Field(
         None, description="Run folder to continue, with the settings it was started with."
     )
@@ -110,7 +119,7 @@ class FitCommand:
 
     settings: Settings
     resume: RunFolder | None
-    print_config: bool
+    options: CommandOptions
 
 
 def parse_fit(arguments: Sequence[str]) -> FitCommand:
@@ -138,7 +147,9 @@ def parse_fit(arguments: Sequence[str]) -> FitCommand:
     settings = parsed.settings.joined()
     if resume:
         _check_resumable(defaults, settings, resume)
-    return FitCommand(settings, resume, parsed.command.print_config)
+        if parsed.command.lr_find:
+            raise SettingsError("--lr-find comes before a training; leave out --resume.")
+    return FitCommand(settings, resume, parsed.command)
 
 
 def read_ahead(arguments: Sequence[str], *paths: str) -> argparse.Namespace:
@@ -223,6 +234,20 @@ def _flags_first(kind: type[BaseModel], arguments: Sequence[str]) -> list[str]:
     return [*flags, *paths]
 
 
+def seconds(time: str) -> float:
+    """Return the seconds of `90`, `90s`, `30m`, `2h`, `2h30m` or `1d`; fractions may have a point.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    match = re.fullmatch(TIME, time.strip())
+    parts = [float(part or 0) for part in match.groups()] if match else []
+    total = sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=False))
+    if total == 0:
+        raise ValueError("a time has the form 90, 30m, 2h or 2h30m")
+    return total
+
+
 def run_command(command: Callable[[Sequence[str]], int]) -> None:
     """Run an entry point; end the process with its exit code, or say what is wrong in a sentence.
 
@@ -230,6 +255,9 @@ def run_command(command: Callable[[Sequence[str]], int]) -> None:
     gone, as in `| head`, silently with 141.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as Ctrl-C
+    # Before torch is loaded: threads that wait for each other sleep instead of taking the processor
+    # from whatever else runs on the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name of any letters can be printed

@@ -8,13 +8,15 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Item = TypeVar("Item")
+
+GAP = "  "  # between the columns of a table
 
 # Of the processes that drive several devices, the first one speaks for all. Which one that is
 # stands in the environment, as torchrun, Lightning and srun set it.
@@ -67,6 +69,15 @@ def progress_over(items: Iterable[Item], total: int, description: str) -> Iterat
 def notice(sentence: str) -> None:
     """Tell the person something that is neither a result nor a mistake."""
     console.print(sentence, markup=False)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table of cells as lines, each column as wide as its longest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def ignore_harmless_warnings() -> None:

@@ -43,30 +43,19 @@ class CalibrateOptions(SettingsGroup):
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, calibrate, and print what came of it."""
     options = parse_options(CalibrateOptions, "calibrate", arguments)
-    print(_text(calibrate_run(options)))
-    return 0
-
-
-def calibrate_run(options: CalibrateOptions) -> "Calibrated":
-    """Calibrate a run, and write `calibration.json` and `calibration.png` into its folder.
-
-    Raises:
-        InputError: there is no such run, it has predicted nothing, or has no such class.
-        OSError: the disk is full.
-    """
     run = RunFolder.open(options.run)
-    from vehicle_lightning.calibrate.calibration import calibrate
+    from vehicle_lightning.calibrate.calibration import calibrate  # torch takes its time
 
-    return calibrate(run, recall=options.recall, cost=options.cost, positive=options.positive)
+    found = calibrate(run, recall=options.recall, cost=options.cost, positive=options.positive)
+    print(_text(found))
+    return 0
 
 
 def _text(calibrated: "Calibrated") -> str:
     scaling, point = calibrated.scaling, calibrated.point
     loss, error = scaling.loss, scaling.error
-    together = calibrated.folds * calibrated.seeds
-    whose = "the network"
-    if calibrated.seeds > 1:
-        whose = f"the mean of {calibrated.seeds} networks"
+    several = calibrated.seeds > 1
+    whose = f"the mean of {calibrated.seeds} networks" if several else "the network"
     if calibrated.folds > 1:
         whose += " of one fold"
     lines = [
@@ -77,8 +66,8 @@ def _text(calibrated: "Calibrated") -> str:
     ]
     if calibrated.folds > 1:
         lines.append(
-            f"            none for the mean of all {together}, which predict takes: it is softer, "
-            f"and no image is unseen by all"
+            f"            none for the mean of all {calibrated.folds * calibrated.seeds}, which "
+            f"predict takes: it is softer, and no image is unseen by all"
         )
     lines += [
         f"loss        {loss[0]:.3f}, with a temperature fitted on other images {loss[1]:.3f}",

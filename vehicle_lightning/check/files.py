@@ -1,7 +1,7 @@
 """The files: which cannot be used, which look odd, and which no row names."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -120,23 +120,21 @@ def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Fi
     return findings
 
 
-def check_unlisted(image_dir: Path, names: Sequence[str]) -> list[Finding]:
-    """Find files in the image folder that no row names; hidden ones do not count."""
+def check_unlisted(image_dir: Path | None, names: Sequence[str]) -> list[Finding]:
+    """Find files in the image folder, if there is one, that no row names; but for hidden ones."""
+    if image_dir is None:
+        return []
     listed = {os.path.normpath(name) for name in names}
-    unlisted = sorted(name for name in _shown_files(image_dir) if name not in listed)
+    unlisted: list[str] = []
+    for folder, inner_folders, files in os.walk(image_dir):
+        inner_folders[:] = [name for name in inner_folders if not name.startswith(".")]
+        inner = os.path.relpath(folder, image_dir)
+        shown = (os.path.normpath(f"{inner}/{name}") for name in files if not name.startswith("."))
+        unlisted += [name for name in shown if name not in listed]
     return Finding.of_files(
         "unlisted-file",
         "note",
         f"{len(unlisted)} files in the image folder are named by no row.",
         "Label them: more images help most.",
-        [(Path(name).as_posix(), "") for name in unlisted],
+        [(Path(name).as_posix(), "") for name in sorted(unlisted)],
     )
-
-
-def _shown_files(image_dir: Path) -> Iterator[str]:
-    """Yield the names, relative to the image folder, of all files that are not hidden."""
-    for folder, inner_folders, files in os.walk(image_dir):
-        inner_folders[:] = [name for name in inner_folders if not name.startswith(".")]
-        inner = os.path.relpath(folder, image_dir)
-        prefix = "" if inner == os.curdir else inner + os.sep
-        yield from (prefix + name for name in files if not name.startswith("."))

@@ -1,4 +1,7 @@
-"""Compare finished runs: `python -m vehicle_lightning.compare logs`."""
+"""Compare finished runs: `python -m vehicle_lightning.compare logs`.
+
+Before any training: `python -m vehicle_lightning.compare --plan --difference 0.02`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +12,7 @@ import tyro
 from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
+from vehicle_lightning.compare.plan import plan
 from vehicle_lightning.compare.ranking import Ranking, choose_baseline, rank
 from vehicle_lightning.compare.records import LeftOut, Record, read_records
 from vehicle_lightning.compare.tables import notes, to_frame, to_markdown, to_text
@@ -24,7 +28,7 @@ class CompareOptions(SettingsGroup):
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
-        (Path("logs"),), description="Run folders, or folders that hold some."
+        (), description="Run folders, or folders that hold some; by default logs."
     )
     metric: str = Field(
         "val/accuracy",
@@ -46,6 +50,18 @@ class CompareOptions(SettingsGroup):
     output: Path | None = Field(
         None, description="Folder to write comparison.csv, .md and .png to."
     )
+    plan: tyro.conf.FlagCreatePairsOff[bool] = Field(
+        False,
+        description="Say instead how many images, folds and seeds it takes to show the "
+        "--difference; runs that are given say how much trainings and images vary.",
+    )
+    difference: float = Field(
+        0.02, gt=0, lt=1, description="With --plan: the difference of two accuracies."
+    )
+    images: int | None = Field(
+        None, ge=2, description="With --plan: the images that there are, over all folds."
+    )
+    folds: int = Field(5, ge=1, description="With --plan: the folds; 1 is a hold-out.")
 
 
 @dataclass(frozen=True)
@@ -59,8 +75,11 @@ class CompareResult:
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, compare, and print the table."""
     options = parse_options(CompareOptions, "compare", arguments)
+    if options.plan:
+        print(plan(options.runs, options.difference, options.images, options.folds))
+        return 0
     result = compare(
-        options.runs,
+        options.runs or (Path("logs"),),
         baseline=options.baseline,
         metric=options.metric,
         target_loss=options.loss,

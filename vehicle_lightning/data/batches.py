@@ -35,24 +35,16 @@ class Batch(NamedTuple):
 class BatchDataset(Dataset[Batch]):
     """Gives a whole batch for an array of rows, so that a batch is one look-up."""
 
-    def __init__(self, pixels: PixelSource, pixel_rows: Rows, labels: Rows) -> None:
-        """Take the pixels and labels.
-
-        Args:
-            pixels: the pixels of all images that were read.
-            pixel_rows: int64 of shape (N,), where in `pixels` each row of the data set lies.
-            labels: int64 of shape (N,), class indices.
-        """
+    def __init__(self, pixels: PixelSource, labels: Rows) -> None:
+        """Take what gives the pixels of N rows, and their class indices, int64 of shape (N,)."""
         self._pixels = pixels
-        self._pixel_rows = pixel_rows
         self.labels = labels
-        """Class indices, int64 of shape (N,)."""
         self.features: Tensor | None = None
         """What to give in the place of pixels: float of shape (N, F)."""
 
     def pixels(self, rows: Rows) -> NDArray[np.uint8]:
         """Return the pixels of these rows: uint8 of shape (B, H, W, 3)."""
-        return self._pixels[self._pixel_rows[rows]]
+        return self._pixels[rows]
 
     def __getitem__(self, rows: Rows) -> Batch:
         """Return the batch of these rows."""

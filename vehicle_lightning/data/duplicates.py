@@ -38,8 +38,9 @@ from vehicle_lightning.data.hashes import (
     WORDS,
     Hashes,
     HashStore,
-    PerceptualHashes,
+    Pictures,
     Thumbnails,
+    hash_pictures,
 )
 from vehicle_lightning.data.images import WhiteValues, read_again
 from vehicle_lightning.errors import DataError
@@ -161,11 +162,9 @@ def _read_hashes(
     folder: Path,
     white: WhiteValues | None,
 ) -> HashStore:
-    def read(batch: NDArray[np.int64]) -> tuple[NDArray[np.int64], Thumbnails, PerceptualHashes]:
-        shown = np.stack(
-            [read_again(path_of(row), THUMBNAIL, white, grey=True) for row in batch.tolist()]
-        )
-        return batch, shown, PerceptualHashes.of(shown)
+    def read(batch: NDArray[np.int64]) -> tuple[NDArray[np.int64], Pictures]:
+        shown = [read_again(path_of(row), THUMBNAIL, white, grey=True) for row in batch.tolist()]
+        return batch, hash_pictures(np.stack(shown))
 
     hashes = HashStore(folder)
     batches = np.split(rows, range(READ_AT_ONCE, len(rows), READ_AT_ONCE))
@@ -224,11 +223,13 @@ def near_duplicates(
         among: int64 of shape (M,), the rows of the store to compare; by default all.
         mirrored: find the pictures that show the mirror image of another instead.
     """
-    places = np.flatnonzero(hashes.detailed)
+    looked_up = hashes.looked_up
+    places = np.flatnonzero(looked_up["detailed"])
     if among is not None:
-        places = places[np.isin(hashes.rows[places], among)]
-    sought = hashes.sought_words(places, mirrored=mirrored)
-    candidates = places[candidate_pairs(sought, lambda some: hashes.words[places[some]])]
+        places = places[np.isin(looked_up["row"][places], among)]
+    words = looked_up["words"][places]
+    sought = looked_up["mirrored_word"][places] if mirrored else words[:, 0]
+    candidates = places[candidate_pairs(sought, words)]
     distance = _distance(hashes, candidates, mirrored=mirrored)
     candidates, distance = candidates[distance <= FARTHEST], distance[distance <= FARTHEST]
     candidates = candidates[_are_nearest(candidates, distance)]
@@ -239,7 +240,7 @@ def near_duplicates(
         # Of many pictures of one scene it is enough to know that each is like one other.
         if groups.connected(*pair):
             return "other"
-        one, other = hashes.thumbnails[np.array(pair)]
+        one, other = hashes[np.array(pair)]["thumbnail"]
         return likeness(one[:, ::-1] if mirrored else one, other)
 
     same = np.zeros(len(candidates), dtype=bool)
@@ -247,7 +248,7 @@ def near_duplicates(
     for position, found in enumerate(in_threads(compare, candidates.tolist())):
         same[position] = found == "same" and groups.merge(*candidates[position].tolist())
         scene[position] = found == "scene"
-    rows = hashes.rows
+    rows = looked_up["row"]
     return NearPairs(*(_ascending(rows[candidates[some]]) for some in (same, scene)))
 
 
@@ -287,7 +288,9 @@ def _distance(hashes: HashStore, pairs: Pairs, *, mirrored: bool) -> NDArray[np.
     nearest = [np.empty(0, dtype=np.int64)]
     for part in np.array_split(pairs, len(pairs) // AT_ONCE + 1):
         rows, places = np.unique(part, return_inverse=True)
-        sought, crops = hashes.sought(rows, mirrored=mirrored), hashes.hashes[rows]
+        pictures = hashes[rows]
+        crops = pictures["hashes"]
+        sought = pictures["mirrored"] if mirrored else crops[:, 0]
         one, other = places.reshape(-1, 2).T
         bits = [
             np.bitwise_count(sought[a, None] ^ crops[b]).sum(axis=-1)
@@ -297,7 +300,7 @@ def _distance(hashes: HashStore, pairs: Pairs, *, mirrored: bool) -> NDArray[np.
     return np.concatenate(nearest)
 
 
-def candidate_pairs(sought: Hashes, words_of: Callable[[NDArray[np.int64]], Hashes]) -> Pairs:
+def candidate_pairs(sought: Hashes, words: Hashes) -> Pairs:
     """Find the pairs of which the sought word of one differs in at most 8 bits from any of another.
 
     Of the nine parts of two words that differ in up to 6 bits three are always equal (in 7 or 8
@@ -310,8 +313,7 @@ def candidate_pairs(sought: Hashes, words_of: Callable[[NDArray[np.int64]], Hash
 
     Args:
         sought: uint64 of shape (N,).
-        words_of: returns uint64 of shape (B, K) for ascending picture numbers int64 of shape (B,);
-            asked for consecutive ones, from several threads.
+        words: uint64 of shape (N, K).
 
     Returns:
         int64 of shape (P, 2), each pair once, the smaller number first, in ascending order.
@@ -323,7 +325,7 @@ def candidate_pairs(sought: Hashes, words_of: Callable[[NDArray[np.int64]], Hash
     few = order[rank < MOST_PAIRED]
 
     def look_up(parts: tuple[int, ...]) -> Pairs:
-        return _near_with_equal_parts(parts, sought, few, words_of)
+        return _near_with_equal_parts(parts, sought, few, words)
 
     near = in_threads(look_up, itertools.combinations(PARTS, EQUAL_PARTS))
     pairs = [np.stack([order[:-1][equal], order[1:][equal]], axis=1), *near]
@@ -334,7 +336,7 @@ def _near_with_equal_parts(
     parts: tuple[int, ...],
     sought: Hashes,
     few: NDArray[np.int64],
-    words_of: Callable[[NDArray[np.int64]], Hashes],
+    words: Hashes,
 ) -> Pairs:
     """Pairs of one of a few pictures and another, a word of which is near to the sought one."""
     keys = _key(sought[few], parts)
@@ -349,8 +351,7 @@ def _near_with_equal_parts(
     is_key_bits = np.packbits(is_key, bitorder="little")  # so small that it stays near
     near = [np.empty((0, 2), dtype=np.int64)]
     for first in range(0, len(sought), AT_ONCE):
-        words = words_of(np.arange(first, min(first + AT_ONCE, len(sought))))
-        part = words.ravel()
+        part = words[first : first + AT_ONCE].ravel()
         keys = _key(part, parts)
         byte = is_key_bits.take(keys >> 3, mode="wrap")  # faster, as nothing is checked
         hit = np.flatnonzero(byte >> (keys & 7).astype(np.uint8) & 1)
@@ -412,15 +413,6 @@ def likeness(one: Thumbnails, other: Thumbnails) -> Likeness:
     # agree well: there a difference is no matter of the alignment.
     allowed = MOST_DIFFERENCE if place.correlation >= ALIGNED else MOST_DIFFERENCE_OF_CROPS
     return "same" if _largest_difference(place) <= allowed else "scene"
-
-
-def agreement(one: Thumbnails, other: Thumbnails) -> float:
-    """Return how well the details of two thumbnails agree where they agree best, at most 1.
-
-    Each is scaled down and shifted over the other; the correlation is that of the smaller picture
-    with what lies beneath it, both without their coarse light and dark.
-    """
-    return _best_place(one.astype(np.float32), other.astype(np.float32)).correlation
 
 
 def _best_place(one: NDArray[np.float32], other: NDArray[np.float32]) -> _Place:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vehicle_lightning.data.findings import Finding, Severity
-from vehicle_lightning.data.safe_path import leads_outside
+from vehicle_lightning.data.paths import leads_outside
 from vehicle_lightning.errors import join_first
 
 IMBALANCE = 3.0  # times as many images of the largest class as of the smallest: a note
@@ -44,14 +44,13 @@ def check_rows(names: Sequence[str], labels: Sequence[str], numbers: Sequence[in
         labels: the label of each.
         numbers: the number of each row in its file.
     """
-    outside = leads_outside(names)
     found: dict[str, list[int]] = defaultdict(list)
     first: dict[str, int] = {}
     others: dict[str, dict[str, None]] = {}  # all labels of a name that has several, in order
     for row, (name, label) in enumerate(zip(names, labels, strict=True)):
         if not name:
             found["blank-name"].append(row)
-        elif outside[row]:
+        elif leads_outside(name):
             found["outside"].append(row)
         elif not label:
             found["blank-label"].append(row)

@@ -86,6 +86,10 @@ def split_rows(
             whole_groups=table.groups is not None,
         )
         train, val = rest[train], rest[validate]
+    if settings.train_fraction < 1:
+        # Another draw in each fold, so that the folds of a small share have few images in common.
+        seed = (settings.split_seed, settings.fold or 0)
+        train = train[share_of(labels[train], groups[train], settings.train_fraction, seed)]
     rows: dict[Split, Rows] = {"train": train, "val": val}
     if len(test):
         rows["test"] = test
@@ -210,6 +214,35 @@ def _hold_out_groups(
         )
     folds = min(max(2, round(1 / fraction)), number)
     return _folds(labels, groups, folds, seed)[0]
+
+
+def share_of(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: Sequence[int]
+) -> Rows:
+    """Draw a share of rows at random, stratified by label; whole groups are drawn.
+
+    Shares are nested: a smaller fraction of the same rows is a part of a larger one.
+
+    Args:
+        labels: int64 of shape (N,).
+        groups: int64 of shape (N,); rows with the same number stay together, under the label of
+            the first of them.
+        fraction: share of the rows of each label, above 0 and up to 1; at least one group each.
+        seed: seed of the draw.
+
+    Returns:
+        Row numbers in ascending order.
+    """
+    _, first, group_of_row, sizes = np.unique(
+        groups, return_index=True, return_inverse=True, return_counts=True
+    )
+    order = np.random.default_rng(seed).permutation(len(first))
+    drawn = np.zeros(len(first), dtype=bool)
+    for label in np.unique(labels[first]):
+        of_label = order[labels[first][order] == label]
+        before = np.cumsum(sizes[of_label]) - sizes[of_label]
+        drawn[of_label] = before < fraction * sizes[of_label].sum()
+    return np.flatnonzero(drawn[group_of_row])
 
 
 def cross_validation_fold(

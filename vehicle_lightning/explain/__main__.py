@@ -44,11 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def explain(path: Path, files: Sequence[Path] = ()) -> "ExplainResult":
-    """Draw what in some images spoke for the prediction of a run.
-
-    Args:
-        path: run folder.
-        files: the images; none means the worst mistakes among the validation images.
+    """Draw what in files, or in the worst validation mistakes of a run, spoke for its prediction.
 
     Raises:
         SettingsError: there are too many files for a sheet.

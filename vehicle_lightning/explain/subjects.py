@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.data.safe_path import stays_inside
+from vehicle_lightning.data.paths import stays_inside
 from vehicle_lightning.data.table import read_table
 from vehicle_lightning.errors import RunError, join_first
 from vehicle_lightning.model.explanations import Subject

@@ -21,7 +21,7 @@ from vehicle_lightning.console import is_first_process
 from vehicle_lightning.data.cache import cache_folder
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.data.findings import read_report
-from vehicle_lightning.data.serious import in_one_line, serious_findings
+from vehicle_lightning.data.leaks import in_one_line, serious_findings
 from vehicle_lightning.errors import RunError, join_first
 from vehicle_lightning.files import write_text
 from vehicle_lightning.fit.loggers import log_start

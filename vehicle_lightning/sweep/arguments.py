@@ -1,6 +1,5 @@
 """From the command line of `sweep` to settings and a space; imports nothing slow."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +8,11 @@ from typing import Annotated
 import tyro
 from pydantic import Field, field_validator
 
-from vehicle_lightning.cli import SettingsGroups, read_ahead
+from vehicle_lightning.cli import SettingsGroups, read_ahead, seconds
 from vehicle_lightning.config import Settings, SettingsGroup
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.settings_file import read_settings
 from vehicle_lightning.sweep.space import Space, read_space
-
-SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class SearchOptions(SettingsGroup):
@@ -100,16 +97,19 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
         SettingsError: a value is out of range, or the space or the settings file is wrong.
     """
     files = read_ahead(arguments, "space", "config")
-    # Asked for help, tyro ends the process.
     space = read_space(SearchOptions().space if files.help or not files.space else files.space)
+    defaults = Settings()
+    if not files.help:  # for which tyro ends the process
+        below = {} if files.config is None else read_settings(files.config).model_dump()
+        try:
+            defaults = Settings(**(below | dict(space.fixed)))
+        except SettingsError as error:
+            raise SettingsError(f"Space {space.file}: {error}") from error
     parsed = tyro.cli(
         SweepArguments,
         prog="python -m vehicle_lightning.sweep",
         args=list(arguments),
-        default=SweepArguments(
-            SearchOptions(),
-            SettingsGroups.of(Settings() if files.help else _defaults(files.config, space)),
-        ),
+        default=SweepArguments(SearchOptions(), SettingsGroups.of(defaults)),
     )
     options, base = parsed.search, parsed.settings.joined()
     _check_fixed(space, arguments)
@@ -122,42 +122,16 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
         Settings(name=study)
     except SettingsError as error:
         raise SettingsError(f"--study {study} must be usable as one folder's name.") from error
-    if (base_on_one := base.on_one_device()) is None:
+    one_device = base.on_one_device()
+    if one_device is None:
         raise SettingsError(
             "A trial trains on one device; leave out --devices and --num-nodes, and start one "
             "worker for each device, as in --devices 0, and --devices 1, (an index ends in a "
             "comma)."
         )
-    space.check(base_on_one)
-    return SweepCommand(
-        space=space,
-        base=base_on_one,
-        study=study,
-        storage=options.storage,
-        trials=options.trials,
-        timeout=None if options.timeout is None else seconds(options.timeout),
-    )
-
-
-def seconds(time: str) -> float:
-    """Return the seconds of `90`, `90s`, `30m`, `2h` or `1d`; fractions may have a point.
-
-    Raises:
-        ValueError: it is no such time.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", time.strip())
-    if match is None or float(match[1]) == 0:
-        raise ValueError("a time has the form 90, 30m or 2h")
-    return float(match[1]) * SECONDS[match[2]]
-
-
-def _defaults(config: Path | None, space: Space) -> Settings:
-    """Return the settings before any flag: the file's, and those the space fixes on top."""
-    below = {} if config is None else read_settings(config).model_dump()
-    try:
-        return Settings(**(below | dict(space.fixed)))
-    except SettingsError as error:
-        raise SettingsError(f"Space {space.file}: {error}") from error
+    space.check(one_device)
+    timeout = None if options.timeout is None else seconds(options.timeout)
+    return SweepCommand(space, one_device, study, options.storage, options.trials, timeout)
 
 
 def _check_fixed(space: Space, arguments: Sequence[str]) -> None:

@@ -35,13 +35,7 @@ Part = tuple[float, int]
 
 @dataclass(frozen=True)
 class Search:
-    """What this worker works on.
-
-    Attributes:
-        command: what is asked for.
-        study: what the workers share.
-        deadline: by `time.monotonic`, when to stop.
-    """
+    """What this worker works on, until when by `time.monotonic`."""
 
     command: SweepCommand
     study: Study
@@ -101,12 +95,9 @@ def cannot_win(parts: Sequence[Part], others: Sequence[Sequence[Part]]) -> bool:
     """Return whether a trial over several fold runs cannot become the best any more.
 
     That is so where its pooled loss would be above that of the best trial even if each fold run it
-    still lacks came out as well as the best of any trial did there. Before enough trials have all
-    their fold runs there is no telling.
-
-    Args:
-        parts: mean validation loss, in nats, and number of images of each fold run so far.
-        others: the same of the trials that have finished; of pruned ones, of fewer fold runs.
+    still lacks came out as well as the best of any trial did there. Both are given as mean
+    validation loss, in nats, and number of images of each fold run so far. Before enough trials
+    have all their fold runs there is no telling.
     """
     length = max((len(other) for other in others), default=0)
     complete = [other for other in others if len(other) == length]
@@ -151,7 +142,10 @@ def _train(search: Search, running: RunningTrial) -> None:
         return _give_up(search, running, point, str(error).rstrip("."))
     run = RunFolder(command.folder / running.run)
     run.path.mkdir(exist_ok=True)
-    if _is_in_use(run):  # by a worker that was suspended; its trial is retried later
+    try:
+        with run.lock():
+            pass
+    except RunError:  # a worker that was suspended has it; the trial is retried later
         return notice(f"The run of trial {running.run} is still in use by another process.")
     is_begun = _is_begun(run, settings)
     if running.is_retried:
@@ -176,14 +170,6 @@ def _train(search: Search, running: RunningTrial) -> None:
     return None
 
 
-def _is_in_use(run: RunFolder) -> bool:
-    try:
-        with run.lock():
-            return False
-    except RunError:
-        return True
-
-
 def _is_begun(run: RunFolder, settings: Settings) -> bool:
     """Return whether a run is to be continued."""
     if not run.config.is_file():
@@ -199,16 +185,9 @@ def _is_begun(run: RunFolder, settings: Settings) -> bool:
 def _finish(
     search: Search, running: RunningTrial, point: dict[str, Value], summary: Summary
 ) -> None:
-    facts = {
-        "val": summary.val.to_dict(),
-        "train": summary.train.to_dict(),
-        "best_epoch": summary.best_epoch,
-        "epochs": summary.epochs,
-        "seconds": summary.seconds,
-    }
     is_pruned = summary.status == "pruned"
     loss = summary.val.loss if math.isfinite(summary.val.loss) else math.inf
-    if search.study.finish(running, facts, None if is_pruned else loss):
+    if search.study.finish(running, summary.to_dict(), None if is_pruned else loss):
         notice(
             f"Trial {running.run}: val loss {summary.val.loss:.3f}, accuracy {summary.val}"
             f"{f', pruned after {summary.epochs} epochs' * is_pruned}; {in_words(point)}"

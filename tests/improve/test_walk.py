@@ -1,0 +1,265 @@
+"""The rules of the walk, on trainings that are made up."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.improve.made import MadeTraining
+from vehicle_lightning.config import Settings
+from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.improve import walk as walk_module
+from vehicle_lightning.improve.report import plot_walk, report, verdict_outcomes
+from vehicle_lightning.improve.state import (
+    Step,
+    Walk,
+    is_behind,
+    is_worth_keeping,
+    level_of_next,
+)
+from vehicle_lightning.improve.walk import go_on, in_short
+from vehicle_lightning.runs.paired import Difference
+from vehicle_lightning.runs.verdict import Verdict
+from vehicle_lightning.settings_file import read_settings
+
+START = Settings(image_size=32, folds=5, test_fraction=0.2)
+
+
+class Place:
+    """A walk in an empty folder, over made trainings."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self._patch = monkeypatch
+        self.walk = Walk(settings=START, budget=1000)
+
+    def train(self, training: MadeTraining) -> str:
+        self._patch.setattr(walk_module, "train", training)
+        self._patch.setattr(walk_module, "time", SimpleNamespace(monotonic=training.monotonic))
+        return go_on(self.walk, self.folder)
+
+    @property
+    def moves(self) -> list[str]:
+        return [step.move for step in self.walk.steps]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(tmp_path, monkeypatch)
+
+
+def only_batchnorm(settings: Settings) -> float:
+    return 0.9 if settings.batchnorm else 0.7
+
+
+def says(*flags: str) -> Verdict:
+    return Verdict("overfitting", "", flags)
+
+
+def difference(value: float, error: float = 0.01) -> Difference:
+    return Difference(200, value, error, 4, 1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "cost", "expected"),
+    [(0.011, 1, True), (0.009, 1, False), (-0.05, 1, False), (0.011, 1.6, False), (0.021, 9, True)],
+)
+def test_kept_above_one_error_or_two_where_slower(
+    value: float, cost: float, expected: bool
+) -> None:
+    assert is_worth_keeping(difference(value), cost) is expected
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        ([0.76], False),
+        ([0.74], True),
+        ([0.80, 0.77], True),
+        ([0.795, 0.795], False),
+        ([0.70, 0.90], False),
+        ([0.80, 0.80, 0.75], True),
+        ([0.80, 0.80, 0.80, 0.80], False),
+    ],
+)
+def test_ended_early_where_behind(accuracies: list[float], expected: bool) -> None:
+    assert is_behind(accuracies, [0.8] * 5) is expected
+
+
+def test_levels_add_up_to_five_percent_and_are_inherited() -> None:
+    def step(p_value: float | None, level: float) -> Step:
+        return Step(move="", change={}, why="", base=0, p_value=p_value, level=level)
+
+    missed: list[Step] = []
+    for _ in range(100):
+        missed.append(step(0.9, level_of_next(missed)))
+    assert missed[0].level == 0.025
+    assert sum(one.level for one in missed) == pytest.approx(0.05, abs=0.001)
+    found = [step(0.001, 0.025)]
+    assert level_of_next(found) == pytest.approx(0.025 + 0.05 / 6)
+    assert level_of_next([*found, step(None, 0.033)]) == pytest.approx(0.05 / 12)
+
+
+def test_the_proposals_of_the_verdict_come_first(place: Place) -> None:
+    place.walk.budget = 30
+    flags = ("--dropout 0.5", "--augment", "--batchnorm")
+    place.train(MadeTraining(only_batchnorm, lambda s: says() if s.batchnorm else says(*flags)))
+    assert place.moves[:4] == ["baseline", "dropout", "augmentation", "batch normalisation"]
+    assert [step.proposal for step in place.walk.steps[:5]] == [None, 1, 2, 3, None]
+    assert [step.is_kept for step in place.walk.steps[:5]] == [True, False, False, True, False]
+    assert {step.base for step in place.walk.steps[4:]} == {3}
+    assert verdict_outcomes(place.walk) == [3]
+
+
+def test_answers_to_the_verdict_come_before_the_rest(place: Place) -> None:
+    place.walk.budget = 60
+    place.train(MadeTraining(lambda _: 0.7, lambda _: says()))
+    reasons = [step.why for step in place.walk.steps[1:]]
+    assert reasons == sorted(reasons, key=["answers overfitting", "next on the list"].index)
+    assert len(set(reasons)) == 2
+
+
+def test_it_ends_where_every_move_was_tried_and_trains_no_settings_twice(place: Place) -> None:
+    training = MadeTraining(only_batchnorm)
+    assert place.train(training) == "tried all"
+    every = [place.walk.settings_of(number) for number in range(len(place.walk.steps))]
+    assert len(set(every)) == len(every) == len(training.trained)
+    assert place.walk.settings_of(place.walk.best) == START.model_copy(update={"batchnorm": True})
+
+
+def test_what_is_shown_and_what_is_only_kept(place: Place) -> None:
+    def accuracy(settings: Settings) -> float:
+        return 0.6 + 0.2 * settings.batchnorm + 0.05 * settings.augment
+
+    place.walk.budget = 25
+    place.train(MadeTraining(accuracy, lambda _: says("--batchnorm", "--dropout 0.5", "--augment")))
+    by_move = {step.move: in_short(step) for step in place.walk.steps[1:4]}
+    assert by_move == {
+        "batch normalisation": "kept, shown better",
+        "dropout": "dropped",
+        "augmentation": "kept, not shown",
+    }
+
+
+def test_a_step_that_is_behind_costs_one_fold(place: Place) -> None:
+    training = MadeTraining(lambda s: 0.3 if s.dropout else 0.7, lambda _: says("--dropout 0.5"))
+    place.train(training)
+    step = place.walk.steps[1]
+    assert (step.status, step.seconds, step.interval) == ("ended early", 1, None)
+    assert step.difference == pytest.approx(-0.4)
+    assert in_short(step) == "dropped early"
+
+
+def test_what_does_not_fit_into_the_budget_is_not_begun(place: Place) -> None:
+    place.walk.budget = 11  # of which the baseline takes 5
+    training = MadeTraining(lambda _: 0.7, lambda _: says("--epochs 20"))
+    assert place.train(training) == "no time"
+    assert place.moves == ["baseline", "a deeper network"]  # 1.2 times 5 seconds
+
+
+def test_what_would_take_an_eighth_of_the_budget_waits(place: Place) -> None:
+    place.walk.budget = 150
+    training = MadeTraining(
+        lambda _: 0.7,
+        lambda _: says("--epochs 80", "--epochs 30"),
+        lambda settings: settings.epochs / 10,
+    )
+    place.train(training)
+    assert place.moves.index("more epochs") == 1
+    assert place.walk.steps[1].change == {"epochs": 30}  # 15 of 150 seconds
+    assert {"epochs": 80} not in [step.change for step in place.walk.steps[:10]]
+
+
+def test_the_time_runs_out_in_a_step_which_a_larger_budget_finishes(place: Place) -> None:
+    training = MadeTraining(lambda _: 0.7, seconds=lambda s: 5.0 if s.epochs > 10 else 1.0)
+    place.walk.budget = 12
+    verdict = says("--epochs 11")
+    training.verdict = lambda _: verdict
+    assert place.train(training) == "no time"
+    assert [step.status for step in place.walk.steps] == ["finished", "running"]
+    place.walk.budget = 40
+    place.train(training)
+    assert place.walk.steps[1].status == "finished"
+    assert training.trained[:3] == ["0", "1", "1"]
+
+
+def test_resumed_after_a_person_stopped_it(place: Place) -> None:
+    place.walk.budget = 40
+    training = MadeTraining(only_batchnorm)
+    training.stopped_in = "2"
+    with pytest.raises(KeyboardInterrupt):
+        place.train(training)
+    place.walk = Walk.read(place.folder)
+    place.train(training)
+    assert training.trained[:5] == ["0", "1", "2", "2", "3"]
+    assert training.trained.count("0") == 1
+    once = place.walk.model_dump_json()
+    place.walk = Walk(settings=START, budget=40)
+    place.train(MadeTraining(only_batchnorm))
+    assert place.walk.model_dump_json() == once
+
+
+def test_a_step_that_cannot_be_trained_is_passed_over(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.walk.budget = 20
+    training = MadeTraining(only_batchnorm, lambda _: says("--dropout 0.5"))
+
+    def picky(settings: Settings, run: object, callbacks: object) -> object:
+        if settings.dropout:
+            raise SettingsError("No dropout here.")
+        return training(settings, run, callbacks)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(walk_module, "train", picky)
+    go_on(place.walk, place.folder)
+    step = next(step for step in place.walk.steps if step.move == "dropout")
+    assert (step.status, step.reason) == ("untrainable", "No dropout here.")
+    assert "cannot be trained" in report(place.walk, place.folder, "tried all")
+
+
+def test_the_report(place: Place) -> None:
+    place.walk.budget = 20
+    training = MadeTraining(only_batchnorm, lambda s: says(*["--batchnorm"] * (not s.batchnorm)))
+    assert place.train(training) == "no time"
+    text = report(place.walk, place.folder, "no time")
+    assert "the time is up; to go on" in text
+    assert f"--resume {place.folder} --budget 1m" in text
+    text = " ".join(text.split())
+    assert "From 70.0 % [54.6, 81.9] to 90.0 % [76.9, 96.0] of the 40 test images" in text
+    assert "validation images, batch normalisation +20.0 points; a deeper network" in text
+    assert "Not tried: " in text
+    assert "Of 1 verdicts whose proposals were tried, the first proposal helped in 1, the" in text
+    assert len(plot_walk(place.walk, place.folder, with_test=True).axes) == 2
+    best = read_settings(place.folder / "best.yaml")
+    assert best == Settings(image_size=32, batchnorm=True)
+
+
+def test_the_report_of_a_walk_that_was_stopped_looks_at_no_test_image(place: Place) -> None:
+    training = MadeTraining(only_batchnorm)
+    training.stopped_in = "3"
+    with pytest.raises(KeyboardInterrupt):
+        place.train(training)
+    for file in place.folder.glob("*/predictions_test.csv"):
+        file.unlink()
+    text = report(place.walk, place.folder, None)
+    assert "of the 40 test images" not in text
+    assert "to 90.0 % [85.1, 93.4] of 200 validation images." in " ".join(text.split())
+    assert "not finished" in text
+    assert f"--resume {place.folder}" in text
+
+
+def test_data_that_changed_are_not_compared(place: Place) -> None:
+    place.walk.budget = 8
+    training = MadeTraining(only_batchnorm)
+    place.train(training)
+    place.walk.budget, training.fingerprint = 20, "other"
+    with pytest.raises(RunError, match="have changed since"):
+        place.train(training)
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="holds no walk"):
+        Walk.read(tmp_path)
+    (tmp_path / "walk.json").write_text('{"settings": {}}')
+    with pytest.raises(RunError, match="damaged"):
+        Walk.read(tmp_path)

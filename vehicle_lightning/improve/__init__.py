@@ -1,0 +1,1 @@
+"""Walk from a baseline to better settings, one change at a time."""
