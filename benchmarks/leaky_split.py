@@ -62,7 +62,7 @@ def predictions(settings: Settings) -> pd.DataFrame:
     return read_predictions(train(settings).run.predictions)
 
 
-def each_alone(_: object, digests: Sequence[bytes], *__: object, **___: object) -> Groups:
+def each_alone(digests: Sequence[bytes], *_: object) -> Groups:
     """Put every image into a group of its own."""
     return Groups(np.arange(len(digests)), 0, 0)
 

@@ -45,7 +45,7 @@ def reader(file: Path) -> Predict:
 def metadata(file: Path) -> dict[str, str]:
     if file.suffix == ".onnx":
         return {entry.key: entry.value for entry in onnx.load(file).metadata_props}
-    found = dict.fromkeys(("class_names", "image_size", "run", "checkpoint"), "")
+    found = dict.fromkeys(("class_names", "image_size", "white", "run", "checkpoint"), "")
     torch.export.load(file, extra_files=found)
     return {key: str(value) for key, value in found.items()}
 
@@ -87,6 +87,7 @@ def test_several_classes_and_the_metadata(
     found = metadata(output)
     assert json.loads(found["class_names"]) == ["0,5", "Müllwagen", "fire engine"]
     assert found["image_size"] == str(SIZE)
+    assert json.loads(found["white"]) == {}
     assert (found["run"], found["checkpoint"]) == ("three/0", "best.ckpt")
     probabilities = reader(output)(np.zeros((2, 3, SIZE, SIZE), dtype=np.uint8))
     assert probabilities.shape == (2, 3)

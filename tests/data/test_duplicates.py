@@ -19,6 +19,7 @@ from vehicle_lightning.data.duplicates import (
     grouped,
     near_duplicates,
 )
+from vehicle_lightning.data.facts import read_hashes
 from vehicle_lightning.data.hashes import THUMBNAIL, HashStore, hash_pictures
 from vehicle_lightning.errors import ImageChangedError
 from vehicle_lightning.synthetic import make_vehicles
@@ -187,13 +188,17 @@ def test_groups_of_files(pictures: list[Image.Image], tmp_path: Path) -> None:
         picture.save(path)
     digests = np.array([b"x", b"y", b"x", b"z"])
     cache = tmp_path / "cache"
-    first = group_images(paths.__getitem__, digests, cache)
+
+    def read() -> HashStore:
+        return read_hashes(paths, cache)
+
+    first = group_images(digests, cache, read)
     assert (list(first.of_image), first.exact, first.near) == ([0, 1, 0, 1], 1, 1)
 
     (remembered,) = cache.glob("*-near.npz")
     for path in paths:
         path.unlink()  # they are not looked at again
-    assert list(group_images(paths.__getitem__, digests, cache).of_image) == [0, 1, 0, 1]
+    assert list(group_images(digests, cache, read).of_image) == [0, 1, 0, 1]
     remembered.write_bytes(b"damaged")
     with pytest.raises(ImageChangedError, match="could be read"):
-        group_images(paths.__getitem__, digests, cache)
+        group_images(digests, cache, read)

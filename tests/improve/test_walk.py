@@ -8,6 +8,7 @@ import pytest
 from tests.improve.made import MadeTraining
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.improve import moves
 from vehicle_lightning.improve import walk as walk_module
 from vehicle_lightning.improve.report import plot_walk, report, verdict_outcomes
 from vehicle_lightning.improve.state import (
@@ -19,9 +20,18 @@ from vehicle_lightning.improve.state import (
 )
 from vehicle_lightning.improve.walk import go_on, in_short
 from vehicle_lightning.runs.paired import Difference
+from vehicle_lightning.runs.power import Spread
 from vehicle_lightning.runs.verdict import Verdict
 from vehicle_lightning.settings_file import read_settings
 
+FEW = (
+    "a higher learning rate",
+    "batch normalisation",
+    "a deeper network",
+    "augmentation",
+    "more epochs",
+    "dropout",
+)
 START = Settings(image_size=32, folds=5, test_fraction=0.2)
 
 
@@ -31,6 +41,8 @@ class Place:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self._patch = monkeypatch
+        few = tuple(move for move in moves.MOVES if move.name in FEW)
+        monkeypatch.setattr(moves, "MOVES", few)
         self.walk = Walk(settings=START, budget=1000)
 
     def train(self, training: MadeTraining) -> str:
@@ -57,7 +69,7 @@ def says(*flags: str) -> Verdict:
 
 
 def difference(value: float, error: float = 0.01) -> Difference:
-    return Difference(200, value, error, 4, 1.0, 0.0, 0.0)
+    return Difference(200, value, error, 4, 1.0, 0.0, 0.0, Spread(0.1, 0.1, 0.0), 5, 1)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +131,14 @@ def test_answers_to_the_verdict_come_before_the_rest(place: Place) -> None:
     assert len(set(reasons)) == 2
 
 
+def test_a_move_that_was_kept_is_taken_again_before_those_that_were_dropped(place: Place) -> None:
+    place.walk.budget = 50
+    place.train(MadeTraining(lambda s: 0.5 + 0.1 * len(s.channels), lambda _: says()))
+    first = place.moves.index("a deeper network")
+    assert place.moves[first : first + 3] == ["a deeper network"] * 3  # 32 pixels, five blocks
+    assert place.walk.steps[first + 1].why == "answers overfitting"
+
+
 def test_it_ends_where_every_move_was_tried_and_trains_no_settings_twice(place: Place) -> None:
     training = MadeTraining(only_batchnorm)
     assert place.train(training) == "tried all"
@@ -165,9 +185,9 @@ def test_what_would_take_an_eighth_of_the_budget_waits(place: Place) -> None:
         lambda settings: settings.epochs / 10,
     )
     place.train(training)
-    assert place.moves.index("more epochs") == 1
-    assert place.walk.steps[1].change == {"epochs": 30}  # 15 of 150 seconds
-    assert {"epochs": 80} not in [step.change for step in place.walk.steps[:10]]
+    changes = [step.change for step in place.walk.steps]
+    assert changes[1] == {"epochs": 30}  # 15 of 150 seconds
+    assert changes.index({"epochs": 80}) > changes.index({"dropout": 0.2})
 
 
 def test_the_time_runs_out_in_a_step_which_a_larger_budget_finishes(place: Place) -> None:
@@ -228,7 +248,7 @@ def test_the_report(place: Place) -> None:
     assert "From 70.0 % [54.6, 81.9] to 90.0 % [76.9, 96.0] of the 40 test images" in text
     assert "validation images, batch normalisation +20.0 points; a deeper network" in text
     assert "Not tried: " in text
-    assert "Of 1 verdicts whose proposals were tried, the first proposal helped in 1, the" in text
+    assert "proposals that were tried: 1. The first proposal helped in 1, the" in text
     assert len(plot_walk(place.walk, place.folder, with_test=True).axes) == 2
     best = read_settings(place.folder / "best.yaml")
     assert best == Settings(image_size=32, batchnorm=True)

@@ -22,16 +22,14 @@ class CalibrateOptions(SettingsGroup):
     by a network that had not seen it. Nothing is trained.
     """
 
-    run: Annotated[Path, tyro.conf.Positional] = Field(description="Run folder.")
-    recall: float | None = Field(
-        None, gt=0, le=1, description="Share of the positive images that must be found."
-    )
-    cost: float | None = Field(
-        None, gt=0, description="Cost of a missed positive image, where a false alarm costs 1."
-    )
-    positive: str | None = Field(
-        None, description="The class to find; by default the second of two."
-    )
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder."""
+    recall: float | None = Field(None, gt=0, le=1)
+    """Share of the positive images that must be found."""
+    cost: float | None = Field(None, gt=0)
+    """Cost of a missed positive image, where a false alarm costs 1."""
+    positive: str | None = None
+    """The class to find; by default the second of two."""
 
     @model_validator(mode="after")
     def _one_wish(self) -> Self:

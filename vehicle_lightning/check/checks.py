@@ -1,5 +1,6 @@
 """One check from a table to a report."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,22 +9,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vehicle_lightning.check.duplicates import (
-    check_duplicates,
-    check_mirrored,
-    check_scenes,
-    check_straddling,
-)
 from vehicle_lightning.check.files import check_files, check_unlisted
 from vehicle_lightning.check.label_errors import check_labels
 from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.data.cache import cache_folder
 from vehicle_lightning.data.duplicates import group_images, near_duplicates
 from vehicle_lightning.data.facts import examine_all, file_states
-from vehicle_lightning.data.findings import Report, in_order
+from vehicle_lightning.data.findings import Finding, Report, in_order
 from vehicle_lightning.data.hashes import HashStore
 from vehicle_lightning.data.images import WhiteValues
-from vehicle_lightning.data.leaks import check_blank, check_leaks
+from vehicle_lightning.data.leaks import (
+    check_blank,
+    check_contradictions,
+    check_leaks,
+    differing,
+    finding_of_groups,
+)
 from vehicle_lightning.data.paths import leads_outside, likely_reason
 from vehicle_lightning.data.rows import check_classes
 from vehicle_lightning.data.table import ImagePaths, Table, read_names
@@ -85,14 +86,7 @@ def check_data_set(
     usable: NDArray[np.bool_] = facts["fault"] == ""
     every = np.flatnonzero(usable)
     hashes.renumber(every)
-    found = group_images(
-        lambda row: paths[every[row]],
-        facts["digest"][every],
-        cache_dir,
-        hashes,
-        duplicates=settings.duplicates,
-        white=white,
-    )
+    found = group_images(facts["digest"][every], cache_dir, lambda: hashes, settings.duplicates)
     groups = np.arange(len(names)) + len(names)  # of those that cannot be used, each is alone
     groups[every] = found.of_image
     labels = [table.class_names[code] for code in table.labels.tolist()]
@@ -114,13 +108,13 @@ def check_data_set(
         *check_files(names, facts, likely_reason(missing, table.image_dir)),
         *check_blank(names, facts["contrast"]),
         *unlisted.result(),
-        *check_duplicates(own),
+        *_duplicates(own),
     ]
     if mirrored:
         pairs = near_duplicates(hashes, among=np.arange(len(own)), mirrored=True)
-        findings += check_mirrored(own, pairs.same)
-    findings += check_scenes([names[row] for row in every.tolist()], found.scenes)
-    findings += check_straddling(pictures)
+        findings += _mirrored(own, pairs.same)
+    findings += _scenes([names[row] for row in every.tolist()], found.scenes)
+    findings += _straddling(pictures)
     if run is not None:
         findings += check_labels(table.names, labels, groups[:count], run)
     findings += check_leaks(list(own["name"]), list(own["label"]), facts[sound], groups[sound])
@@ -137,3 +131,56 @@ def _test_names(csv: Path, column: str) -> list[str]:
             f"use names relative to it."
         )
     return [name for name in names if name]
+
+
+def _duplicates(pictures: pd.DataFrame) -> list[Finding]:
+    """Find exact and near duplicates, and duplicates with contradicting labels."""
+    several = pictures[pictures.duplicated("group", keep=False)]
+    equal = several[several.duplicated("digest", keep=False)].groupby("digest", sort=False)
+    near = differing(several, "digest")
+    advice = "Keep one of each; fit keeps them in one split."
+    return [
+        *check_contradictions(several),
+        *finding_of_groups(
+            "exact-duplicates", "warning", equal, "are the same file several times", advice
+        ),
+        *finding_of_groups(
+            "near-duplicates", "warning", near, "show nearly the same picture", advice
+        ),
+    ]
+
+
+def _mirrored(pictures: pd.DataFrame, pairs: NDArray[np.int64]) -> list[Finding]:
+    """Find pictures that show the mirror image of another one, by pairs of positions (P, 2)."""
+    return finding_of_groups(
+        "mirrored-duplicates",
+        "warning",
+        [(number, pictures.iloc[pair]) for number, pair in enumerate(pairs.tolist())],
+        "are mirror images of one another",
+        "Keep one of each; fit does not keep them in one split.",
+    )
+
+
+def _straddling(pictures: pd.DataFrame) -> list[Finding]:
+    """Find photographs that stand in several of train, val and test."""
+    return finding_of_groups(
+        "straddling-duplicates",
+        "serious",
+        differing(pictures.assign(label=pictures["split"]), "split"),
+        "stand both in the images to train on and in those to test by",
+        "Take them out of one; a test on them measures memory.",
+    )
+
+
+def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]]) -> list[Finding]:
+    """Find so many images that look alike that they are of one camera, belt or form."""
+    return Finding.of_groups(
+        "scene",
+        "warning",
+        f"{sum(map(len, scenes))} of {len(names)} images are of {len(scenes)} scene"
+        f"{'s' * (len(scenes) > 1)}: they share what is large and differ in little, or are too "
+        f"many for one photograph, so that fit does not keep them in one split.",
+        "Where images of one camera, day or patient belong together, name the column that says so "
+        "with --group-column.",
+        [(tuple(names[row] for row in scene.tolist()), "") for scene in scenes],
+    )

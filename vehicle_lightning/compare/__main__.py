@@ -27,41 +27,32 @@ class CompareOptions(SettingsGroup):
     Nothing is trained. Runs on other data or another split than the baseline are left out.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
-        (), description="Run folders, or folders that hold some; by default logs."
-    )
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Run folders, or folders that hold some; by default logs."""
     metric: str = Field(
         "val/accuracy",
         description="Figure to sort by: val/accuracy, val/loss, train/accuracy, train/loss, gap, "
         "seconds, or a column of metrics.csv at the best epoch.",
     )
-    baseline: Path | None = Field(
-        None,
-        description="Run to compare the others with; by default the oldest finished one.",
-    )
-    loss: float | None = Field(
-        None,
-        gt=0,
-        description="Training loss to count the epochs to; by default the baseline's lowest.",
-    )
-    wide: tyro.conf.FlagCreatePairsOff[bool] = Field(
-        False, description="Print all columns, not only those that fit a screen."
-    )
-    output: Path | None = Field(
-        None, description="Folder to write comparison.csv, .md and .png to."
-    )
+    baseline: Path | None = None
+    """Run to compare the others with; by default the oldest finished one."""
+    loss: float | None = Field(None, gt=0)
+    """Training loss to count the epochs to; by default the baseline's lowest."""
+    wide: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print all columns, not only those that fit a screen."""
+    output: Path | None = None
+    """Folder to write comparison.csv, .md and .png to."""
     plan: tyro.conf.FlagCreatePairsOff[bool] = Field(
         False,
         description="Say instead how many images, folds and seeds it takes to show the "
         "--difference; runs that are given say how much trainings and images vary.",
     )
-    difference: float = Field(
-        0.02, gt=0, lt=1, description="With --plan: the difference of two accuracies."
-    )
-    images: int | None = Field(
-        None, ge=2, description="With --plan: the images that there are, over all folds."
-    )
-    folds: int = Field(5, ge=1, description="With --plan: the folds; 1 is a hold-out.")
+    difference: float = Field(0.02, gt=0, lt=1)
+    """With --plan: the difference of two accuracies."""
+    images: int | None = Field(None, ge=2)
+    """With --plan: the images that there are, over all folds."""
+    folds: int = Field(5, ge=1)
+    """With --plan: the folds; 1 is a hold-out."""
 
 
 @dataclass(frozen=True)

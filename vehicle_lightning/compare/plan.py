@@ -19,7 +19,8 @@ from vehicle_lightning.runs.power import (
     smallest_shown,
 )
 
-ASSUMED = Spread(discordant=0.12, chance=0.08, training=0.01)
+# Of 60 trainings on 1,646 photographs with 78 % accuracy; better networks vary less.
+ASSUMED = Spread(discordant=0.2, chance=0.19, training=0.02)
 SEEDS = (1, 2, 3, 5, 10)
 
 
@@ -36,7 +37,9 @@ def plan(runs: Sequence[Path], difference: float, images: int | None, folds: int
     Raises:
         RunError: the runs cannot be compared with one another.
     """
-    spread, source = (ASSUMED, "Assumed") if not runs else _spread_of(runs)
+    spread, source = (
+        (ASSUMED, "Assumed, as of photographs and 78 % accuracy") if not runs else _spread_of(runs)
+    )
     seeds = [seed for seed in SEEDS if folds * seed > 1]
     needed = [images_for_settings(difference, spread, folds=folds, seeds=seed) for seed in seeds]
     rows = [

@@ -122,7 +122,7 @@ class _Places:
     def index(self, digests: NDArray[np.bytes_]) -> dict[str, Any] | None:
         """Return what is known of images of these contents, if all is there and whole."""
         pixel_file, index_file = self.of_content(digests)
-        index = _read_arrays(index_file, INDEX)
+        index = read_arrays(index_file, INDEX)
         if index is None or len(index["fault"]) != len(self.rows):
             return None
         shape = (len(self.rows), self.size, self.size, 3)
@@ -181,9 +181,11 @@ def _to_images(
     if hashes is not None:
         hashes.renumber(rows)
     white = json.loads(str(index["white"]))
-    pixels: PixelSource = DecodingPixels(places.paths, rows, places.size, white)
+    pixels: PixelSource
     if places.keep_pixels:
         pixels = MappedPixels(places.of_content(digests)[0], readable)
+    else:
+        pixels = DecodingPixels(places.paths, rows, places.size, white)
     return DecodedImages(
         rows,
         dict(sorted(faults.items())),
@@ -201,7 +203,7 @@ def _to_images(
 def _find(places: _Places) -> tuple[NDArray[np.bytes_], dict[str, Any]] | None:
     """Return what the cache has of these files, opening only those that may have changed."""
     now = time.time_ns()
-    listing = _read_arrays(places.listing, ("states", "digests", "listed"))
+    listing = read_arrays(places.listing, ("states", "digests", "listed"))
     states = places.numbers
     digests = np.zeros(len(states), dtype="S32")
     sure = np.zeros(len(states), dtype=bool)
@@ -266,22 +268,27 @@ def _read(places: _Places) -> tuple[tuple[NDArray[np.bytes_], dict[str, Any]], H
         scratch.unlink()
     index: dict[str, Any] = {name: facts[name] for name in INDEX[1:-1]}
     index |= {"fault": facts["fault"].astype(str), "white": np.array(json.dumps(white))}
-    _write_arrays(index_file, index)
+    write_arrays(index_file, index)
     _write_listing(places, digests, now)
     return (digests, index), hashes
 
 
 def _write_listing(places: _Places, digests: NDArray[np.bytes_], now: int) -> None:
     arrays = {"states": places.numbers, "digests": digests, "listed": np.array(now)}
-    _write_arrays(places.listing, arrays)
+    write_arrays(places.listing, arrays)
 
 
-def _write_arrays(file: Path, arrays: dict[str, Any]) -> None:
+def write_arrays(file: Path, arrays: dict[str, Any]) -> None:
+    """Write arrays by name as one file, whole.
+
+    Raises:
+        OSError: writing failed.
+    """
     with atomic_write(file) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
 
 
-def _read_arrays(file: Path, names: Sequence[str]) -> dict[str, Any] | None:
+def read_arrays(file: Path, names: Sequence[str]) -> dict[str, Any] | None:
     """Return the arrays of a file, or None where it is missing or damaged."""
     try:
         with file.open("rb") as stream, np.load(stream) as stored:

@@ -16,7 +16,6 @@ Sources:
 
 import hashlib
 import itertools
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -32,19 +31,9 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.hashes import (
-    THUMBNAIL,
-    WORDS,
-    Hashes,
-    HashStore,
-    Pictures,
-    Thumbnails,
-    hash_pictures,
-)
-from vehicle_lightning.data.images import WhiteValues, read_again
+from vehicle_lightning.data.cache import read_arrays, write_arrays
+from vehicle_lightning.data.hashes import WORDS, Hashes, HashStore, Thumbnails
 from vehicle_lightning.errors import DataError
-from vehicle_lightning.files import atomic_write
 from vehicle_lightning.parallel import in_threads
 
 MOST_PAIRED = 8  # pictures of one hash that are paired with all others of a like one
@@ -65,7 +54,6 @@ ALIGNED = 0.8  # correlation from which two pictures lie well over one another
 MOST_DIFFERENCE_OF_CROPS = 1.1
 LEAST_SCENE = 20  # images that are called a scene where they are also
 SCENE_SHARE = 0.03  # of all images or more
-READ_AT_ONCE = 64  # images
 GROUPING_VERSION = 4  # raise it whenever the same images would be grouped in another way
 
 Pairs = NDArray[np.int64]
@@ -103,27 +91,21 @@ class NearPairs(NamedTuple):
 
 
 def group_images(
-    path_of: Callable[[int], Path],
     digests: NDArray[np.bytes_],
     cache_dir: Path,
-    hashes: HashStore | None = None,
-    *,
+    read_hashes: Callable[[], HashStore],
     duplicates: Duplicates = "near",
-    white: WhiteValues | None = None,
 ) -> Groups:
     """Find exact and near duplicates among readable images, or find them found already.
 
     Args:
-        path_of: returns the file of each of N images, counted from 0.
         digests: bytes of shape (N,), hashes of their contents.
         cache_dir: folder to remember the near duplicates in.
-        hashes: of the N images at least, where they have been read already; its rows are the N.
+        read_hashes: returns perceptual hashes of the N images; called where they are not known.
         duplicates: which are to be found.
-        white: of the data set.
 
     Raises:
         DataError: the cache folder cannot be written to, or the disk is full.
-        ImageChangedError: a file cannot be read any more.
     """
     count = len(digests)
     distinct, first, which = np.unique(digests, return_index=True, return_inverse=True)
@@ -132,14 +114,21 @@ def group_images(
     exact = np.stack([np.arange(count), first[which]], axis=1)
     if duplicates == "exact":
         return Groups(grouped(count, exact), count - len(distinct), 0)
-    file = cache_dir / f"{_file_key(distinct)}-near.npz"
+    key = hashlib.blake2b(f"{GROUPING_VERSION} {PIL.__version__} ".encode(), digest_size=12)
+    key.update(distinct.tobytes())
+    file = cache_dir / f"{key.hexdigest()}-near.npz"
     near = _remembered(file, len(distinct))
     if near is None:
-        if hashes is None:
-            hashes = _read_hashes(path_of, np.sort(first), cache_dir, white)
-        found = near_duplicates(hashes, among=np.sort(first))
+        found = near_duplicates(read_hashes(), among=np.sort(first))
         near = NearPairs(which[found.same], which[found.scene])
-        _remember(file, near)
+        try:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            write_arrays(file, near._asdict())
+        except OSError as error:
+            raise DataError(
+                f"Cannot write {error.filename or file} ({error.strerror}); choose another "
+                f"--cache-dir."
+            ) from error
     # A group that takes in a good part of the data is no photograph several times.
     largest = max(LEAST_SCENE, SCENE_SHARE * len(distinct))
     of_picture = grouped(len(distinct), near.same)
@@ -156,55 +145,18 @@ def group_images(
     )
 
 
-def _read_hashes(
-    path_of: Callable[[int], Path],
-    rows: NDArray[np.int64],
-    folder: Path,
-    white: WhiteValues | None,
-) -> HashStore:
-    def read(batch: NDArray[np.int64]) -> tuple[NDArray[np.int64], Pictures]:
-        shown = [read_again(path_of(row), THUMBNAIL, white, grey=True) for row in batch.tolist()]
-        return batch, hash_pictures(np.stack(shown))
-
-    hashes = HashStore(folder)
-    batches = np.split(rows, range(READ_AT_ONCE, len(rows), READ_AT_ONCE))
-    parts = in_threads(read, batches)
-    for part in progress_over(parts, len(batches), "Looking for near duplicates"):
-        hashes.append(*part)
-    return hashes
-
-
-def _file_key(digests: NDArray[np.bytes_]) -> str:
-    key = hashlib.blake2b(f"{GROUPING_VERSION} {PIL.__version__} ".encode(), digest_size=12)
-    key.update(digests.tobytes())
-    return key.hexdigest()
-
-
 def _remembered(file: Path, count: int) -> NearPairs | None:
-    """Return the pairs among `count` pictures that a file has."""
-    try:
-        with file.open("rb") as stream, np.load(stream) as stored:
-            known = NearPairs(stored["same"], stored["scene"])
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        return None  # not known yet, or damaged
+    """Return the pairs among `count` pictures that a file has; None if not known yet or damaged."""
+    known = read_arrays(file, NearPairs._fields)
+    if known is None:
+        return None
     is_sound = all(
         pairs.dtype == np.int64
         and pairs.shape[1:] == (2,)
         and ((pairs >= 0) & (pairs < count)).all()
-        for pairs in known
+        for pairs in known.values()
     )
-    return known if is_sound else None
-
-
-def _remember(file: Path, pairs: NearPairs) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(file) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **pairs._asdict())
-    except OSError as error:
-        raise DataError(
-            f"Cannot write {error.filename or file} ({error.strerror}); choose another --cache-dir."
-        ) from error
+    return NearPairs(**known) if is_sound else None
 
 
 def near_duplicates(
@@ -248,14 +200,8 @@ def near_duplicates(
     for position, found in enumerate(in_threads(compare, candidates.tolist())):
         same[position] = found == "same" and groups.merge(*candidates[position].tolist())
         scene[position] = found == "scene"
-    rows = looked_up["row"]
-    return NearPairs(*(_ascending(rows[candidates[some]]) for some in (same, scene)))
-
-
-def _ascending(pairs: Pairs) -> Pairs:
-    """The smaller number first, in ascending order."""
-    pairs = np.sort(pairs, axis=1)
-    return pairs[np.lexsort(pairs.T[::-1])]
+    pairs = np.sort(looked_up["row"][candidates], axis=1)
+    return NearPairs(_distinct(pairs[same]), _distinct(pairs[scene]))
 
 
 def _are_nearest(pairs: Pairs, distance: NDArray[np.int64]) -> NDArray[np.bool_]:

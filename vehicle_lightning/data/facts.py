@@ -19,6 +19,7 @@ from vehicle_lightning.data.hashes import THUMBNAIL, HashStore, Pictures, hash_p
 from vehicle_lightning.data.images import (
     Pixels,
     WhiteValues,
+    changed,
     deep_kind,
     extent,
     orientation,
@@ -166,6 +167,20 @@ def examine_all(
     if white:
         examine(deep, white)
     return facts, white
+
+
+def read_hashes(paths: Sequence[Path], folder: Path) -> HashStore:
+    """Read the perceptual hashes of N images that could be read before, into a file in a folder.
+
+    Raises:
+        DataError: the folder cannot be written to, or the disk is full.
+        ImageChangedError: an image cannot be read any more.
+    """
+    hashes = HashStore(folder)
+    facts, _ = examine_all(paths, file_states(paths, None), hashes)
+    for row in np.flatnonzero(facts["fault"] != "").tolist():
+        raise changed(paths[row], facts["fault"][row])
+    return hashes
 
 
 _Examined = tuple[NDArray[np.int64], Facts, Pictures, Pixels | None]

@@ -11,7 +11,7 @@ from vehicle_lightning.config import DataSettings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.cache import DecodedImages, cache_folder, decode_images
 from vehicle_lightning.data.duplicates import Groups, group_images
-from vehicle_lightning.data.facts import FLAT
+from vehicle_lightning.data.facts import FLAT, read_hashes
 from vehicle_lightning.data.paths import likely_reason
 from vehicle_lightning.data.table import Table
 from vehicle_lightning.errors import DataError, join_first
@@ -64,12 +64,10 @@ def read_images(listed: Table, settings: DataSettings) -> ReadImages:
             f"be learnt from them."
         )
     duplicates = group_images(
-        table.paths.__getitem__,
         decoded.digests,
         cache_dir,
-        decoded.hashes,
-        duplicates=settings.duplicates,
-        white=decoded.white,
+        lambda: decoded.hashes or read_hashes(table.paths, cache_dir),
+        settings.duplicates,
     )
     if duplicates.scenes:
         notice(

@@ -38,54 +38,56 @@ def split_rows(
         DataError: a class or a group cannot be split so.
     """
     labels, names = table.labels, list(table.class_names)
-    whole = np.arange(len(table))
     given: NDArray[np.str_] = np.array(
         ["train"] * len(table) if table.splits is None else table.splits, dtype=str
     )
     if table.splits is not None and table.groups is not None:
         _refuse_cut_groups(table.groups, given)
-    test = whole[given == "test"]
-    val = _without_duplicates(whole[given == "val"], groups, test)
-    rest = _without_duplicates(whole[given == "train"], groups, np.concatenate([test, val]))
+
+    def apart(split: str, others: Rows) -> Rows:
+        """Rows of a split that no duplicate of stands among the others."""
+        return np.flatnonzero((given == split) & ~np.isin(groups, groups[others]))
+
+    test = np.flatnonzero(given == "test")
+    val = apart("val", test)
+    rest = apart("train", np.concatenate([test, val]))
     left_out = len(table) - len(test) - len(val) - len(rest)
     share = settings.val_fraction
+
+    def draw(rows: Rows, fraction: float, split: Split) -> tuple[Rows, Rows]:
+        kept, held = hold_out(
+            labels[rows],
+            groups[rows],
+            fraction,
+            settings.split_seed,
+            names=names,
+            split=split,
+            whole_groups=table.groups is not None,
+        )
+        return rows[kept], rows[held]
+
     if settings.test_fraction:
         if len(test):
             raise DataError("The data have test images already; leave out --test-fraction.")
+        rest, test = draw(rest, settings.test_fraction, "test")
         share /= 1 - settings.test_fraction
-        draw = hold_out(
-            labels[rest],
-            groups[rest],
-            settings.test_fraction,
-            settings.split_seed,
-            names=names,
-            split="test",
-            whole_groups=table.groups is not None,
-        )
-        test, rest = rest[draw[1]], rest[draw[0]]
     if settings.folds is not None and settings.fold is not None:
-        rest, val = np.sort(np.concatenate([rest, val])), rest[:0]
-        train, validate = cross_validation_fold(
-            labels[rest],
-            groups[rest],
-            settings.folds,
-            settings.fold,
-            settings.split_seed,
-            names=names,
+        rest = np.sort(np.concatenate([rest, val]))
+        train, val = (
+            rest[some]
+            for some in cross_validation_fold(
+                labels[rest],
+                groups[rest],
+                settings.folds,
+                settings.fold,
+                settings.split_seed,
+                names=names,
+            )
         )
-        val, train = rest[validate], rest[train]
     elif len(val):
         train = rest
     else:
-        train, validate = hold_out(
-            labels[rest],
-            groups[rest],
-            share,
-            settings.split_seed,
-            names=names,
-            whole_groups=table.groups is not None,
-        )
-        train, val = rest[train], rest[validate]
+        train, val = draw(rest, share, "val")
     if settings.train_fraction < 1:
         # Another draw in each fold, so that the folds of a small share have few images in common.
         seed = (settings.split_seed, settings.fold or 0)
@@ -102,10 +104,6 @@ def split_rows(
                 f"another way."
             )
     return rows, left_out
-
-
-def _without_duplicates(rows: Rows, groups: NDArray[np.int64], others: Rows) -> Rows:
-    return rows[~np.isin(groups[rows], groups[others])]
 
 
 def _refuse_cut_groups(names: Sequence[str], splits: NDArray[np.str_]) -> None:
@@ -170,7 +168,13 @@ def hold_out(
     """
     group_names, group_of_row = np.unique(groups, return_inverse=True)
     if whole_groups:
-        return _hold_out_groups(labels, groups, fraction, seed, split)
+        if len(group_names) < 2:
+            raise DataError(
+                f"All images are of one group of --group-column, so that none can be held out for "
+                f"{split}; leave out --group-column, or add images of other groups."
+            )
+        folds = min(max(2, round(1 / fraction)), len(group_names))
+        return _folds(labels, groups, folds, seed)[0]
     votes = np.zeros((len(group_names), len(names)), dtype=np.int64)
     np.add.at(votes, (group_of_row, labels), 1)
     strata = votes.argmax(axis=1)
@@ -197,23 +201,6 @@ def hold_out(
     )
     is_held = np.isin(group_of_row, drawn)
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
-
-
-def _hold_out_groups(
-    labels: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    fraction: float,
-    seed: int,
-    split: Split,
-) -> tuple[Rows, Rows]:
-    number = len(np.unique(groups))
-    if number < 2:
-        raise DataError(
-            f"All images are of one group of --group-column, so that none can be held out for "
-            f"{split}; leave out --group-column, or add images of other groups."
-        )
-    folds = min(max(2, round(1 / fraction)), number)
-    return _folds(labels, groups, folds, seed)[0]
 
 
 def share_of(

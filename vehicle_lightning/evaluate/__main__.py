@@ -14,8 +14,8 @@ from pydantic import Field
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import Accelerator, SettingsGroup, SourceSettings
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.csv_file import read_csv
 from vehicle_lightning.data.paths import ImageFile, listed_images
+from vehicle_lightning.data.rows import read_csv
 from vehicle_lightning.data.table import Table, read_table
 from vehicle_lightning.errors import DataError, RunError, join_first
 from vehicle_lightning.evaluate.evaluation import Evaluation
@@ -45,36 +45,28 @@ class EvaluateOptions(SettingsGroup):
     Several runs are compared on the same images, each with the first.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
-        description="Run folders and .ckpt files."
-    )
-    csv: Path = Field(description="CSV file with the names of the images and their labels.")
-    image_dir: Path | None = Field(
-        None, description="Folder the names are relative to; by default images beside the CSV."
-    )
-    image_column: str | None = Field(
-        None, description="CSV column with the image file names; by default that of the run."
-    )
-    label_column: str | None = Field(
-        None, description="CSV column with the labels; by default that of the run."
-    )
-    by: str | None = Field(
-        None, description="CSV column to count the images by, such as camera, each value by itself."
-    )
-    calibrated: tyro.conf.FlagCreatePairsOff[bool] = Field(
-        False, description="Use the temperature and the threshold that `calibrate` found."
-    )
-    fail_under: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="End with exit code 1 where the lower end of an accuracy's interval is below.",
-    )
-    output: Path = Field(
-        Path("evaluation"), description="Folder of evaluation.json, predictions and pictures."
-    )
-    batch_size: int = Field(128, ge=1, description="Images that go through the network at once.")
-    accelerator: Accelerator = Field("auto", description="Kind of device; one is used.")
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run folders and .ckpt files."""
+    csv: Path
+    """CSV file with the names of the images and their labels."""
+    image_dir: Path | None = None
+    """Folder the names are relative to; by default images beside the CSV."""
+    image_column: str | None = None
+    """CSV column with the image file names; by default that of the run."""
+    label_column: str | None = None
+    """CSV column with the labels; by default that of the run."""
+    by: str | None = None
+    """CSV column to count the images by, such as camera, each value by itself."""
+    calibrated: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Use the temperature and the threshold that `calibrate` found."""
+    fail_under: float | None = Field(None, ge=0, le=1)
+    """End with exit code 1 where the lower end of an accuracy's interval is below."""
+    output: Path = Path("evaluation")
+    """Folder of evaluation.json, predictions and pictures."""
+    batch_size: int = Field(128, ge=1)
+    """Images that go through the network at once."""
+    accelerator: Accelerator = "auto"
+    """Kind of device; one is used."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import SettingsGroup
@@ -51,12 +50,10 @@ class ExportOptions(SettingsGroup):
     and softmax are inside. Class names, image size and run stand in its metadata.
     """
 
-    run: Annotated[Path, tyro.conf.Positional] = Field(
-        description="Run folder, whose best weights are taken, or checkpoint file."
-    )
-    output: Path = Field(
-        description="File to write; .onnx: for ONNX Runtime and the like, .pt2: for torch.export."
-    )
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder, whose best weights are taken, or checkpoint file."""
+    output: Path
+    """File to write; .onnx: for ONNX Runtime and the like, .pt2: for torch.export."""
 
 
 def main(arguments: Sequence[str]) -> int:

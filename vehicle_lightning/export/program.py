@@ -42,7 +42,8 @@ def export_checkpoint(checkpoint: Path, run_name: str, output: Path) -> ExportRe
 
     Args:
         checkpoint: its network is written.
-        run_name: stands in the metadata, beside class names and image size.
+        run_name: stands in the metadata, beside class names, image size and what is white in
+            grey images of more than 8 bits.
         output: ends in `.onnx` or `.pt2`; its folder is made where there is none.
 
     Raises:
@@ -55,6 +56,7 @@ def export_checkpoint(checkpoint: Path, run_name: str, output: Path) -> ExportRe
     metadata = {
         "class_names": json.dumps(classifier.class_names, ensure_ascii=False),
         "image_size": str(classifier.settings.image_size),
+        "white": json.dumps(dict(classifier.white)),
         "run": run_name,
         "checkpoint": checkpoint.name,
     }

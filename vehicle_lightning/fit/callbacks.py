@@ -1,5 +1,6 @@
 """What happens beside the training: ordinary Lightning callbacks, each usable on its own."""
 
+import itertools
 import signal
 import threading
 import time
@@ -61,10 +62,10 @@ class History(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Draw the curves of a resumed run anew, up to its checkpoint; servers have them."""
-        for logger in trainer.loggers:
-            for row in self._rows if isinstance(logger, TensorBoardLogger | CSVLogger) else ():
-                curves = {k: v for k, v in row.items() if k not in {"epoch", "seconds"}}
-                logger.log_metrics(curves, int(row["epoch"]))
+        files = [one for one in trainer.loggers if isinstance(one, TensorBoardLogger | CSVLogger)]
+        for row, logger in itertools.product(self._rows, files):
+            curves: dict[str, Any] = {k: v for k, v in row.items() if k not in {"epoch", "seconds"}}
+            logger.log_metrics(curves, int(row["epoch"]))
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Start the clock."""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from vehicle_lightning.config import PLACES
 from vehicle_lightning.files import write_text
-from vehicle_lightning.improve.moves import in_words, listed
+from vehicle_lightning.improve.moves import listed
 from vehicle_lightning.improve.state import Step, Walk, run_of, summary_of
 from vehicle_lightning.improve.walk import End, in_short
 from vehicle_lightning.runs.folder import RunFolder
@@ -90,12 +90,12 @@ def _test_outcomes(folder: Path, number: int) -> Outcomes:
 
 def table(walk: Walk, folder: Path) -> list[str]:
     """Return one line a step under a heading."""
-    rows = [["step", "change", "why", "accuracy %", "difference", "", "minutes"]]
+    rows = [["step", "change", "why", "accuracy %", "difference", "outcome", "minutes"]]
     for number, step in enumerate(walk.steps):
         rows.append(
             [
                 str(number),
-                in_words(step.change) or step.move,
+                step.label,
                 step.why,
                 _accuracy(folder, number, step),
                 _difference(step),
@@ -111,7 +111,7 @@ def table(walk: Walk, folder: Path) -> list[str]:
 
 
 def _accuracy(folder: Path, number: int, step: Step) -> str:
-    if step.status in ("running", "untrainable"):
+    if step.status != "finished":  # of the images of fewer folds it would mislead
         return "-"
     val = summary_of(folder, number).val
     return f"{100 * val.accuracy:.1f} {_in_brackets(val.interval)}"
@@ -184,8 +184,8 @@ def verdicts_in_words(walk: Walk) -> str:
         return "No proposal of a verdict was tried."
     first, second, third = (outcomes.count(place) for place in (1, 2, 3))
     return (
-        f"Of {len(outcomes)} verdicts whose proposals were tried, the first proposal helped in "
-        f"{first}, the second in {second}, the third in {third}, and none in {outcomes.count(0)}."
+        f"Verdicts with proposals that were tried: {len(outcomes)}. The first proposal helped in "
+        f"{first}, the second in {second}, the third in {third}, none in {outcomes.count(0)}."
     )
 
 
@@ -229,11 +229,15 @@ def plot_walk(walk: Walk, folder: Path, *, with_test: bool) -> Figure:
     for row, (number, step) in enumerate(steps):
         val = summary_of(folder, number).val
         colour = VAL if step.is_kept else FAINT
-        _draw(accuracy, row, val, colour, filled=step.is_kept)
+        if step.status == "finished":
+            _draw(accuracy, row, val, colour, filled=step.is_kept)
+        elif step.base is not None and step.difference is not None:
+            stands = summary_of(folder, step.base).val.accuracy + step.difference
+            accuracy.plot(100 * stands, row, "x", color=colour, markersize=6)
         minutes.barh(row, step.seconds / 60, height=0.6, color=colour)
         kept += [(100 * val.accuracy, row)] * step.is_kept
     accuracy.plot(*zip(*kept, strict=True), color=VAL, linewidth=1.2, zorder=1)
-    labels = [f"{number}  {in_words(step.change) or step.move}" for number, step in steps]
+    labels = [f"{number}  {step.label}" for number, step in steps]
     for row, measured in enumerate(tests, len(steps)):
         if measured is not None:
             _draw(accuracy, row, measured, TRAIN, filled=True)
@@ -256,7 +260,7 @@ def plot_walk(walk: Walk, folder: Path, *, with_test: bool) -> Figure:
         axes.set_axisbelow(True)
         axes.spines[:].set_visible(False)
     accuracy.set_xlabel(
-        "filled and joined: kept; hollow: dropped, after fewer folds where that was clear early",
+        "filled: kept; hollow: dropped; x: dropped early, at its difference from the best so far",
         fontsize=8.5,
         color=FAINT,
     )

@@ -3,9 +3,11 @@
 **Kept.** Step and best so far validated the same images in the same folds. Their difference in
 accuracy comes with a standard error for the settings, over images and trainings
 (`runs/paired.py`). A step is kept where its difference is above one standard error, or above two
-where it costs more than one and a half times as much. That errs often on a single step, which five
-folds of some hundred images cannot help; a step that changed nothing does no harm, though, and the
-walk is judged as a whole on the test part, which decides nothing.
+where it costs more than one and a half times as much. Five folds of some hundred images cannot be
+surer: where their differences scatter by 2.5 points (simulated, normal), 16 % of the steps that
+bring nothing are kept, 76 % of those that bring two points, 94 % of those that bring three. A step
+that changed nothing does little harm, and the walk as a whole is judged on the test images, which
+decide nothing.
 
 **Shown.** Whether a step is shown to be better or worse is another question, answered by the test
 for settings. As it is asked once for each step, its level is that of the online fallback procedure
@@ -15,9 +17,9 @@ chance that any of them speaks falsely is at most 5 %. That the walk chooses its
 same images is not in it.
 
 **Ended early.** A step is given up where it is behind the best on the folds so far: by 5 points
-after the first, by 1 point on average after the second, and at all after any later one. With folds
-that scatter by 2.5 points, that loses one in ten of the steps that are better by two points, most
-of which would not have been kept in the end either; steps that bring nothing mostly end sooner.
+after the first, by 1 point on average after the second, and at all after any later one. In the same
+simulation that spares a step that loses two points 2.7 of its five folds and one that brings
+nothing 1.4, and costs 1.4 % of the steps that bring two points and would have been kept.
 
 Sources:
     Tian and Ramdas (2021), Online control of the familywise error rate.
@@ -34,6 +36,7 @@ from pydantic import BaseModel, ValidationError
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text
+from vehicle_lightning.improve.moves import in_words
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.paired import SIGNIFICANCE, Difference
 from vehicle_lightning.runs.summary import Summary
@@ -81,6 +84,11 @@ class Step(BaseModel):
     p_value: float | None = None
     level: float = 0.0
     is_kept: bool = False
+
+    @property
+    def label(self) -> str:
+        """What was changed: the settings, or of many of them the idea behind."""
+        return in_words(self.change) if 1 <= len(self.change) <= 2 else self.move
 
     @property
     def is_shown(self) -> bool:

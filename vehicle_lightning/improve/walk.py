@@ -3,7 +3,7 @@
 **Which move is next.** First the proposals of the verdict on the best so far, in its order; then
 the moves of the list that answer such a verdict; then the rest of the list; then, oldest first,
 those that were tried from an earlier best and dropped. Settings that were trained before are never
-trained again.
+trained again. A move that was kept may be taken again, in its place on the list.
 
 **What fits.** A training is estimated to take as long as that of the best so far, times what the
 move costs. One that does not fit into what is left of the budget is not begun. One that would take
@@ -24,7 +24,7 @@ from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.start import read_data_facts
 from vehicle_lightning.fit.train import train
-from vehicle_lightning.improve.moves import Candidate, in_words, listed, proposed
+from vehicle_lightning.improve.moves import Candidate, listed, proposed
 from vehicle_lightning.improve.state import (
     Step,
     Walk,
@@ -121,7 +121,7 @@ def next_step(walk: Walk, folder: Path, left: float) -> Step | End:
         return "no time" if every else "tried all"
     step = (cheap or fitting)[0]
     notice(
-        f"Step {len(walk.steps)}, {step.move} ({in_words(step.change)}), {step.why}: about "
+        f"Step {len(walk.steps)}, {step.move} ({step.label}), {step.why}: about "
         f"{step.cost * seconds / 60:.1f} min."
     )
     return step
@@ -135,7 +135,13 @@ def possible_steps(walk: Walk, verdict: Verdict) -> list[Step]:
         verdict: on the best so far.
     """
     settings, kind = walk.settings_of(walk.best), verdict.kind
-    last = {step.move: number for number, step in enumerate(walk.steps)}
+    # What was kept may go on as if it were new: deeper still.
+    kept = {step.move: number for number, step in enumerate(walk.steps) if step.is_kept}
+    dropped = {
+        step.move: number
+        for number, step in enumerate(walk.steps)
+        if number > kept.get(step.move, -1)
+    }
     known = {walk.settings_of(number) for number in range(len(walk.steps))}
     steps: list[Step] = []
 
@@ -157,9 +163,10 @@ def possible_steps(walk: Walk, verdict: Verdict) -> list[Step]:
     for place, flag in enumerate(verdict.flags, 1):
         add(proposed(flag, settings), f"verdict {kind}, proposal {place}", place)
     # New ones first, of these the answers to the verdict; then the oldest of those tried before.
-    rest = sorted(listed(settings), key=lambda one: (last.get(one.move, -1), kind not in one.aims))
-    for one in rest:
-        add(one, _why(one, kind, one.move in last))
+    for one in sorted(
+        listed(settings), key=lambda one: (dropped.get(one.move, -1), kind not in one.aims)
+    ):
+        add(one, _why(one, kind, one.move in dropped))
     return steps
 
 

@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import Accelerator, SettingsGroup
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.csv_file import read_csv
 from vehicle_lightning.data.paths import ImageFile, listed_images
+from vehicle_lightning.data.rows import read_csv
 from vehicle_lightning.errors import DataError, RunError, SettingsError
 from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.predict.inputs import find_images, tell_apart
@@ -45,41 +45,28 @@ class PredictOptions(SettingsGroup):
     else is images. A run over folds or seeds counts with all its networks.
     """
 
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
-        (),
-        description="Run folders and .ckpt files; and images: files, folders, quoted patterns.",
-    )
-    csv: Path | None = Field(None, description="CSV file with the names of the images to predict.")
-    image_dir: Path | None = Field(
-        None, description="Folder the names are relative to; by default images beside the CSV."
-    )
-    image_column: str | None = Field(
-        None, description="CSV column with the image file names; by default that of the run."
-    )
-    output: Path = Field(
-        Path("predictions.csv"),
-        description="CSV file to write. Earlier predictions are replaced, no other file.",
-    )
-    submission: Path | None = Field(
-        None,
-        description="CSV file to write with the names of --csv and their predicted labels, under "
-        "the column names the run was trained with.",
-    )
-    flip_averaging: tyro.conf.FlagCreatePairsOff[bool] = Field(
-        False,
-        description="Predict by the mean of the logits of an image and its mirror image, also "
-        "where the run did not.",
-    )
-    calibrated: tyro.conf.FlagCreatePairsOff[bool] = Field(
-        False, description="Use the temperature and the threshold that `calibrate` found."
-    )
-    explain: tyro.conf.FlagCreatePairsOff[bool] = Field(
-        False,
-        description="Draw what spoke for the prediction in the images with the highest entropy, "
-        "as a picture beside the output.",
-    )
-    batch_size: int = Field(128, ge=1, description="Images that go through the network at once.")
-    accelerator: Accelerator = Field("auto", description="Kind of device; one is used.")
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Run folders and .ckpt files; and images: files, folders, quoted patterns."""
+    csv: Path | None = None
+    """CSV file with the names of the images to predict."""
+    image_dir: Path | None = None
+    """Folder the names are relative to; by default images beside the CSV."""
+    image_column: str | None = None
+    """CSV column with the image file names; by default that of the run."""
+    output: Path = Path("predictions.csv")
+    """CSV file to write. Earlier predictions are replaced, no other file."""
+    submission: Path | None = None
+    """CSV file to write: the names of --csv and their labels, in the columns of the run."""
+    flip_averaging: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Average the logits of an image and its mirror image, also where the run did not."""
+    calibrated: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Use the temperature and the threshold that `calibrate` found."""
+    explain: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Draw beside the output what spoke for the predictions with the highest entropy."""
+    batch_size: int = Field(128, ge=1)
+    """Images that go through the network at once."""
+    accelerator: Accelerator = "auto"
+    """Kind of device; one is used."""
 
     @model_validator(mode="after")
     def _csv_where_it_is_needed(self) -> Self:
@@ -193,8 +180,9 @@ def _explain(
 
     predicted = [pair for pair in zip(images, tally.predictions, strict=True) if pair[1].label]
     unsure = heapq.nlargest(EXPLAINED, predicted, key=lambda pair: pair[1].entropy)
+    files = tuple(checkpoints)
     subjects = [
-        Subject(image.path, image.path.name, tuple(checkpoints), None, (one.label, one.probability))
+        Subject(image.path, image.path.name, files, prediction=(one.label, one.probability))
         for image, one in unsure
     ]
     title = " and ".join(RunFolder(m).label if m.is_dir() else m.name for m in models)

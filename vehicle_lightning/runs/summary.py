@@ -108,11 +108,17 @@ class Summary:
             **({} if self.test is None else {"test_accuracy": self.test.accuracy}),
         }
 
+    @property
+    def spread(self) -> str:
+        """What is known of how far off another training would be, which no interval says."""
+        return "one training; how far another would be off is shown by --seeds 3 or --folds 5"
+
     def __str__(self) -> str:
         lines = [
             f"train   {self.train}, loss {self.train.loss:.3f}",
             f"val     {self.val}, loss {self.val.loss:.3f}",
             *([] if self.test is None else [f"test    {self.test}, loss {self.test.loss:.3f}"]),
+            f"seeds   {self.spread}",
             f"always  {100 * self.most_frequent_class:.1f} % by the most frequent class alone",
             f"gap     {100 * self.gap:+.1f} points",
             f"best    epoch {self.best_epoch} of {self.epochs}, by validation loss",

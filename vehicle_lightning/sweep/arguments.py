@@ -18,28 +18,18 @@ from vehicle_lightning.sweep.space import Space, read_space
 class SearchOptions(SettingsGroup):
     """What to search, and how long."""
 
-    trials: int = Field(
-        50, ge=1, le=100_000, description="Finished trials the study is to have, of all workers."
-    )
-    timeout: str | None = Field(
-        None, description="Stop after this time, as in 90, 30m or 2h; the same command goes on."
-    )
-    space: Path = Field(
-        Path("switches"),
-        description="YAML file of settings, some of them with a range or a list of values; or "
-        "switches or training, which come with this package.",
-    )
-    study: str | None = Field(
-        None, description="Name of the study; by default that of the space's file."
-    )
-    storage: str | None = Field(
-        None,
-        description="URL of a database that several workers share, such as "
-        "postgresql://user@host/name; by default a SQLite file in the study's folder.",
-    )
-    config: Path | None = Field(
-        None, description="YAML file of settings that the trials share; the space comes on top."
-    )
+    trials: int = Field(50, ge=1, le=100_000)
+    """Finished trials the study is to have, of all workers."""
+    timeout: str | None = None
+    """Stop after this time, as in 90, 30m or 2h; the same command goes on."""
+    space: Path = Path("switches")
+    """YAML file of settings, some with a range or values; or switches or training, as shipped."""
+    study: str | None = None
+    """Name of the study; by default that of the space's file."""
+    storage: str | None = None
+    """URL of a database to share, as postgresql://user@host/name; by default a SQLite file."""
+    config: Path | None = None
+    """YAML file of settings that the trials share; the space comes on top."""
 
     @field_validator("timeout")
     @classmethod

@@ -28,6 +28,7 @@ from vehicle_lightning.sweep.space import Value, in_words, trial_settings
 from vehicle_lightning.sweep.study import RunningTrial, Study, suggest
 
 JUDGED_FROM = 5  # finished trials, before any is pruned
+FACTS = ("train", "val", "best_epoch", "epochs", "seconds")  # attributes: of the summary
 FOLD_RUNS = "fold_runs"  # attribute: validation loss and images of each fold run so far
 
 Part = tuple[float, int]
@@ -187,7 +188,8 @@ def _finish(
 ) -> None:
     is_pruned = summary.status == "pruned"
     loss = summary.val.loss if math.isfinite(summary.val.loss) else math.inf
-    if search.study.finish(running, summary.to_dict(), None if is_pruned else loss):
+    facts = {key: summary.to_dict()[key] for key in FACTS}
+    if search.study.finish(running, facts, None if is_pruned else loss):
         notice(
             f"Trial {running.run}: val loss {summary.val.loss:.3f}, accuracy {summary.val}"
             f"{f', pruned after {summary.epochs} epochs' * is_pruned}; {in_words(point)}"
