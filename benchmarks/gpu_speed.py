@@ -74,7 +74,7 @@ def run_way(options: argparse.Namespace) -> tuple[float, float]:
 def make_settings(options: argparse.Namespace, log_dir: Path) -> Any:
     """Return the settings of one row."""
     from vehicle_lightning import Settings
-    from vehicle_lightning.config import read_settings
+    from vehicle_lightning.settings_file import read_settings
 
     network = (
         read_settings(BEST).model_dump(exclude_defaults=True)

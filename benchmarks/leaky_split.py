@@ -36,7 +36,7 @@ def main() -> None:
         )
         copied = names_with_a_copy(settings)
         grouped = predictions(settings)
-        with patch("vehicle_lightning.data.datamodule.group_images", each_alone):
+        with patch("vehicle_lightning.data.reading.group_images", each_alone):
             alone = predictions(settings.model_copy(update={"name": "alone"}))
     print(f"{'':24}copies on one side  each on its own")
     for title, chosen in (
@@ -62,7 +62,7 @@ def predictions(settings: Settings) -> pd.DataFrame:
     return read_predictions(train(settings).run.predictions)
 
 
-def each_alone(_: object, digests: Sequence[bytes], *__: object, **___: object) -> Groups:
+def each_alone(digests: Sequence[bytes], *_: object) -> Groups:
     """Put every image into a group of its own."""
     return Groups(np.arange(len(digests)), 0, 0)
 

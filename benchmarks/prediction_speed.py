@@ -127,7 +127,7 @@ Work = Callable[[list[Path]], None]
 
 def by_command(options: argparse.Namespace, device: object) -> Work:
     """Stream the images as the command does, into a CSV file."""
-    from vehicle_lightning.data.image_files import ImageFile
+    from vehicle_lightning.data.paths import ImageFile
     from vehicle_lightning.model.stream import predict_images
     from vehicle_lightning.predict.output import write_predictions
     from vehicle_lightning.runs.calibration import UNCALIBRATED

@@ -16,7 +16,7 @@ import numpy as np
 from checking_speed import picture_of_shapes
 
 from vehicle_lightning.data.duplicates import candidate_pairs
-from vehicle_lightning.data.hashes import HASHES, THUMBNAIL, Hashes, PerceptualHashes
+from vehicle_lightning.data.hashes import HASHES, THUMBNAIL, Hashes, hash_pictures
 
 AT_ONCE = 500  # pictures drawn by one process
 
@@ -36,7 +36,7 @@ def main() -> None:
         before = None
         for count in (most // 8, most // 4, most // 2, most):
             started = time.perf_counter()
-            pairs = candidate_pairs(words[:count, 0], words.__getitem__)
+            pairs = candidate_pairs(words[:count, 0], words[:count])
             seconds = time.perf_counter() - started
             exponent = "" if before is None else f"{log2(seconds / before):.2f}"
             print(f"{name:6}{count:10}{len(pairs):12}{seconds:9.2f}{exponent:>10}", flush=True)
@@ -56,7 +56,7 @@ def hash_some(first: int) -> Hashes:
         np.asarray(picture_of_shapes(np.random.default_rng(number), THUMBNAIL).convert("L"))
         for number in range(first, first + AT_ONCE)
     ]
-    return PerceptualHashes.of(np.stack(drawn)).hashes[..., 0]
+    return np.ascontiguousarray(hash_pictures(np.stack(drawn))["hashes"][..., 0])
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from vehicle_lightning.config import read_settings
 from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.runs.verdict import Verdict, diagnose
+from vehicle_lightning.settings_file import read_settings
 
 NUMBER = r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
 LOSS = rf"{NUMBER} in epoch (\d+)"

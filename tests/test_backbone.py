@@ -11,8 +11,8 @@ from tests.conftest import Fit
 from tests.test_resume import assert_equal_runs, interrupt_in_epoch, quick
 from vehicle_lightning.cli import INTERRUPTED, parse_fit
 from vehicle_lightning.fit.__main__ import main
-from vehicle_lightning.fit.train import features_suffice
 from vehicle_lightning.model.backbone import Backbone
+from vehicle_lightning.model.evaluation import features_suffice
 from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.runs.folder import RunFolder
 

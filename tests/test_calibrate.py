@@ -2,13 +2,14 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import DataFolder, Fit
+from tests.conftest import DataFolder, Fit, quick_fit
 from tests.test_fit import latest_events
 from vehicle_lightning.calibrate.__main__ import main
 from vehicle_lightning.errors import RunError, SettingsError
@@ -16,9 +17,18 @@ from vehicle_lightning.runs.calibration import find_calibrations
 from vehicle_lightning.runs.folder import RunFolder
 
 
+@pytest.fixture(scope="module")
+def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    flags = ("--folds", "2", "--seeds", "2", "--epochs", "1")
+    return quick_fit(drawn, tmp_path_factory.mktemp("trained"))(*flags)
+
+
 @pytest.fixture
-def run(fit_quickly: Fit) -> RunFolder:
-    return fit_quickly("--folds", "2", "--seeds", "2", "--epochs", "1")
+def run(trained: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy, to be calibrated."""
+    folder = tmp_path / "logs" / trained.path.parent.name / trained.path.name
+    shutil.copytree(trained.path, folder)
+    return RunFolder(folder)
 
 
 def test_a_run_over_folds_is_calibrated(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """The comparison through its command line."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,37 @@ def test_a_chosen_baseline(logs: Path) -> None:
     ranking = compare([logs], baseline=logs / "combined").ranking
     assert ranking.baseline.name == "combined/0"
     assert len(ranking.rows) == 2
+
+
+def test_no_difference_shown_says_what_it_would_take(
+    logs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    near = np.arange(200) < 104
+    near[:8] = False
+    make_run(logs, "near", near, dropout=0.1)
+    main([str(logs), "--baseline", str(logs / "baseline"), "--output", str(logs)])
+    printed = capsys.readouterr().out
+    assert re.search(r"No difference shown: one of \d\.\d points would have been", printed)
+    assert re.search(r"To show the -2.0 points of near/0 takes \d,\d\d\d images", printed)
+    assert pd.read_csv(logs / "comparison.csv").set_index("run")["images_to_show"]["near/0"] > 200
+
+
+@pytest.mark.parametrize("images", [(), ("--images", "200")])
+def test_a_plan_before_any_training(
+    images: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--plan", "--difference", "0.03", *images]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"two trained networks: 1,\d\d\d images", printed)
+    assert "Assumed, as of photographs and 78 % accuracy: one of two" in printed
+    assert ("shown by 200" in printed) == bool(images)
+
+
+def test_a_plan_out_of_runs(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(logs / "baseline"), str(logs / "combined"), "--plan"]) == 0
+    assert "Found in 2 runs of one training each" in capsys.readouterr().out
+    with pytest.raises(InputError, match="takes two runs on the same images"):
+        main([str(logs / "baseline"), "--plan"])
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vehicle_lightning.cli import parse_fit
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.settings_file import read_settings
 
 # One value for each setting, none of them the default.
 OTHER_VALUES: dict[str, Any] = {
@@ -24,6 +25,7 @@ OTHER_VALUES: dict[str, Any] = {
     "group_column": "camera",
     "image_size": 64,
     "val_fraction": 0.25,
+    "train_fraction": 0.5,
     "folds": 5,
     "fold": 2,
     "split_seed": 3,
@@ -32,6 +34,7 @@ OTHER_VALUES: dict[str, Any] = {
     "cache_dir": Path("cache"),
     "num_workers": 2,
     "augment": True,
+    "trivial_augment": True,
     "flip": 0.25,
     "rotation": 30.0,
     "shear": 5.0,
@@ -56,12 +59,17 @@ OTHER_VALUES: dict[str, Any] = {
     "learning_rate": 0.01,
     "weight_decay": 0.1,
     "schedule": "onecycle",
+    "warmup_epochs": 2,
     "frozen_epochs": 1,
     "backbone_rate": 0.5,
     "patience": 4,
     "initial_size": 32,
     "label_smoothing": 0.1,
     "mixup": 0.2,
+    "cutmix": 0.5,
+    "focal": 2.0,
+    "ema": 0.99,
+    "balanced": True,
     "class_weights": True,
     "train_eval_fraction": 0.5,
     "seed": 7,
@@ -75,6 +83,7 @@ OTHER_VALUES: dict[str, Any] = {
     "fast_dev_run": True,
     "profiler": "simple",
     "deterministic": True,
+    "logger": ("csv", "mlflow"),
     "accelerator": "cpu",
     "devices": "2",
     "strategy": "ddp",
@@ -196,7 +205,7 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
         ({"val_fraction": 1.0}, "val_fraction"),
         ({"folds": 5, "fold": 5}, "none of the folds 0 to 4"),
         ({"initial_size": 64}, "needs --pooling"),
-        ({"initial_size": 256, "pooling": "max"}, "at most --image-size 224"),
+        ({"initial_size": 256, "pooling": "max"}, "at most --image-size 96"),
         ({"batchnorm": True, "batch_size": 1}, "--batch-size"),
         ({"image_size": 8, "channels": (4, 4, 4, 4)}, "too small for 4 blocks"),
         ({"channels": ()}, "channels"),

@@ -10,7 +10,7 @@ import torch
 from torchvision import models
 
 from tests.conftest import QUICK, Fit
-from vehicle_lightning.config import read_settings
+from vehicle_lightning.settings_file import read_settings
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "experiments").glob("*.yaml"))

@@ -19,7 +19,6 @@ from PIL import Image
 from tests.conftest import QUICK, SIZE, Fit
 from vehicle_lightning.errors import ExportError, InputError
 from vehicle_lightning.export import __main__ as command
-from vehicle_lightning.export import export as exporting
 from vehicle_lightning.export import onnx_format, program
 from vehicle_lightning.export.__main__ import export, main
 from vehicle_lightning.fit.__main__ import main as fit_main
@@ -46,7 +45,7 @@ def reader(file: Path) -> Predict:
 def metadata(file: Path) -> dict[str, str]:
     if file.suffix == ".onnx":
         return {entry.key: entry.value for entry in onnx.load(file).metadata_props}
-    found = dict.fromkeys(("class_names", "image_size", "run", "checkpoint"), "")
+    found = dict.fromkeys(("class_names", "image_size", "white", "run", "checkpoint"), "")
     torch.export.load(file, extra_files=found)
     return {key: str(value) for key, value in found.items()}
 
@@ -88,6 +87,7 @@ def test_several_classes_and_the_metadata(
     found = metadata(output)
     assert json.loads(found["class_names"]) == ["0,5", "Müllwagen", "fire engine"]
     assert found["image_size"] == str(SIZE)
+    assert json.loads(found["white"]) == {}
     assert (found["run"], found["checkpoint"]) == ("three/0", "best.ckpt")
     probabilities = reader(output)(np.zeros((2, 3, SIZE, SIZE), dtype=np.uint8))
     assert probabilities.shape == (2, 3)
@@ -211,7 +211,7 @@ def test_missing_packages(
 def test_what_predicts_something_else_is_not_written(
     dropout_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    module, name = (onnx_format, "read_onnx") if suffix == ".onnx" else (exporting, "read_pt2")
+    module, name = (onnx_format, "read_onnx") if suffix == ".onnx" else (program, "read_pt2")
     read = getattr(module, name)
     monkeypatch.setattr(module, name, lambda content: lambda images: read(content)(images) + 2e-4)
     output = tmp_path / "made" / f"vehicle{suffix}"

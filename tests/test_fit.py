@@ -14,13 +14,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.conftest import DataFolder, Fit
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.fit.tensorboard import FINAL_FIGURES
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import wilson_interval
+from vehicle_lightning.settings_file import read_settings
 from vehicle_lightning.synthetic import make_vehicles
 
 

@@ -26,7 +26,7 @@ from tests.conftest import QUICK, quick_fit
 from vehicle_lightning.check.__main__ import main as check
 from vehicle_lightning.cli import parse_fit, run_command
 from vehicle_lightning.data.datamodule import VehicleDataModule
-from vehicle_lightning.data.safe_path import LEADS_OUTSIDE
+from vehicle_lightning.data.paths import LEADS_OUTSIDE
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.fit.__main__ import main as fit
 from vehicle_lightning.fit.train import read_data
@@ -351,9 +351,9 @@ def spoil_after(name: str, data: Path, spoil: Spoil, monkeypatch: pytest.MonkeyP
 
 
 CHANGED: dict[str, tuple[str, tuple[str, ...], str]] = {
-    "while it trains": ("data.datamodule.group_images", ("--cache", "none"), "with --resume"),
+    "while it trains": ("data.reading.group_images", ("--cache", "none"), "with --resume"),
     "while worker processes read": (
-        "data.datamodule.group_images",
+        "data.reading.group_images",
         ("--cache", "none", "--num-workers", "1"),
         "with --resume",
     ),

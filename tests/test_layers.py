@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vehicle_lightning"
-GROUND = {"config", "errors", "files", "console", "parallel"}
+GROUND = {"config", "conflicts", "settings_file", "errors", "files", "console", "parallel"}
 COMMANDS = {path.parent.name for path in PACKAGE.glob("*/__main__.py")} - {"fit"}
-TRAIN = {"sweep", "improve"}  # the commands that may import fit
+TRAIN = {"sweep", "improve", "learning_curve"}  # the commands that may import fit
 ALLOWED = {
     **dict.fromkeys(GROUND, GROUND),
     "runs": GROUND,

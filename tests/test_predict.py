@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.conftest import SIZE, DataFolder, Fit, quick_fit
-from vehicle_lightning.data.image_files import ImageFile, listed_images
 from vehicle_lightning.data.images import IMAGE_SUFFIXES, read_image
+from vehicle_lightning.data.paths import ImageFile, listed_images
 from vehicle_lightning.data.table import read_names
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.model import explanations, stream

@@ -23,11 +23,12 @@ from tests.conftest import SIZE
 from tests.test_resume import assert_equal_runs, interrupt_in_epoch
 from vehicle_lightning.cli import INTERRUPTED, seconds
 from vehicle_lightning.compare.__main__ import compare
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import DataError, InputError, SearchError
 from vehicle_lightning.fit.__main__ import main as fit_main
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.settings_file import read_settings
 from vehicle_lightning.sweep import study as study_module
 from vehicle_lightning.sweep.__main__ import main
 from vehicle_lightning.sweep.arguments import parse_sweep

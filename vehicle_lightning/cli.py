@@ -28,11 +28,10 @@ from vehicle_lightning.config import (
     RunSettings,
     Settings,
     TrainerSettings,
-    changed_settings,
-    read_settings,
 )
 from vehicle_lightning.errors import InputError, SettingsError
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.settings_file import changed_settings, read_settings
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -248,6 +247,9 @@ def run_command(command: Callable[[Sequence[str]], int]) -> None:
     gone, as in `| head`, silently with 141.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as Ctrl-C
+    # Before torch is loaded: threads that wait for each other sleep instead of taking the processor
+    # from whatever else runs on the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name of any letters can be printed

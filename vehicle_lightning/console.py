@@ -3,16 +3,20 @@
 Everything goes to standard error, so that standard output holds results alone.
 """
 
+import logging
 import os
+import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Item = TypeVar("Item")
+
+GAP = "  "  # between the columns of a table
 
 # Of the processes that drive several devices, the first one speaks for all. Which one that is
 # stands in the environment, as torchrun, Lightning and srun set it.
@@ -67,11 +71,21 @@ def notice(sentence: str) -> None:
     console.print(sentence, markup=False)
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table of cells as lines, each column as wide as its longest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
 def ignore_harmless_warnings() -> None:
     """Mute warnings of libraries that nobody here can act on."""
     for message in (
         ".*does not have many workers.*",  # a batch is one look-up in a mapped file
         ".*Checkpoint directory .* exists and is not empty.*",  # as it is on --resume
+        ".*Experiment logs directory .* exists and is not empty.*",  # that of --logger csv too
         ".*sampler has shuffling enabled.*",  # training images are measured too
         ".*No (positive|negative) samples.*",  # a class may be missing from a small sample
         "Image size .* exceeds limit",  # a large photograph is read all the same
@@ -80,3 +94,21 @@ def ignore_harmless_warnings() -> None:
         ".*treespec, LeafSpec.*is deprecated.*",  # Lightning's own use of torch
     ):
         warnings.filterwarnings("ignore", message)
+
+
+def quiet_lightning() -> None:
+    """Mute what Lightning says of itself and what cannot be acted on; its errors stay.
+
+    So does why it ends all processes within seconds where one of them has failed, also where this
+    one hangs waiting for the one that is gone.
+    """
+    ignore_harmless_warnings()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    logger = logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("error: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

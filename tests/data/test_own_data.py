@@ -10,7 +10,7 @@ from PIL import Image
 from vehicle_lightning.check.__main__ import main as check
 from vehicle_lightning.config import Settings
 from vehicle_lightning.data.datamodule import VehicleDataModule
-from vehicle_lightning.data.missing import likely_reason
+from vehicle_lightning.data.paths import likely_reason
 from vehicle_lightning.data.table import Table, read_names, read_table
 from vehicle_lightning.errors import DataError
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from vehicle_lightning.data.duplicates import LEAST_SCENE, group_images
+from vehicle_lightning.data.facts import read_hashes
 
 COUNT = 2 * LEAST_SCENE
 
@@ -53,7 +54,7 @@ def test_a_scene_is_said_and_its_images_are_not_joined(kind: str, tmp_path: Path
     paths.append(tmp_path / "near.jpg")
     paths[-1].write_bytes(stream.getvalue())
     digests = np.arange(COUNT + 1).astype("S32")
-    found = group_images(paths.__getitem__, digests, tmp_path / "cache")
+    found = group_images(digests, tmp_path, lambda: read_hashes(paths, tmp_path))
     pairs = [np.flatnonzero(found.of_image == g).tolist() for g in range(found.of_image.max() + 1)]
     assert [pair for pair in pairs if len(pair) > 1] in ([[5, COUNT]], [])
     if kind == "street":  # elsewhere an object stands out so much that no hashes are alike

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vehicle_lightning.data.splits import cross_validation_fold, hold_out
+from vehicle_lightning.data.splits import cross_validation_fold, hold_out, share_of
 from vehicle_lightning.errors import DataError
 
 NAMES = ("car", "van")
@@ -46,6 +46,22 @@ def test_over_all_folds_each_row_validates_once(
         assert sorted([*training, *validating]) == list(range(len(labels)))
         seen += validating.tolist()
     assert sorted(seen) == list(range(len(labels)))
+
+
+@given(labelled_groups(), st.integers(0, 1000))
+def test_shares_are_nested_and_stratified_and_never_cut_a_group(
+    data: tuple[NDArray[np.int64], NDArray[np.int64]], seed: int
+) -> None:
+    labels, groups = data
+    smaller: set[int] = set()
+    for fraction in (0.01, 0.125, 0.25, 0.5, 0.75, 1):
+        rows = share_of(labels, groups, fraction, (seed, 0))
+        assert smaller <= set(rows)
+        assert np.isin(groups, groups[rows]).sum() == len(rows)
+        assert len(rows) / len(labels) == pytest.approx(fraction, abs=0.1)
+        assert set(labels[rows]) == {0, 1}
+        smaller = set(rows)
+    assert len(smaller) == len(labels)
 
 
 def test_the_split_follows_its_seed_alone() -> None:

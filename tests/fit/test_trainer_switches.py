@@ -16,7 +16,7 @@ from tests.conftest import QUICK, Fit
 from vehicle_lightning.config import Settings, TrainerSettings
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.fit.__main__ import main
-from vehicle_lightning.fit.train import build_trainer
+from vehicle_lightning.fit.trainer import build_trainer
 from vehicle_lightning.runs.folder import RunFolder
 
 

@@ -12,7 +12,6 @@ from PIL import Image
 from tests.conftest import QUICK
 from vehicle_lightning.cli import INTERRUPTED
 from vehicle_lightning.compare.__main__ import compare
-from vehicle_lightning.config import read_settings
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.improve import moves
@@ -20,6 +19,7 @@ from vehicle_lightning.improve import walk as walk_module
 from vehicle_lightning.improve.__main__ import main
 from vehicle_lightning.improve.arguments import parse_improve
 from vehicle_lightning.improve.state import Walk
+from vehicle_lightning.settings_file import read_settings
 
 
 @pytest.fixture

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.improve import moves
 from vehicle_lightning.improve.moves import MOVES, Candidate, in_words, listed, proposed
+from vehicle_lightning.settings_file import read_settings
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 STARTS = [Settings(), Settings(image_size=16), *map(read_settings, EXPERIMENTS)]
@@ -36,8 +37,8 @@ def test_every_move_applies_somewhere() -> None:
     assert {one.move for start in STARTS for one in listed(start)} == {move.name for move in MOVES}
 
 
-def test_the_list_leads_from_the_defaults_to_what_is_known_to_be_good() -> None:
-    settings = Settings(image_size=64)
+def test_the_list_leads_from_the_articles_network_to_what_is_known_to_be_good() -> None:
+    settings = Settings(image_size=64, learning_rate=1e-4)
     for move in (
         "a higher learning rate",
         "batch normalisation",
@@ -90,8 +91,8 @@ def test_augmentation_gets_stronger_up_to_a_limit_and_gentler() -> None:
     [
         ("--epochs 20", "more epochs", {"epochs": 20}),
         ("--batchnorm", "batch normalisation", {"batchnorm": True}),
-        ("--learning-rate 0.0003", "a higher learning rate", {"learning_rate": 0.0003}),
-        ("--learning-rate 1e-05", "a lower learning rate", {"learning_rate": 1e-5}),
+        ("--learning-rate 0.003", "a higher learning rate", {"learning_rate": 0.003}),
+        ("--learning-rate 3e-05", "a lower learning rate", {"learning_rate": 3e-5}),
         ("--channels 16 32 64", "a deeper network", {"channels": (16, 32, 64)}),
         ("--channels 32 64", "a wider network", {"channels": (32, 64)}),
         ("--hidden 128", "a dense layer", {"hidden": (128,)}),

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.improve.made import MadeTraining
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.improve import moves
 from vehicle_lightning.improve import walk as walk_module
@@ -20,7 +20,9 @@ from vehicle_lightning.improve.state import (
 )
 from vehicle_lightning.improve.walk import go_on, in_short
 from vehicle_lightning.runs.paired import Difference
+from vehicle_lightning.runs.power import Spread
 from vehicle_lightning.runs.verdict import Verdict
+from vehicle_lightning.settings_file import read_settings
 
 FEW = (
     "a higher learning rate",
@@ -67,7 +69,7 @@ def says(*flags: str) -> Verdict:
 
 
 def difference(value: float, error: float = 0.01) -> Difference:
-    return Difference(200, value, error, 4, 1.0, 0.0, 0.0)
+    return Difference(200, value, error, 4, 1.0, 0.0, 0.0, Spread(0.1, 0.1, 0.0), 5, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from vehicle_lightning.config import AugmentSettings
-from vehicle_lightning.model.augment import Augment
+from vehicle_lightning.model import augment as augmentation
+from vehicle_lightning.model.augment import CHANGES, Augment, TrivialAugment
 
 OFF = {
     "flip": 0,
@@ -173,3 +176,44 @@ def centre_of_mass(images: Tensor) -> tuple[Tensor, Tensor]:
     y = torch.arange(images.shape[2], dtype=torch.float32)
     x = torch.arange(images.shape[3], dtype=torch.float32)
     return (weight.sum(2) @ y) / total, (weight.sum(1) @ x) / total
+
+
+PILLOW = {
+    5: lambda image: image,
+    10: lambda image: ImageOps.posterize(image, 5),
+    11: lambda image: ImageOps.solarize(image, 100),
+    12: lambda image: ImageOps.autocontrast(image),
+    13: lambda image: ImageOps.equalize(image),
+    6: lambda image: ImageEnhance.Brightness(image).enhance(1.5),
+    7: lambda image: ImageEnhance.Color(image).enhance(1.5),
+    8: lambda image: ImageEnhance.Contrast(image).enhance(1.5),
+    9: lambda image: ImageEnhance.Sharpness(image).enhance(1.5),
+}
+
+
+@pytest.mark.parametrize("kind", PILLOW)
+def test_each_change_is_that_of_pillow(kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    strengths = {5: 0.0, 10: 3.0, 11: 100.0}
+    strength = strengths.get(kind, 0.5)
+    monkeypatch.setattr(
+        augmentation, "_uniform", lambda images, *_: torch.full((len(images),), strength)
+    )
+    images = pictures(2, size=96).round()
+    pixels = images[0].permute(1, 2, 0).byte().numpy()
+    expected = np.asarray(PILLOW[kind](Image.fromarray(pixels)), dtype=np.float32)
+    found = CHANGES[kind](images).clamp(0, 255)[1].permute(1, 2, 0).numpy()
+    inner = slice(1, -1)  # Pillow leaves the border as it is
+    difference = np.abs(found - expected)[inner, inner]
+    assert difference.max() <= (6 if kind == 13 else 2)  # Pillow rounds steps of its histogram
+
+
+def test_each_image_has_one_change_of_its_own() -> None:
+    images = pictures(400).contiguous()
+    torch.manual_seed(1)
+    changed = TrivialAugment()(images)
+    assert changed.shape == images.shape
+    assert 0 <= float(changed.min()) <= float(changed.max()) <= 255
+    same = sum(torch.equal(a, b) for a, b in zip(changed, images, strict=True))
+    assert 10 <= same <= 60  # a fourteenth stays as it is
+    torch.manual_seed(1)
+    torch.testing.assert_close(TrivialAugment()(images), changed, rtol=0, atol=0)

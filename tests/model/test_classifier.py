@@ -7,7 +7,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.data.batches import Batch
-from vehicle_lightning.model.classifier import VehicleClassifier, size_in_epoch
+from vehicle_lightning.model.classifier import FocalLoss, VehicleClassifier, size_in_epoch
+from vehicle_lightning.model.optimizer import share_of_rate
 
 SIZE = 16
 
@@ -178,6 +179,38 @@ def test_optimizer_and_schedule(optimizer: str, schedule: str) -> None:
     assert (rates[0] < 0.001) == (schedule == "onecycle")
 
 
+def test_the_rate_rises_in_the_epochs_of_warm_up() -> None:
+    def rates(**settings: object) -> list[float]:
+        return [share_of_rate(step, 20, Settings(epochs=10, **settings)) for step in range(20)]
+
+    assert rates(warmup_epochs=2)[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1])
+    assert set(rates(warmup_epochs=2)[4:]) == {1}
+    cosine = rates(warmup_epochs=2, schedule="cosine")
+    assert cosine[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1])
+    assert cosine[12] == pytest.approx(0.5)
+    assert cosine[4:] == sorted(cosine[4:], reverse=True)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    own = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
+    expected = []
+    for _ in range(20):
+        expected.append(own.get_last_lr()[0])
+        optimizer.step()
+        own.step()
+    assert rates(schedule="cosine") == pytest.approx(expected)
+
+
+def test_the_focal_loss_weights_down_what_is_known() -> None:
+    logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+    weight, shares = torch.tensor([1.0, 2.0, 5.0]), torch.softmax(torch.randn(6, 3), 1)
+    for target in (labels, shares):
+        options = {"weight": weight, "label_smoothing": 0.1}
+        expected = F.cross_entropy(logits, target, **options)  # type: ignore[arg-type]
+        torch.testing.assert_close(FocalLoss(0.0, weight, 0.1)(logits, target), expected)
+    p = logits.softmax(1)[range(6), labels]
+    expected = (-((1 - p) ** 2) * p.log()).mean()
+    torch.testing.assert_close(build(focal=2.0).training_loss(logits, labels), expected)
+
+
 def test_dropout_depends_on_seed_and_epoch_alone() -> None:
     def weights(seed: int) -> torch.Tensor:
         model = build(dropout=0.5, seed=seed)
@@ -211,8 +244,9 @@ def test_label_smoothing_acts_on_the_training_loss_alone() -> None:
     assert float(run.callback_metrics["val/loss"]) == pytest.approx(unsmoothed, 1e-5)
 
 
-def test_mixup_blends_images_and_labels_alike() -> None:
-    model = build(mixup=1.0)
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_mixing_blends_images_and_labels_alike(mix: str) -> None:
+    model = build(**{mix: 1.0})
     seen: dict[str, torch.Tensor] = {}
     model.model.normalize.register_forward_pre_hook(
         lambda _, inputs: seen.update(images=inputs[0].clone())
@@ -228,6 +262,8 @@ def test_mixup_blends_images_and_labels_alike() -> None:
     # White is class 1, so that the brightness of a blend is the share of class 1 in its label.
     torch.testing.assert_close(seen["images"].mean((1, 2, 3)) / 255, seen["labels"][:, 1])
     assert 0 < float(seen["labels"][0, 0]) < 1
+    pasted = set(seen["images"].unique().tolist()) == {0, 255}
+    assert pasted == (mix == "cutmix")
 
 
 def test_flip_averaging_measures_an_image_and_its_mirror_alike() -> None:

@@ -5,7 +5,7 @@ optimisation, which moves training and validation loss together from epoch to ep
 """
 
 import re
-from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from vehicle_lightning.config import Settings
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.runs.verdict import Verdict, diagnose
 
@@ -35,22 +36,13 @@ FLAG = re.compile(
 Curve = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Settings:
-    epochs: int = 25
-    patience: int | None = None
-    learning_rate: float = 2.5e-4
-    weight_decay: float = 0.0
-    dropout: float = 0.0
-    batchnorm: bool = False
-    augment: bool = False
-    channels: tuple[int, ...] = (16, 32)
-    hidden: tuple[int, ...] = ()
-    backbone: str | None = None
+def settings_of(**changes: Any) -> Settings:
+    plain = {"epochs": 25, "learning_rate": 2.5e-4, "channels": (16, 32), "hidden": ()}
+    return Settings(**{**plain, "augment": False, "patience": None, **changes})
 
 
-PLAIN = Settings()
-ALL_ON = Settings(weight_decay=0.001, dropout=0.5, batchnorm=True, augment=True, hidden=(128,))
+PLAIN = settings_of()
+ALL_ON = settings_of(weight_decay=0.001, dropout=0.5, batchnorm=True, augment=True, hidden=(128,))
 
 
 def decay(start: float, floor: float, scale: float, epochs: int = 25) -> Curve:
@@ -177,7 +169,7 @@ class TestEveryTrouble:
         )
 
     def test_overfitting_becomes_too_little_data_once_dropout_is_on(self, seed: int) -> None:
-        verdict = judge(overfitting_history(seed), 0.86, 0.79, Settings(dropout=0.5))
+        verdict = judge(overfitting_history(seed), 0.86, 0.79, settings_of(dropout=0.5))
         assert verdict.kind == "too little data"
         assert verdict.flags == ("--augment", "--weight-decay 0.001")
 
@@ -218,7 +210,7 @@ class TestEveryTrouble:
 MEASURED_RUNS = {
     "batch normalisation": (
         "overfitting",
-        Settings(learning_rate=1e-3, batchnorm=True),
+        settings_of(learning_rate=1e-3, batchnorm=True),
         (0.979, 0.782),
         "678 442 349 282 245 214 176 141 112 94 75 62 50 42 37 33 28 22 20 23 17 14 14 12 11",
         "663 530 410 308 228 202 152 141 104 81 73 60 57 43 32 25 19 26 14 15 13 12 9 8 7",
@@ -231,7 +223,7 @@ MEASURED_RUNS = {
     ),
     "low learning rate": (
         "slow convergence",
-        Settings(learning_rate=1e-4),
+        settings_of(learning_rate=1e-4),
         (0.768, 0.703),
         "685 668 660 650 641 630 619 607 596 587 579 574 568 558 552 547 545 538 532 529 "
         "521 519 516 509 503",
@@ -246,7 +238,7 @@ MEASURED_RUNS = {
     ),
     "batch normalisation and augmentation: restless": (
         "stopped too early",
-        Settings(learning_rate=1e-3, batchnorm=True, augment=True),
+        settings_of(learning_rate=1e-3, batchnorm=True, augment=True),
         (0.860, 0.830),
         "730 589 553 517 536 487 494 456 451 463 466 455 462 427 431 439 460 403 388 387 "
         "392 397 400 385 401",
@@ -274,7 +266,7 @@ def test_measured_runs(name: str) -> None:
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4])
 def test_a_few_epochs_show_no_trend(epochs: int) -> None:
-    verdict = judge(overfitting_history()[:epochs], 0.7, 0.6, Settings(epochs=epochs))
+    verdict = judge(overfitting_history()[:epochs], 0.7, 0.6, settings_of(epochs=epochs))
     assert verdict.kind == "stopped too early"
     assert f"{epochs} epoch" in verdict.because
     assert verdict.flags == (f"--epochs {max(5, 2 * epochs)}",)
@@ -291,7 +283,7 @@ def test_a_loss_that_is_not_finite_asks_for_smaller_steps(column: str, value: fl
     history = sound_history()
     history.loc[2:, column] = value
     for epochs in (3, 25):
-        verdict = judge(history[:epochs], 0.58, 0.58, Settings(learning_rate=0.1))
+        verdict = judge(history[:epochs], 0.58, 0.58, settings_of(learning_rate=0.1))
         assert verdict.kind == "diverged"
         assert f"{column} is not a finite number in epoch 3" in verdict.because
         assert verdict.flags == ("--learning-rate 0.01", "--batchnorm")
@@ -300,7 +292,7 @@ def test_a_loss_that_is_not_finite_asks_for_smaller_steps(column: str, value: fl
 def test_a_training_loss_that_blows_up_asks_for_smaller_steps() -> None:
     loss = upturn(0.69, 0.5, 8, 1.4)
     history = history_of(loss, loss, train_end=0.6, val_end=0.6)
-    verdict = judge(history, 0.75, 0.74, Settings(learning_rate=0.01, batchnorm=True))
+    verdict = judge(history, 0.75, 0.74, settings_of(learning_rate=0.01, batchnorm=True))
     assert verdict.kind == "diverged"
     assert re.search(r"rose from 0\.\d+ in epoch \d+ to 1\.\d+ in epoch 25", verdict.because)
     assert verdict.flags == ("--learning-rate 0.001",)
@@ -313,7 +305,7 @@ def test_a_training_loss_that_blows_up_asks_for_smaller_steps() -> None:
 def test_a_network_stuck_at_chance_is_told_first(rate: float, kind: str, first: str) -> None:
     flat = np.full(25, 0.68)
     history = history_of(flat, flat, train_end=MAJORITY, val_end=MAJORITY, noise=0)
-    verdict = judge(history, MAJORITY, MAJORITY, Settings(learning_rate=rate))
+    verdict = judge(history, MAJORITY, MAJORITY, settings_of(learning_rate=rate))
     assert verdict.because.startswith("The network is not shown to be better than always")
     assert "58.0 % of the validation images" in verdict.because
     assert verdict.kind == kind
@@ -321,7 +313,7 @@ def test_a_network_stuck_at_chance_is_told_first(rate: float, kind: str, first: 
 
 
 def test_a_network_that_dropout_holds_back_is_let_go() -> None:
-    verdict = judge(flat_history(), 0.68, 0.66, Settings(dropout=0.5, hidden=(64,)))
+    verdict = judge(flat_history(), 0.68, 0.66, settings_of(dropout=0.5, hidden=(64,)))
     assert verdict.flags == ("--dropout 0", "--channels 16 32 64", "--batchnorm")
 
 
@@ -336,7 +328,7 @@ def test_a_network_that_dropout_holds_back_is_let_go() -> None:
 def test_a_larger_network_is_deeper_up_to_three_blocks_and_then_wider(
     channels: tuple[int, ...], flag: str
 ) -> None:
-    assert judge(flat_history(), 0.68, 0.66, Settings(channels=channels)).flags[0] == flag
+    assert judge(flat_history(), 0.68, 0.66, settings_of(channels=channels)).flags[0] == flag
 
 
 def test_too_few_validation_images_say_so() -> None:
@@ -408,7 +400,7 @@ def test_an_upturn_without_a_gap_was_stopped_in_time() -> None:
     history = history_of(
         np.linspace(0.66, 0.45, 12), upturn(0.65, 0.5, 7, 0.6, 12), train_end=0.79, val_end=0.78
     )
-    assert judge(history, 0.77, 0.76, Settings(patience=5)).kind == "sound"
+    assert judge(history, 0.77, 0.76, settings_of(patience=5)).kind == "sound"
 
 
 def test_a_partial_rebound_of_the_training_loss_is_no_blow_up() -> None:
@@ -446,18 +438,20 @@ def test_impatience_is_told_from_too_few_epochs() -> None:
     history = history_of(
         np.linspace(0.66, 0.35, 12), decay(0.64, 0.5, 2, 12), train_end=0.82, val_end=0.8
     )
-    impatient = judge(history, 0.8, 0.79, Settings(patience=3))
+    impatient = judge(history, 0.8, 0.79, settings_of(patience=3))
     assert impatient.kind == "stopped too early"
     assert impatient.because.startswith("Patience ended the run while")
     assert "in epoch 12" in impatient.because
     assert impatient.flags == ("--patience 6",)
-    too_few = judge(history, 0.8, 0.79, Settings(epochs=12, patience=3))
+    too_few = judge(history, 0.8, 0.79, settings_of(epochs=12, patience=3))
     assert too_few.because.startswith("The run ended while")
     assert too_few.flags == ("--epochs 24",)
 
 
 def test_an_interrupted_run_is_to_be_run_to_its_end() -> None:
-    assert judge(falling_history()[:15], 0.8, 0.79, Settings(epochs=100)).flags == ("--epochs 100",)
+    assert judge(falling_history()[:15], 0.8, 0.79, settings_of(epochs=100)).flags == (
+        "--epochs 100",
+    )
 
 
 def test_a_resumed_history_counts_epochs_by_their_number() -> None:
@@ -514,7 +508,7 @@ def histories(draw: st.DrawFn) -> pd.DataFrame:
     FRACTIONS,
     FRACTIONS,
     st.sampled_from([1, 14, 165, 3000]),
-    st.sampled_from([PLAIN, ALL_ON, replace(PLAIN, patience=2, epochs=100)]),
+    st.sampled_from([PLAIN, ALL_ON, settings_of(patience=2, epochs=100)]),
 )
 def test_every_history_has_a_verdict(
     history: pd.DataFrame, train: float, val: float, n_val: int, configured: Settings

@@ -22,16 +22,14 @@ class CalibrateOptions(SettingsGroup):
     by a network that had not seen it. Nothing is trained.
     """
 
-    run: Annotated[Path, tyro.conf.Positional] = Field(description="Run folder.")
-    recall: float | None = Field(
-        None, gt=0, le=1, description="Share of the positive images that must be found."
-    )
-    cost: float | None = Field(
-        None, gt=0, description="Cost of a missed positive image, where a false alarm costs 1."
-    )
-    positive: str | None = Field(
-        None, description="The class to find; by default the second of two."
-    )
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder."""
+    recall: float | None = Field(None, gt=0, le=1)
+    """Share of the positive images that must be found."""
+    cost: float | None = Field(None, gt=0)
+    """Cost of a missed positive image, where a false alarm costs 1."""
+    positive: str | None = None
+    """The class to find; by default the second of two."""
 
     @model_validator(mode="after")
     def _one_wish(self) -> Self:
@@ -43,30 +41,19 @@ class CalibrateOptions(SettingsGroup):
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, calibrate, and print what came of it."""
     options = parse_options(CalibrateOptions, "calibrate", arguments)
-    print(_text(calibrate_run(options)))
-    return 0
-
-
-def calibrate_run(options: CalibrateOptions) -> "Calibrated":
-    """Calibrate a run, and write `calibration.json` and `calibration.png` into its folder.
-
-    Raises:
-        InputError: there is no such run, it has predicted nothing, or has no such class.
-        OSError: the disk is full.
-    """
     run = RunFolder.open(options.run)
-    from vehicle_lightning.calibrate.calibration import calibrate
+    from vehicle_lightning.calibrate.calibration import calibrate  # torch takes its time
 
-    return calibrate(run, recall=options.recall, cost=options.cost, positive=options.positive)
+    found = calibrate(run, recall=options.recall, cost=options.cost, positive=options.positive)
+    print(_text(found))
+    return 0
 
 
 def _text(calibrated: "Calibrated") -> str:
     scaling, point = calibrated.scaling, calibrated.point
     loss, error = scaling.loss, scaling.error
-    together = calibrated.folds * calibrated.seeds
-    whose = "the network"
-    if calibrated.seeds > 1:
-        whose = f"the mean of {calibrated.seeds} networks"
+    several = calibrated.seeds > 1
+    whose = f"the mean of {calibrated.seeds} networks" if several else "the network"
     if calibrated.folds > 1:
         whose += " of one fold"
     lines = [
@@ -77,8 +64,8 @@ def _text(calibrated: "Calibrated") -> str:
     ]
     if calibrated.folds > 1:
         lines.append(
-            f"            none for the mean of all {together}, which predict takes: it is softer, "
-            f"and no image is unseen by all"
+            f"            none for the mean of all {calibrated.folds * calibrated.seeds}, which "
+            f"predict takes: it is softer, and no image is unseen by all"
         )
     lines += [
         f"loss        {loss[0]:.3f}, with a temperature fitted on other images {loss[1]:.3f}",

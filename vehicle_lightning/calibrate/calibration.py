@@ -55,29 +55,20 @@ class Calibrated:
     single_temperature: float
     point: OperatingPoint | None
 
-    @property
-    def temperature(self) -> float:
-        """Of each network of the run, where all predict together.
-
-        No image is unseen by the networks of all folds. Their mean is soft already, and one would
-        make it worse (`docs/statistics.md`).
-        """
-        return 1.0 if self.folds > 1 else self.scaling.temperature
-
     def to_json(self) -> str:
         """Return the content of `calibration.json`.
 
-        Keys: `images`, `temperature` and `single_temperature` (of the networks of the run together
-        and of one), `fold_temperature` (of those of one fold together) with what it brings, `loss`,
-        `error` and `error_by_chance` (the attributes of `Scaling`), `positive` (class or null) and
-        `point` (null, or the attributes of `OperatingPoint`).
+        `temperature` is that of each network where all of the run predict together; of several
+        folds it is 1, as no image is unseen by all networks, and their mean is soft already
+        (`docs/statistics.md`).
         """
         scaling = asdict(self.scaling)
+        fold_temperature = scaling.pop("temperature")
         content = {
             "images": self.images,
-            "temperature": self.temperature,
+            "temperature": 1.0 if self.folds > 1 else fold_temperature,
             "single_temperature": self.single_temperature,
-            "fold_temperature": scaling.pop("temperature"),
+            "fold_temperature": fold_temperature,
             **scaling,
             "positive": self.positive,
             "point": None if self.point is None else asdict(self.point),
@@ -113,7 +104,7 @@ def calibrate(
     scaling, scaled = fit_temperature(networks, labels, parts)
     every = networks.reshape(1, -1, len(class_names))
     single = best_temperature(every, np.tile(labels, len(networks)))
-    column = class_names.index(positive) if positive is not None else 0
+    column = 0 if positive is None else class_names.index(positive)
     is_positive = labels == column
     shares = mean_with_temperature(networks, scaling.temperature)[:, column]
     point = None
@@ -122,12 +113,18 @@ def calibrate(
         point = operating_point(threshold, scaled[:, column] >= threshold, is_positive)
     elif recall is not None:
         point = _point_for_recall(shares, is_positive, recall, parts)
-    calibrated = Calibrated(
-        run, len(labels), len(networks), len(set(folds)), positive, scaling, single, point
-    )
+    seeds, images = networks.shape[:2]
+    calibrated = Calibrated(run, images, seeds, len(set(folds)), positive, scaling, single, point)
     write_text(run.calibration, calibrated.to_json())
     if positive is not None:
-        _draw(calibrated, networks.mean(axis=0)[:, column], shares, is_positive)
+        title = f"{run.label}: {images} unseen images"
+        before = networks.mean(axis=0)[:, column]
+        figure = plot_calibration(
+            before, shares, is_positive, positive=positive, point=point, title=title
+        )
+        save(figure, run.picture("calibration"))
+        with SummaryWriter(str(run.path)) as writer:
+            writer.add_pr_curve(f"precision and recall of {positive}", is_positive, shares)
     return calibrated
 
 
@@ -196,24 +193,3 @@ def _checked(positive: str | None, class_names: Sequence[str], *, is_needed: boo
     if is_needed:
         raise SettingsError(f"Name the class to find by --positive: {named}.")
     return None
-
-
-def _draw(
-    calibrated: Calibrated,
-    before: NDArray[np.float64],
-    after: NDArray[np.float64],
-    is_positive: NDArray[np.bool_],
-) -> None:
-    """Draw the picture, and the curve of precision over recall into TensorBoard."""
-    run, positive = calibrated.run, str(calibrated.positive)
-    figure = plot_calibration(
-        before,
-        after,
-        is_positive,
-        positive=positive,
-        point=calibrated.point,
-        title=f"{run.label}: {calibrated.images} unseen images",
-    )
-    save(figure, run.picture("calibration"))
-    with SummaryWriter(str(run.path)) as writer:
-        writer.add_pr_curve(f"precision and recall of {positive}", is_positive, after)

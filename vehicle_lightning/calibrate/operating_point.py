@@ -56,8 +56,7 @@ def threshold_for_recall(
 def threshold_for_cost(cost: float) -> float:
     """Return the threshold with the lowest expected cost, for calibrated probabilities.
 
-    Args:
-        cost: of a missed positive image, where a false alarm costs 1.
+    The cost is that of a missed positive image, where a false alarm costs 1.
     """
     return 1 / (1 + cost)
 

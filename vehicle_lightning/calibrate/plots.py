@@ -1,14 +1,21 @@
 """The picture of a calibration: whether probabilities mean what they say, and what can be had."""
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve
 
 from vehicle_lightning.calibrate.operating_point import OperatingPoint
-from vehicle_lightning.runs.plots import FAINT, GRID, INK, TRAIN, VAL, begin_figure, lay_out
+from vehicle_lightning.runs.plots import (
+    FAINT,
+    INK,
+    TRAIN,
+    VAL,
+    begin_figure,
+    lay_out,
+    prepare_panel,
+)
 
 BINS = 10
 
@@ -35,8 +42,10 @@ def plot_calibration(
     figure = begin_figure(10, 4.6, title)
     lay_out(figure)
     reliability, tradeoff = figure.subplots(1, 2)
+    for axes in (reliability, tradeoff):
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
-    _prepare(reliability, "Reliability", f"Probability of {positive}", "Share that are")
+    prepare_panel(reliability, "Reliability", f"Probability of {positive}", "Share that are")
     reliability.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
     for shares, colour, label in (
         (before, VAL, "as the network gives it"),
@@ -46,7 +55,7 @@ def plot_calibration(
         reliability.plot(mean, right, color=colour, marker="o", markersize=4, label=label)
     reliability.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper left")
 
-    _prepare(tradeoff, "Precision and recall", f"Recall of {positive}", "Precision")
+    prepare_panel(tradeoff, "Precision and recall", f"Recall of {positive}", "Precision")
     precision, recall, _ = precision_recall_curve(is_positive, after)
     tradeoff.plot(recall, precision, color=TRAIN, drawstyle="steps-post")
     if point is not None:
@@ -61,13 +70,3 @@ def plot_calibration(
             color=INK,
         )
     return figure
-
-
-def _prepare(axes: Axes, name: str, across: str, up: str) -> None:
-    axes.set_title(name, loc="left", fontsize=10, color=INK)
-    axes.set_xlabel(across, fontsize=9, color=FAINT, parse_math=False)
-    axes.set_ylabel(up, fontsize=9, color=FAINT)
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axes.tick_params(length=0, labelsize=8.5, labelcolor=INK)
-    axes.grid(color=GRID)
-    axes.spines[:].set_visible(False)

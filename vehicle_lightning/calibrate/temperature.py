@@ -97,9 +97,8 @@ def mean_with_temperature(
         probabilities: shape (S, N, C).
         temperature: above 0.
     """
-    logits = np.log(
-        probabilities.clip(SMALLEST)
-    )  # up to a constant an image, which changes nothing
+    # Up to a constant an image, which changes nothing.
+    logits = np.log(probabilities.clip(SMALLEST))
     return np.asarray(softmax(logits / temperature, axis=2).mean(axis=0))
 
 

@@ -1,28 +1,32 @@
 """One check from a table to a report."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from vehicle_lightning.check.duplicates import (
-    check_duplicates,
-    check_mirrored,
-    check_scenes,
-    check_straddling,
-)
 from vehicle_lightning.check.files import check_files, check_unlisted
+from vehicle_lightning.check.label_errors import check_labels
 from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.data.cache import cache_folder
-from vehicle_lightning.data.facts import Examined, examine_all, file_states
+from vehicle_lightning.data.duplicates import group_images, near_duplicates
+from vehicle_lightning.data.facts import examine_all, file_states
 from vehicle_lightning.data.findings import Finding, Report, in_order
 from vehicle_lightning.data.hashes import HashStore
 from vehicle_lightning.data.images import WhiteValues
-from vehicle_lightning.data.missing import likely_reason
+from vehicle_lightning.data.leaks import (
+    check_blank,
+    check_contradictions,
+    check_leaks,
+    differing,
+    finding_of_groups,
+)
+from vehicle_lightning.data.paths import leads_outside, likely_reason
 from vehicle_lightning.data.rows import check_classes
-from vehicle_lightning.data.safe_path import leads_outside
 from vehicle_lightning.data.table import ImagePaths, Table, read_names
 from vehicle_lightning.errors import DataError, one_line
 from vehicle_lightning.runs.folder import RunFolder
@@ -68,66 +72,59 @@ def check_data_set(
         DataError: a CSV or one of its columns cannot be read.
         RunError: the run has predicted other images.
     """
-    cache_dir, count = cache_folder(settings), len(table)
+    count, cache_dir = len(table), cache_folder(settings)
     column = str(table.found.get("image_column", settings.image_column))
     test_names = [] if test_csv is None else _test_names(test_csv, column)
-    test_dir = table.image_dir or Path()
     names = [*table.names, *test_names]
-    paths = [*table.paths, *ImagePaths(test_dir, test_names)] if test_names else table.paths
-    labels = [table.class_names[code] for code in table.labels.tolist()]
+    test_paths = ImagePaths(table.image_dir or Path(), test_names)
+    paths = [*table.paths, *test_paths] if test_names else table.paths
     unlabelled = [n for f in table.findings if f.kind == "blank-label" for n in f.files]
     hashes = HashStore(cache_dir)
-
-    def take(found: Examined) -> None:
-        found.store(hashes)
-
     with ThreadPoolExecutor(1) as beside:
-        without_pictures = beside.submit(_prepare, table.image_dir, [*names, *unlabelled])
-        facts, white = examine_all(paths, file_states(paths, table.image_dir), take)
-        unlisted = without_pictures.result()
-    from vehicle_lightning.data.duplicates import group_images
-    from vehicle_lightning.data.leaks import check_leaks
-    from vehicle_lightning.data.serious import check_blank
-
+        unlisted = beside.submit(check_unlisted, table.image_dir, [*names, *unlabelled])
+        facts, white = examine_all(paths, file_states(paths, table.image_dir), hashes)
     usable: NDArray[np.bool_] = facts["fault"] == ""
-    # Of those that cannot be used, each is alone.
-    groups = np.arange(len(names)) + len(names)
     every = np.flatnonzero(usable)
-    found = group_images(
-        lambda row: paths[every[row]],
-        facts["digest"][every],
-        cache_dir,
-        hashes.renumbered(every),
-        duplicates=settings.duplicates,
-        white=white,
-    )
+    hashes.renumber(every)
+    found = group_images(facts["digest"][every], cache_dir, lambda: hashes, settings.duplicates)
+    groups = np.arange(len(names)) + len(names)  # of those that cannot be used, each is alone
     groups[every] = found.of_image
-
+    labels = [table.class_names[code] for code in table.labels.tolist()]
+    pictures = pd.DataFrame(
+        {
+            "name": names,
+            "label": labels + [""] * len(test_names),
+            "split": [*(table.splits or ["train"] * count), *(["test"] * len(test_names))],
+            "digest": facts["digest"],
+            "group": groups,
+        }
+    )
     sound = np.flatnonzero(usable[:count])
-    sound_names = [names[row] for row in sound.tolist()]
-    sound_labels = [labels[row] for row in sound.tolist()]
+    own = pictures.iloc[sound]
     missing = [names[row] for row in np.flatnonzero(facts["fault"] == "missing").tolist()]
-    splits = [*(table.splits or ["train"] * count), *(["test"] * len(test_names))]
     findings = [
         *table.findings,
         *check_classes(table.class_counts),
         *check_files(names, facts, likely_reason(missing, table.image_dir)),
         *check_blank(names, facts["contrast"]),
-        *unlisted,
-        *check_duplicates(sound_names, sound_labels, facts["digest"][sound], groups[sound]),
-        *(_mirrored(sound_names, sound_labels, hashes.renumbered(every)) if mirrored else []),
-        *check_scenes([names[row] for row in every.tolist()], found.scenes),
-        *check_straddling(names, splits, groups),
-        *([] if run is None else _contradicted(table, labels, groups[:count], run)),
-        *check_leaks(sound_names, sound_labels, facts[sound], groups[sound]),
+        *unlisted.result(),
+        *_duplicates(own),
     ]
+    if mirrored:
+        pairs = near_duplicates(hashes, among=np.arange(len(own)), mirrored=True)
+        findings += _mirrored(own, pairs.same)
+    findings += _scenes([names[row] for row in every.tolist()], found.scenes)
+    findings += _straddling(pictures)
+    if run is not None:
+        findings += check_labels(table.names, labels, groups[:count], run)
+    findings += check_leaks(list(own["name"]), list(own["label"]), facts[sound], groups[sound])
     report = Report(table.source, count, table.class_counts, in_order(findings))
     return Checked(report, table, usable[:count], groups[:count], white)
 
 
 def _test_names(csv: Path, column: str) -> list[str]:
     names = read_names(csv, column)
-    outside = [name for name, out in zip(names, leads_outside(names), strict=True) if out]
+    outside = [name for name in names if leads_outside(name)]
     if outside:
         raise DataError(
             f"{csv}: the image name leads out of the image folder, as {one_line(outside[0])} does; "
@@ -136,22 +133,54 @@ def _test_names(csv: Path, column: str) -> list[str]:
     return [name for name in names if name]
 
 
-def _prepare(image_dir: Path | None, names: list[str]) -> list[Finding]:
-    """Do, while the files are read, what needs no pictures: list the folder, import the rest."""
-    return [] if image_dir is None else check_unlisted(image_dir, names)
+def _duplicates(pictures: pd.DataFrame) -> list[Finding]:
+    """Find exact and near duplicates, and duplicates with contradicting labels."""
+    several = pictures[pictures.duplicated("group", keep=False)]
+    equal = several[several.duplicated("digest", keep=False)].groupby("digest", sort=False)
+    near = differing(several, "digest")
+    advice = "Keep one of each; fit keeps them in one split."
+    return [
+        *check_contradictions(several),
+        *finding_of_groups(
+            "exact-duplicates", "warning", equal, "are the same file several times", advice
+        ),
+        *finding_of_groups(
+            "near-duplicates", "warning", near, "show nearly the same picture", advice
+        ),
+    ]
 
 
-def _contradicted(
-    table: Table, labels: list[str], groups: NDArray[np.int64], run: RunFolder
-) -> list[Finding]:
-    from vehicle_lightning.check.label_errors import check_labels
+def _mirrored(pictures: pd.DataFrame, pairs: NDArray[np.int64]) -> list[Finding]:
+    """Find pictures that show the mirror image of another one, by pairs of positions (P, 2)."""
+    return finding_of_groups(
+        "mirrored-duplicates",
+        "warning",
+        [(number, pictures.iloc[pair]) for number, pair in enumerate(pairs.tolist())],
+        "are mirror images of one another",
+        "Keep one of each; fit does not keep them in one split.",
+    )
 
-    return check_labels(table.names, labels, groups, run)
+
+def _straddling(pictures: pd.DataFrame) -> list[Finding]:
+    """Find photographs that stand in several of train, val and test."""
+    return finding_of_groups(
+        "straddling-duplicates",
+        "serious",
+        differing(pictures.assign(label=pictures["split"]), "split"),
+        "stand both in the images to train on and in those to test by",
+        "Take them out of one; a test on them measures memory.",
+    )
 
 
-def _mirrored(names: list[str], labels: list[str], hashes: HashStore) -> list[Finding]:
-    """Find mirrored duplicates among the training images, which come first."""
-    from vehicle_lightning.data.duplicates import near_duplicates
-
-    pairs = near_duplicates(hashes, among=np.arange(len(names)), mirrored=True)
-    return check_mirrored(names, labels, pairs.same)
+def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]]) -> list[Finding]:
+    """Find so many images that look alike that they are of one camera, belt or form."""
+    return Finding.of_groups(
+        "scene",
+        "warning",
+        f"{sum(map(len, scenes))} of {len(names)} images are of {len(scenes)} scene"
+        f"{'s' * (len(scenes) > 1)}: they share what is large and differ in little, or are too "
+        f"many for one photograph, so that fit does not keep them in one split.",
+        "Where images of one camera, day or patient belong together, name the column that says so "
+        "with --group-column.",
+        [(tuple(names[row] for row in scene.tolist()), "") for scene in scenes],
+    )

@@ -9,15 +9,11 @@ from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.files import write_csv
 
 
-def write_clean(
-    target: Path,
-    settings: SourceSettings,
-    checked: Checked,
-) -> int:
+def write_clean(target: Path, settings: SourceSettings, checked: Checked) -> int:
     """Write the rows that are worth training on, and return how many there are.
 
-    Of copies the first is kept; of copies, or rows, with contradicting labels none, as it cannot be
-    known which is right; files that cannot be used are left out.
+    Of duplicates the first is kept; of duplicates, or rows, with contradicting labels none, as it
+    cannot be known which is right; files that cannot be used are left out.
 
     Args:
         target: CSV file to write.

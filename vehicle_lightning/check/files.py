@@ -1,7 +1,7 @@
 """The files: which cannot be used, which look odd, and which no row names."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,20 +39,17 @@ def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Fi
     width, height, mode, turn = (facts[c] for c in ("width", "height", "mode", "orientation"))
     shorter, longer = np.minimum(width, height), np.maximum(width, height)
 
-    def size_of(row: int) -> str:
-        return f"{width[row]} x {height[row]}"
-
-    def mode_of(row: int) -> str:
-        return str(mode[row])
-
-    oddities: list[tuple[str, Severity, str, str, NDArray[np.bool_], Callable[[int], str]],] = [
+    size = [f"{w} x {h}" for w, h in zip(width.tolist(), height.tolist(), strict=True)]
+    depth = [f"{m}, up to {h:g}" for m, h in zip(mode, facts["highest"].tolist(), strict=True)]
+    orientation = [f"orientation {value}" for value in turn.tolist()]
+    oddities: list[tuple[str, Severity, str, str, NDArray[np.bool_], Sequence[str]]] = [
         (
             "tiny-image",
             "warning",
             f"have a side of less than {SMALLEST_SIDE} pixels",
             "Enlarged they teach little; look for larger versions.",
             shorter < SMALLEST_SIDE,
-            size_of,
+            size,
         ),
         (
             "huge-image",
@@ -60,7 +57,7 @@ def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Fi
             f"have more than {LARGEST_PIXELS / 1e6:.0f} million pixels",
             "Shrink them; reading them takes most of the time.",
             width * height > LARGEST_PIXELS,
-            size_of,
+            size,
         ),
         (
             "odd-shape",
@@ -68,7 +65,7 @@ def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Fi
             f"are more than {LONGEST_ASPECT:g} times as long as wide",
             "Only their centre is seen; crop them yourself.",
             longer > LONGEST_ASPECT * shorter,
-            size_of,
+            size,
         ),
         (
             "grey-image",
@@ -76,7 +73,7 @@ def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Fi
             "are stored without colour",
             "Make sure that this has nothing to do with the label.",
             np.isin(mode.astype(str), GREY_MODES),
-            mode_of,
+            mode.tolist(),
         ),
         (
             "deep-image",
@@ -85,7 +82,7 @@ def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Fi
             "Their values from 0 to the largest that their bits hold become 0 to 255, by one rule "
             "for all images; look at the pictures as the network sees them.",
             facts["kind"] != "",
-            lambda row: f"{mode[row]}, up to {facts['highest'][row]:g}",
+            depth,
         ),
         (
             "many-frames",
@@ -93,7 +90,7 @@ def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Fi
             "hold several frames or pages",
             "The first one is used.",
             facts["has_frames"],
-            lambda _: "",
+            [""] * len(names),
         ),
         (
             "transparent-image",
@@ -101,7 +98,7 @@ def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Fi
             "have an alpha channel",
             "It is laid over white; make sure that this has nothing to do with the label.",
             np.isin(mode.astype(str), ALPHA_MODES),
-            mode_of,
+            mode.tolist(),
         ),
         (
             "rotated-image",
@@ -109,34 +106,32 @@ def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Fi
             "are turned by their EXIF data",
             "They are turned upright when read; other programs may not do that.",
             ~np.isin(turn, (0, 1)),
-            lambda row: f"orientation {turn[row]}",
+            orientation,
         ),
     ]
-    for kind, severity, what, advice, is_odd, detail in oddities:
+    for kind, severity, what, advice, is_odd, details in oddities:
         odd = np.flatnonzero(is_odd & (facts["fault"] == "")).tolist()
-        found = [(names[row], detail(row)) for row in odd]
+        found = [(names[row], details[row]) for row in odd]
         what = f"{len(found)} of {len(names)} images {what}."
         findings += Finding.of_files(kind, severity, what, advice, found)
     return findings
 
 
-def check_unlisted(image_dir: Path, names: Sequence[str]) -> list[Finding]:
-    """Find files in the image folder that no row names; hidden ones do not count."""
+def check_unlisted(image_dir: Path | None, names: Sequence[str]) -> list[Finding]:
+    """Find files in the image folder, if there is one, that no row names; but for hidden ones."""
+    if image_dir is None:
+        return []
     listed = {os.path.normpath(name) for name in names}
-    unlisted = sorted(name for name in _shown_files(image_dir) if name not in listed)
+    unlisted: list[str] = []
+    for folder, inner_folders, files in os.walk(image_dir):
+        inner_folders[:] = [name for name in inner_folders if not name.startswith(".")]
+        inner = os.path.relpath(folder, image_dir)
+        shown = (os.path.normpath(f"{inner}/{name}") for name in files if not name.startswith("."))
+        unlisted += [name for name in shown if name not in listed]
     return Finding.of_files(
         "unlisted-file",
         "note",
         f"{len(unlisted)} files in the image folder are named by no row.",
         "Label them: more images help most.",
-        [(Path(name).as_posix(), "") for name in unlisted],
+        [(Path(name).as_posix(), "") for name in sorted(unlisted)],
     )
-
-
-def _shown_files(image_dir: Path) -> Iterator[str]:
-    """Yield the names, relative to the image folder, of all files that are not hidden."""
-    for folder, inner_folders, files in os.walk(image_dir):
-        inner_folders[:] = [name for name in inner_folders if not name.startswith(".")]
-        inner = os.path.relpath(folder, image_dir)
-        prefix = "" if inner == os.curdir else inner + os.sep
-        yield from (prefix + name for name in files if not name.startswith("."))

@@ -4,10 +4,10 @@ Confident learning: an image is suspect where the network gives another class at
 probability that it gives that class on average to the images labelled so. Classes that the network
 is never sure of are so not blamed for it.
 
-The labels of copies count too. Where the copies of one photograph have different labels, some are
-wrong for certain, and those are suspect that are the less probable ones. How probable a label is
-follows from Bayes' rule: the network's probabilities, times those of all labels that the copies
-have, if as many labels are wrong as confident learning counted.
+The labels of duplicates count too. Where the duplicates of one photograph have different labels,
+some are wrong for certain, and those are suspect that are the less probable ones. How probable a
+label is follows from Bayes' rule: the network's probabilities, times those of all labels that the
+duplicates have, if as many labels are wrong as confident learning counted.
 
 Source:
     Northcutt, Jiang, Chuang (2021), Confident learning: estimating uncertainty in dataset labels.
@@ -51,9 +51,9 @@ def check_labels(
         others = np.where(np.arange(len(class_names)) == codes[row], -1.0, shares[row])
         text = f"{class_names[codes[row]]}, but {class_names[others.argmax()]} with "
         text += f"{others.max():.0%}"
-        copies = codes[group == group[row]]
-        differing = int((copies != codes[row]).sum())
-        return text + (f"; {differing} of {len(copies)} copies differ" if differing else "")
+        of_group = codes[group == group[row]]
+        differing = int((of_group != codes[row]).sum())
+        return text + (f"; {differing} of {len(of_group)} duplicates differ" if differing else "")
 
     return Finding.of_files(
         "label-error",
@@ -77,7 +77,7 @@ def suspect_labels(
     """
     rows = np.arange(len(codes))
     is_contradicted = _contradicted(codes, shares)
-    probable = _with_copies(codes, shares, groups, error_rate=is_contradicted.mean())
+    probable = _with_duplicates(codes, shares, groups, error_rate=is_contradicted.mean())
     mixed = pd.Series(codes).groupby(groups).transform("nunique").to_numpy() > 1
     is_suspect = is_contradicted | (mixed & (probable.argmax(axis=1) != codes))
     suspects = np.flatnonzero(is_suspect)
@@ -99,7 +99,7 @@ def _contradicted(codes: NDArray[np.int64], shares: NDArray[np.float64]) -> NDAr
     return np.asarray(sure & (confident.argmax(axis=1) != codes))
 
 
-def _with_copies(
+def _with_duplicates(
     codes: NDArray[np.int64],
     shares: NDArray[np.float64],
     groups: NDArray[np.int64],
@@ -118,18 +118,14 @@ def _with_copies(
     return probable
 
 
-def _damaged(run: RunFolder) -> RunError:
-    return RunError(f"{run.predictions} is missing or damaged; finish the run.")
-
-
 def _predictions(run: RunFolder, labels: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return one row an image, and its probabilities, the mean over the seeds."""
     try:
         frame = read_predictions(run.predictions)
+        if frame.empty:
+            raise ValueError("no rows")
     except (OSError, ValueError, KeyError) as error:
-        raise _damaged(run) from error
-    if frame.empty:
-        raise _damaged(run)
+        raise RunError(f"{run.predictions} is missing or damaged; finish the run.") from error
     columns = [column for column in frame.columns if column.startswith("p_")]
     differing = frame["file"].map(labels).ne(frame["label"])
     if differing.any():

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vehicle_lightning.data.findings import Finding, Report
 from vehicle_lightning.data.images import WhiteValues, read_or_fault
-from vehicle_lightning.data.safe_path import stays_inside
+from vehicle_lightning.data.paths import stays_inside
 from vehicle_lightning.errors import join_first
 
 SHOWN = 48  # groups of a finding

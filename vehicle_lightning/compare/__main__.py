@@ -1,4 +1,7 @@
-"""Compare finished runs: `python -m vehicle_lightning.compare logs`."""
+"""Compare finished runs: `python -m vehicle_lightning.compare logs`.
+
+Before any training: `python -m vehicle_lightning.compare --plan --difference 0.02`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +12,7 @@ import tyro
 from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
+from vehicle_lightning.compare.plan import plan
 from vehicle_lightning.compare.ranking import Ranking, choose_baseline, rank
 from vehicle_lightning.compare.records import LeftOut, Record, read_records
 from vehicle_lightning.compare.tables import notes, to_frame, to_markdown, to_text
@@ -23,29 +27,32 @@ class CompareOptions(SettingsGroup):
     Nothing is trained. Runs on other data or another split than the baseline are left out.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
-        (Path("logs"),), description="Run folders, or folders that hold some."
-    )
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Run folders, or folders that hold some; by default logs."""
     metric: str = Field(
         "val/accuracy",
         description="Figure to sort by: val/accuracy, val/loss, train/accuracy, train/loss, gap, "
         "seconds, or a column of metrics.csv at the best epoch.",
     )
-    baseline: Path | None = Field(
-        None,
-        description="Run to compare the others with; by default the oldest finished one.",
+    baseline: Path | None = None
+    """Run to compare the others with; by default the oldest finished one."""
+    loss: float | None = Field(None, gt=0)
+    """Training loss to count the epochs to; by default the baseline's lowest."""
+    wide: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print all columns, not only those that fit a screen."""
+    output: Path | None = None
+    """Folder to write comparison.csv, .md and .png to."""
+    plan: tyro.conf.FlagCreatePairsOff[bool] = Field(
+        False,
+        description="Say instead how many images, folds and seeds it takes to show the "
+        "--difference; runs that are given say how much trainings and images vary.",
     )
-    loss: float | None = Field(
-        None,
-        gt=0,
-        description="Training loss to count the epochs to; by default the baseline's lowest.",
-    )
-    wide: tyro.conf.FlagCreatePairsOff[bool] = Field(
-        False, description="Print all columns, not only those that fit a screen."
-    )
-    output: Path | None = Field(
-        None, description="Folder to write comparison.csv, .md and .png to."
-    )
+    difference: float = Field(0.02, gt=0, lt=1)
+    """With --plan: the difference of two accuracies."""
+    images: int | None = Field(None, ge=2)
+    """With --plan: the images that there are, over all folds."""
+    folds: int = Field(5, ge=1)
+    """With --plan: the folds; 1 is a hold-out."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,11 @@ class CompareResult:
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, compare, and print the table."""
     options = parse_options(CompareOptions, "compare", arguments)
+    if options.plan:
+        print(plan(options.runs, options.difference, options.images, options.folds))
+        return 0
     result = compare(
-        options.runs,
+        options.runs or (Path("logs"),),
         baseline=options.baseline,
         metric=options.metric,
         target_loss=options.loss,

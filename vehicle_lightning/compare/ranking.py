@@ -68,10 +68,10 @@ def rank(
     target_loss: float | None = None,
     left_out: Sequence[LeftOut] = (),
 ) -> Ranking:
-    """Compare every run with the baseline.
+    """Compare every run with the baseline, which is among the records.
 
     Args:
-        records: the runs, the baseline among them.
+        records: the runs.
         baseline: the run to compare the others with.
         metric: the figure to sort by.
         target_loss: training loss to count epochs to; by default the lowest of the baseline.
@@ -80,9 +80,12 @@ def rank(
     Raises:
         RunError: no other run may be compared with the baseline, or a run has no such metric.
     """
-    reasons = {record.run: why_not_comparable(record, baseline) for record in records}
-    compared = [record for record in records if reasons[record.run] is None]
-    apart = [LeftOut(r.name, reason) for r in records if (reason := reasons[r.run]) is not None]
+    compared, apart = [], []
+    for record in records:
+        if reason := why_not_comparable(record, baseline):
+            apart.append(LeftOut(record.name, reason))
+        else:
+            compared.append(record)
     if len(compared) == 1 and apart:
         raise RunError(
             f"Nothing can be compared with {baseline.name}: "
@@ -91,14 +94,15 @@ def rank(
         )
     if target_loss is None:
         target_loss = float(baseline.curves["train/loss"].min())
-    found = {
-        record.run: difference
-        for record in compared
-        if record is not baseline
-        and (difference := paired_difference(record.outcomes, baseline.outcomes)) is not None
-    }
-    tests = dict(zip(found, conclude(list(found.values())), strict=True))
-    differing = _differing_settings(compared)
+    others = (record for record in compared if record is not baseline)
+    found = {one.run: paired_difference(one.outcomes, baseline.outcomes) for one in others}
+    known = {run: difference for run, difference in found.items() if difference is not None}
+    tests = dict(zip(known, conclude(list(known.values())), strict=True))
+    differing = [
+        name
+        for name in SHOWN_SETTINGS
+        if len({getattr(record.settings, name) for record in compared}) > 1
+    ]
     rows = [
         Row(
             record=record,
@@ -117,10 +121,14 @@ def rank(
 
 def choose_baseline(records: Sequence[Record]) -> Record:
     """Return the oldest finished run of the largest set that may be compared with one another."""
-    sets = Counter((record.fingerprint, record.settings.split) for record in records)
+    sets = Counter(map(_images, records))
     largest = sets.most_common(1)[0][0]
-    candidates = [r for r in records if (r.fingerprint, r.settings.split) == largest]
+    candidates = [record for record in records if _images(record) == largest]
     return min(candidates, key=lambda record: (not record.is_finished, record.started))
+
+
+def _images(record: Record) -> tuple[str, object]:
+    return record.fingerprint, record.settings.split
 
 
 def why_not_comparable(record: Record, baseline: Record) -> str | None:
@@ -144,20 +152,8 @@ def _split_in_words(record: Record) -> str:
     return f"{how} --split-seed {s.split_seed}"
 
 
-def _differing_settings(records: Sequence[Record]) -> list[str]:
-    return [
-        name
-        for name in SHOWN_SETTINGS
-        if len({getattr(record.settings, name) for record in records}) > 1
-    ]
-
-
-def _own_settings(record: Record) -> dict[str, Any]:
-    return record.settings.model_dump(exclude_defaults=True, include=set(SHOWN_SETTINGS))
-
-
 def _in_words(record: Record, differing: Sequence[str]) -> str:
-    own = _own_settings(record)
+    own = record.settings.model_dump(exclude_defaults=True, include=set(SHOWN_SETTINGS))
     words = [_setting_in_words(name, own[name]) for name in differing if name in own]
     return ", ".join(words) or ("-" if own else "defaults")
 

@@ -3,22 +3,21 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import InputError, RunError
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.paired import Outcomes
-from vehicle_lightning.runs.statistics import Measurement
-
-# Keys of summary.json that hold one number each.
-NUMBERS = ("best_epoch", "epochs", "seconds", "parameters")
+from vehicle_lightning.runs.predictions import read_predictions
+from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.settings_file import read_settings
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,7 @@ class Record:
         name: `<name>/<n>`, or the whole path where another run is called the same.
         settings: all of its settings.
         fingerprint: hash of the names, labels and images of its data.
-        train: the best weights on all training images.
-        val: the best weights on all validation images.
-        test: the best weights on all test images; None where there are none.
-        summary: the content of its `summary.json`.
+        summary: its final figures and its verdict.
         curves: one row an epoch, as in `metrics.csv`; over several trainings, their mean.
         outcomes: which of the validation images it got right.
         started: when, as ISO 8601 text; empty where it is not known.
@@ -43,28 +39,15 @@ class Record:
     name: str
     settings: Settings
     fingerprint: str
-    train: Measurement
-    val: Measurement
-    test: Measurement | None
-    summary: dict[str, Any]
+    summary: Summary
     curves: pd.DataFrame
     outcomes: Outcomes
     started: str
 
     @property
-    def gap(self) -> float:
-        """Training less validation accuracy, as a fraction."""
-        return self.train.accuracy - self.val.accuracy
-
-    @property
-    def verdict(self) -> str:
-        """What the run suffers from."""
-        return str(self.summary["verdict"]["kind"])
-
-    @property
     def is_finished(self) -> bool:
         """Whether the training went to its end."""
-        return bool(self.summary["status"] == "finished")
+        return self.summary.status == "finished"
 
     def figure(self, metric: str) -> float:
         """Return a final figure: one of the summary's, or any of the curves at the best epoch.
@@ -75,18 +58,22 @@ class Record:
         Raises:
             RunError: there is no such figure.
         """
+        summary = self.summary
         figures = {
-            "val/accuracy": self.val.accuracy,
-            "val/loss": self.val.loss,
-            "train/accuracy": self.train.accuracy,
-            "train/loss": self.train.loss,
-            "gap": self.gap,
-            **{key: float(self.summary[key]) for key in NUMBERS},
+            "val/accuracy": summary.val.accuracy,
+            "val/loss": summary.val.loss,
+            "train/accuracy": summary.train.accuracy,
+            "train/loss": summary.train.loss,
+            "gap": summary.gap,
+            "best_epoch": float(summary.best_epoch),
+            "epochs": float(summary.epochs),
+            "seconds": summary.seconds,
+            "parameters": float(summary.parameters),
         }
         if metric in figures:
             return figures[metric]
         if metric in self.curves.columns:
-            at_best = self.curves["epoch"] == self.summary["best_epoch"]
+            at_best = self.curves["epoch"] == summary.best_epoch
             return float(self.curves.loc[at_best, metric].mean())
         raise RunError(
             f"{self.run.path} has no figure {metric}; --metric takes {', '.join(figures)}, or a "
@@ -156,62 +143,30 @@ def _natural(name: str) -> tuple[bool, int, str]:
 def _read(folder: RunFolder, name: str) -> Record:
     if not folder.summary.is_file():
         raise RunError("it has not been measured")
-    summary, environment = _read_json(folder.summary), _read_json(folder.environment)
-    try:
-        train, val = (Measurement.from_dict(summary[side]) for side in ("train", "val"))
-        test = Measurement.from_dict(summary["test"]) if summary.get("test") else None
-        for key in NUMBERS:
-            float(summary[key])
-        str(summary["verdict"]["kind"]), str(summary["status"])
-        fingerprint = str(environment["data"]["fingerprint"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunError("its summary.json or environment.json is damaged") from error
+    with _reading(folder.environment):
+        environment = json.loads(folder.environment.read_bytes())
+        fingerprint, started = environment["data"]["fingerprint"], environment.get("started", "")
+    with _reading(folder.metrics):
+        curves = pd.read_csv(folder.metrics)
+    if curves.empty or not {"epoch", "train/loss", "val/loss", "val/accuracy"} <= set(curves):
+        raise RunError(f"{folder.metrics.name} lacks epochs or figures")
+    with _reading(folder.predictions):
+        outcomes = Outcomes.from_predictions(read_predictions(folder.predictions))
     return Record(
         folder,
         name,
         read_settings(folder.config),
-        fingerprint,
-        train,
-        val,
-        test,
-        summary,
-        _read_curves(folder.metrics),
-        _read_outcomes(folder.predictions),
-        str(environment.get("started", "")),
+        str(fingerprint),
+        Summary.read(folder.summary),
+        curves,
+        outcomes,
+        str(started),
     )
 
 
-def _read_curves(path: Path) -> pd.DataFrame:
-    curves = _read_csv(path)
-    needed = {"epoch", "train/loss", "val/loss", "val/accuracy"}
-    if not needed <= set(curves.columns) or curves.empty:
-        raise RunError(f"{path.name} lacks epochs or figures")
-    return curves
-
-
-def _read_outcomes(path: Path) -> Outcomes:
-    # As text: a class may be called 01 or None.
-    needed = {"file", "label", "prediction", "seed", "fold"}
-    frame = _read_csv(path, usecols=needed.__contains__, dtype=str, keep_default_na=False)
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        return Outcomes.from_predictions(frame)
-    except (KeyError, ValueError) as error:
+        yield
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path.name} is missing or damaged") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(f"{path.name} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise RunError(f"{path.name} is damaged") from error
-    return content
-
-
-def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    try:
-        frame: pd.DataFrame = pd.read_csv(path, **options)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path.name} is missing or damaged") from error
-    return frame

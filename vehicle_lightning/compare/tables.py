@@ -1,17 +1,17 @@
 """The comparison as text: a table in the terminal, as CSV and as Markdown."""
 
 import math
-from collections.abc import Sequence
 
 import pandas as pd
 
 from vehicle_lightning.compare.ranking import Ranking, Row
+from vehicle_lightning.console import GAP, aligned
 from vehicle_lightning.runs.paired import SIGNIFICANCE
 from vehicle_lightning.runs.statistics import Measurement
 
-GAP = "  "
 WIDTH = 100  # characters of the table that fits a screen
 SMALLEST_P = 0.001  # smaller ones are printed as "< 0.001"
+SENTENCES = 3  # of runs in which no difference is shown, of the best
 
 
 def to_frame(ranking: Ranking) -> pd.DataFrame:
@@ -29,91 +29,56 @@ def to_frame(ranking: Ranking) -> pd.DataFrame:
     `path` is the run folder. `p_networks` is of the exact test of these trained networks;
     `smallest_shown` the difference that would have been shown with a power of 80 %;
     `test_accuracy`, `test_low`, `test_high`, `test_n` are of the test images, if any.
+    `images_to_show` images with as many folds and seeds, or `seeds_to_show` seeds a side on these
+    images, show a difference as large as the one seen, with that power.
     """
-    return pd.DataFrame([_flat(row, ranking) for row in ranking.rows]).astype(
-        {"epochs_to_loss": "Int64", "paired_n": "Int64", "folds": "Int64", "test_n": "Int64"}
-    )
+    whole = ("epochs_to_loss", "paired_n", "folds", "test_n", "images_to_show", "seeds_to_show")
+    rows = [_flat(row, ranking) for row in ranking.rows]
+    return pd.DataFrame(rows).astype(dict.fromkeys(whole, "Int64"))
 
 
 def to_markdown(ranking: Ranking) -> str:
     """Return the content of `comparison.md`: the table, and how to read it."""
-    header, *body = _cells(ranking)
-    lines = [
-        _markdown_row(header),
-        _markdown_row(["---"] * len(header)),
-        *(_markdown_row(cells) for cells in body),
-        "",
-        *notes(ranking),
-    ]
-    return "\n".join(lines) + "\n"
+    header, *body = _cells(ranking, wide=True)
+    table = [header, ["---"] * len(header), *body]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    return "\n".join([*lines, "", *notes(ranking)]) + "\n"
 
 
 def to_text(ranking: Ranking, *, wide: bool = False) -> str:
     """Return the table as aligned text, one line a run: what fits a screen, or all columns."""
-    cells, legend = (_cells(ranking), []) if wide else _narrow_cells(ranking)
-    columns = [_aligned(column) for column in zip(*cells, strict=True)]
-    lines = [GAP.join(row).rstrip() for row in zip(*columns, strict=True)]
-    return "\n".join(lines + legend)
+    cells = _cells(ranking, wide=wide)
+    legend: list[str] = []
+    if not wide:
+        columns = list(zip(*cells, strict=True))[1:]
+        room = WIDTH - sum(max(map(len, column)) + len(GAP) for column in columns)
+        names, legend = _short_names(ranking, max(room, len("unfinished 99")))
+        for row, name in zip(cells[1:], names, strict=True):
+            row[0] = name
+    return "\n".join(aligned(cells) + legend)
 
 
-def _narrow_cells(ranking: Ranking) -> tuple[list[list[str]], list[str]]:
-    """Return header and rows of the table that fits a screen, and what its numbers stand for."""
-    shows_metric = ranking.metric != "val/accuracy"
-    has_test = any(row.record.test is not None for row in ranking.rows)
-    header = [
-        *([ranking.metric] if shows_metric else []),
-        "val %",
-        *(["test %"] if has_test else []),
-        "difference",
-        "p",
-        "conclusion",
-    ]
-    rows = [
-        [
-            *([f"{row.metric:.4g}"] if shows_metric else []),
-            _measured(row.record.val)[0],
-            *([_tested(row.record.test)] if has_test else []),
-            _difference(row),
-            _p(row),
-            row.conclusion,
-        ]
-        for row in ranking.rows
-    ]
-    others = sum(max(map(len, column)) + len(GAP) for column in zip(header, *rows, strict=True))
-    room = max(WIDTH - others, len("unfinished 99"))
-    names, legend = [], []
-    for number, (row, name) in enumerate(zip(ranking.rows, _short_names(ranking), strict=True)):
-        status = "" if row.record.is_finished else f" ({row.record.summary['status']})"
-        if len(name + status) > room:
-            legend.append(f"{number + 1} = {name}")
-            name = str(number + 1)
-        names.append(name + status)
-    body = [[name, *cells] for name, cells in zip(names, rows, strict=True)]
-    return [["run", *header], *body], legend
-
-
-def _short_names(ranking: Ranking) -> list[str]:
-    """Return what differs between the names of the runs.
+def _short_names(ranking: Ranking, room: int) -> tuple[list[str], list[str]]:
+    """Return what differs between the names of the runs, and a legend of what has no room.
 
     The parts of a name that is made of settings are joined by hyphens; those that all runs share
-    are left out, and so is the number where it is the same.
+    are left out, and so is the number where it is the same. What is still too long is numbered.
     """
     names = [row.record.name for row in ranking.rows]
     if len({name.rpartition("/")[2] for name in names}) == 1:
         names = [name.rpartition("/")[0] or name for name in names]
-    if len(names) == 1:
-        return names
-    parts = [name.split("-") for name in names]
-    shared = set.intersection(*map(set, parts))
-    return [
-        "-".join(part for part in own if part not in shared) or "the settings all share"
-        for own in parts
-    ]
-
-
-def _aligned(column: Sequence[str]) -> tuple[str, ...]:
-    width = max(map(len, column))
-    return tuple(cell.ljust(width) for cell in column)
+    if len(names) > 1:
+        parts = [name.split("-") for name in names]
+        shared = set.intersection(*map(set, parts))
+        differing = ["-".join(part for part in own if part not in shared) for own in parts]
+        names = [name or "the settings all share" for name in differing]
+    legend = []
+    for index, row in enumerate(ranking.rows):
+        if len(names[index] + _status(row)) > room:
+            legend.append(f"{index + 1} = {names[index]}")
+            names[index] = str(index + 1)
+        names[index] += _status(row)
+    return names, legend
 
 
 def notes(ranking: Ranking, *, wide: bool = True) -> list[str]:
@@ -135,12 +100,14 @@ def notes(ranking: Ranking, *, wide: bool = True) -> list[str]:
             f"McNemar test). {_adjusted(len(tests))} Of the settings one training each tells "
             "nothing; train both with --seeds 3 or --folds 5."
         )
-    unshown = [t.difference.smallest_shown for t in tests if t.p_adjusted >= SIGNIFICANCE]
+    unshown = [row for row in ranking.rows if row.test and row.test.p_adjusted >= SIGNIFICANCE]
     if unshown:
-        low, high = (f"{100 * bound:.1f}" for bound in (min(unshown), max(unshown)))
+        smallest = [row.test.difference.smallest_shown for row in unshown if row.test]
+        low, high = (f"{100 * bound:.1f}" for bound in (min(smallest), max(smallest)))
         lines.append(
             f"No difference shown: one of {low if low == high else f'{low} to {high}'} points "
-            "would have been, with a power of 80 %; more --seeds, --folds or images show less."
+            "would have been, with a power of 80 %. "
+            + " ".join(_to_show(row) for row in unshown[:SENTENCES])
         )
     if wide and any(record.settings.is_repeated for record in records):
         lines.append(
@@ -156,6 +123,18 @@ def notes(ranking: Ranking, *, wide: bool = True) -> list[str]:
     return lines
 
 
+def _to_show(row: Row) -> str:
+    """Say what it would take to show the difference that was seen."""
+    if row.test is None or not row.test.difference.value:
+        return ""
+    difference = row.test.difference
+    images, seeds = difference.images_to_show, difference.seeds_to_show
+    ways = [f"{images:,} images"] if images is not None and images > difference.n else []
+    ways += [f"{seeds} seeds"] if seeds is not None and seeds > difference.seeds else []
+    seen = f"{100 * difference.value:+.1f} points of {row.record.name}"
+    return f"To show the {seen} takes {' or '.join(ways) or 'more images and seeds'}."
+
+
 def _adjusted(tests: int) -> str:
     return f"Both adjusted for {tests} comparisons (Holm)." if tests > 1 else ""
 
@@ -164,35 +143,28 @@ def _flat(row: Row, ranking: Ranking) -> dict[str, object]:
     record, test = row.record, row.test
     difference = None if test is None else test.difference
     summary, settings = record.summary, record.settings
-    val, train = record.val, record.train
     is_of_settings = difference is not None and difference.is_of_settings
     interval = test.interval if test is not None and is_of_settings else (math.nan, math.nan)
     return {
         "run": record.name,
         "settings": row.settings,
-        "status": summary["status"],
+        "status": summary.status,
         "seeds": settings.seeds,
         "folds": settings.folds,
-        "accuracy": val.accuracy,
-        "low": val.interval[0],
-        "high": val.interval[1],
-        "n": val.n,
-        "loss": val.loss,
-        "train_accuracy": train.accuracy,
-        "train_low": train.interval[0],
-        "train_high": train.interval[1],
-        "train_n": train.n,
-        "train_loss": train.loss,
-        "gap": record.gap,
+        **_figures("", summary.val),
+        "loss": summary.val.loss,
+        **_figures("train_", summary.train),
+        "train_loss": summary.train.loss,
+        "gap": summary.gap,
         "metric": ranking.metric,
         "metric_value": row.metric,
-        "best_epoch": summary["best_epoch"],
-        "epochs": summary["epochs"],
+        "best_epoch": summary.best_epoch,
+        "epochs": summary.epochs,
         "target_loss": ranking.target_loss,
         "epochs_to_loss": row.epochs_to_loss,
-        "seconds": summary["seconds"],
-        "parameters": summary["parameters"],
-        "verdict": record.verdict,
+        "seconds": summary.seconds,
+        "parameters": summary.parameters,
+        "verdict": summary.verdict.kind,
         "baseline": ranking.baseline.name,
         "paired_n": None if difference is None else difference.n,
         "difference": math.nan if difference is None else difference.value,
@@ -205,78 +177,57 @@ def _flat(row: Row, ranking: Ranking) -> dict[str, object]:
         "path": str(record.run.path),
         "p_networks": math.nan if difference is None else difference.p_networks,
         "smallest_shown": math.nan if difference is None else difference.smallest_shown,
-        **_test_figures(record.test),
+        **_figures("test_", summary.test),
+        "images_to_show": None if difference is None else difference.images_to_show,
+        "seeds_to_show": None if difference is None else difference.seeds_to_show,
     }
 
 
-def _cells(ranking: Ranking) -> list[list[str]]:
-    """Return header and rows, all as text."""
-    shows_metric = ranking.metric not in ("val/accuracy", "val/loss", "train/accuracy", "gap")
-    has_test = any(row.record.test is not None for row in ranking.rows)
-    header = [
-        "run",
-        "settings",
-        *([ranking.metric] if shows_metric else []),
-        "val %",
-        "n",
-        *(["test %", "n"] if has_test else []),
-        "train %",
-        "n",
-        "gap",
-        "val loss",
-        "best epoch",
-        f"epochs to loss {ranking.target_loss:.3g}",
-        "minutes",
-        "parameters",
-        "verdict",
-        "difference",
-        "p",
-        "conclusion",
-    ]
-    rows = []
+def _figures(prefix: str, measured: Measurement | None) -> dict[str, object]:
+    figures: tuple[object, ...] = (math.nan, math.nan, math.nan, None)
+    if measured is not None:
+        figures = (measured.accuracy, *measured.interval, measured.n)
+    names = [f"{prefix}{name}" for name in ("accuracy", "low", "high", "n")]
+    return dict(zip(names, figures, strict=True))
+
+
+def _cells(ranking: Ranking, *, wide: bool) -> list[list[str]]:
+    """Return header and rows as text: all columns, or those that fit a screen."""
+    shown = ("val/accuracy", "val/loss", "train/accuracy", "gap")[: None if wide else 1]
+    has_test = any(row.record.summary.test is not None for row in ranking.rows)
+    table: list[list[str]] = []
     for row in ranking.rows:
-        record, summary = row.record, row.record.summary
-        rows.append(
-            [
-                record.name + ("" if record.is_finished else f" ({summary['status']})"),
-                row.settings,
-                *([f"{row.metric:.4g}"] if shows_metric else []),
-                *_measured(record.val),
-                *(
-                    [_tested(record.test), f"{record.test.n}" if record.test else ""]
-                    if has_test
-                    else []
-                ),
-                *_measured(record.train),
-                f"{100 * record.gap:+.1f}",
-                f"{record.val.loss:.3f}",
-                f"{summary['best_epoch']} of {summary['epochs']}",
-                str(row.epochs_to_loss or "-"),
-                f"{summary['seconds'] / 60:.1f}",
-                f"{summary['parameters']:,}",
-                record.verdict,
-                _difference(row),
-                _p(row),
-                row.conclusion,
-            ]
-        )
-    return [header, *rows]
+        summary = row.record.summary
+        val, train, test = summary.val, summary.train, summary.test
+        columns = [
+            (True, "run", row.record.name + _status(row)),
+            (wide, "settings", row.settings),
+            (ranking.metric not in shown, ranking.metric, f"{row.metric:.4g}"),
+            (True, "val %", val.percent),
+            (wide, "n", str(val.n)),
+            (has_test, "test %", test.percent if test else ""),
+            (has_test and wide, "n", str(test.n) if test else ""),
+            (wide, "train %", train.percent),
+            (wide, "n", str(train.n)),
+            (wide, "gap", f"{100 * summary.gap:+.1f}"),
+            (wide, "val loss", f"{val.loss:.3f}"),
+            (wide, "best epoch", f"{summary.best_epoch} of {summary.epochs}"),
+            (wide, f"epochs to loss {ranking.target_loss:.3g}", str(row.epochs_to_loss or "-")),
+            (wide, "minutes", f"{summary.seconds / 60:.1f}"),
+            (wide, "parameters", f"{summary.parameters:,}"),
+            (wide, "verdict", summary.verdict.kind),
+            (True, "difference", _difference(row)),
+            (True, "p", _p(row)),
+            (True, "conclusion", row.conclusion),
+        ]
+        if not table:
+            table.append([header for is_shown, header, _ in columns if is_shown])
+        table.append([cell for is_shown, _, cell in columns if is_shown])
+    return table
 
 
-def _measured(side: Measurement) -> list[str]:
-    accuracy, low, high = (100 * share for share in (side.accuracy, *side.interval))
-    return [f"{accuracy:.1f} [{low:.1f}, {high:.1f}]", f"{side.n}"]
-
-
-def _tested(test: Measurement | None) -> str:
-    return "" if test is None else _measured(test)[0]
-
-
-def _test_figures(test: Measurement | None) -> dict[str, object]:
-    values: tuple[object, ...] = (math.nan, math.nan, math.nan, None)
-    if test is not None:
-        values = (test.accuracy, *test.interval, test.n)
-    return dict(zip(("test_accuracy", "test_low", "test_high", "test_n"), values, strict=True))
+def _status(row: Row) -> str:
+    return "" if row.record.is_finished else f" ({row.record.summary.status})"
 
 
 def _difference(row: Row) -> str:
@@ -284,7 +235,7 @@ def _difference(row: Row) -> str:
         return ""
     difference, (low, high) = row.test.difference, row.test.interval
     text = f"{100 * difference.value:+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-    return text if difference.n == row.record.val.n else f"{text} (n={difference.n})"
+    return text if difference.n == row.record.summary.val.n else f"{text} (n={difference.n})"
 
 
 def _p(row: Row) -> str:
@@ -293,7 +244,3 @@ def _p(row: Row) -> str:
     p = row.test.p_adjusted
     text = f"< {SMALLEST_P}" if p < SMALLEST_P else f"{p:.3f}"
     return text if row.test.difference.is_of_settings else f"{text} here"
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -35,24 +35,16 @@ class Batch(NamedTuple):
 class BatchDataset(Dataset[Batch]):
     """Gives a whole batch for an array of rows, so that a batch is one look-up."""
 
-    def __init__(self, pixels: PixelSource, pixel_rows: Rows, labels: Rows) -> None:
-        """Take the pixels and labels.
-
-        Args:
-            pixels: the pixels of all images that were read.
-            pixel_rows: int64 of shape (N,), where in `pixels` each row of the data set lies.
-            labels: int64 of shape (N,), class indices.
-        """
+    def __init__(self, pixels: PixelSource, labels: Rows) -> None:
+        """Take what gives the pixels of N rows, and their class indices, int64 of shape (N,)."""
         self._pixels = pixels
-        self._pixel_rows = pixel_rows
         self.labels = labels
-        """Class indices, int64 of shape (N,)."""
         self.features: Tensor | None = None
         """What to give in the place of pixels: float of shape (N, F)."""
 
     def pixels(self, rows: Rows) -> NDArray[np.uint8]:
         """Return the pixels of these rows: uint8 of shape (B, H, W, 3)."""
-        return self._pixels[self._pixel_rows[rows]]
+        return self._pixels[rows]
 
     def __getitem__(self, rows: Rows) -> Batch:
         """Return the batch of these rows."""
@@ -109,9 +101,18 @@ class TrainingBatches(Sampler[Rows]):
     """
 
     def __init__(
-        self, rows: Rows, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        rows: Rows,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        *,
+        balance: Rows | None = None,
     ) -> None:
+        """Take the rows; `balance` gives the label of each where classes are to come alike."""
         self._rows = rows
+        self._balance = balance
         self._seed = seed
         self._epoch = 0
         self._rank = rank
@@ -127,12 +128,26 @@ class TrainingBatches(Sampler[Rows]):
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[Rows]:
-        shuffled = np.random.default_rng([self._seed, self._epoch]).permutation(self._rows)
+        rng = np.random.default_rng([self._seed, self._epoch])
+        rows = self._rows if self._balance is None else balanced(self._rows, self._balance, rng)
+        shuffled = rng.permutation(rows)[: len(self._rows)]
         for start, stop in zip(self._limits, self._limits[1:], strict=False):
             yield shuffled[start + self._rank : stop : self._world_size]
 
     def __len__(self) -> int:
         return len(self._limits) - 1
+
+
+def balanced(rows: Rows, labels: Rows, rng: np.random.Generator) -> Rows:
+    """Return about as many rows, equally many of each class.
+
+    Those of a rare class come several times, of a frequent one some, drawn at random, do not come.
+    """
+    classes = np.unique(labels)
+    count = -(-len(rows) // len(classes))
+    return np.concatenate(
+        [np.resize(rng.permutation(rows[labels == label]), count) for label in classes]
+    )
 
 
 class EvaluationBatches(SequentialSampler):

@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +26,6 @@ from platformdirs import user_cache_path
 from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.facts import (
-    Examined,
     FileState,
     content_digest,
     examine_all,
@@ -54,42 +53,37 @@ class PixelSource(Protocol):
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """What is known of N images.
+    """What is known of the N images, of those listed, that can be read.
 
     Attributes:
-        digests: the hash of each file's content; equal files have equal ones. None where the file
-            could not be read.
-        unreadable: row -> what is wrong with its file.
+        rows: int64 of shape (N,), which of those listed they are, in ascending order.
+        unreadable: row, of those listed -> what is wrong with its file.
+        digests: bytes of shape (N,), hash of each file's content; equal files have equal ones.
         channel_mean: float64 of shape (N, 3), mean of each image's red, green, blue in [0, 1].
         channel_mean_square: float64 of shape (N, 3), mean of their squares.
         grey: float64 of shape (N,), mean of each image in grey, in [0, 255].
         contrast: float64 of shape (N,), standard deviation of each small grey image in [0, 255].
         white: what is white in deep grey images, by kind.
-        pixels: gives the pixels of rows.
-        hashes: perceptual hashes of all that are not unreadable; None where the images were not
-            read this time.
+        pixels: gives the pixels of rows of the N.
+        hashes: perceptual hashes of rows of the N; None where the images were not read this time.
     """
 
-    digests: tuple[str | None, ...]
+    rows: NDArray[np.int64]
     unreadable: dict[int, str]
+    digests: NDArray[np.bytes_]
     channel_mean: NDArray[np.float64]
     channel_mean_square: NDArray[np.float64]
     grey: NDArray[np.float64]
     contrast: NDArray[np.float64]
     white: WhiteValues
     pixels: PixelSource
-    hashes: HashStore | None = field(default=None, repr=False)
+    hashes: HashStore | None
 
 
 def cache_folder(settings: SourceSettings) -> Path:
-    """Return the cache folder: the one of the settings, or that of this package."""
-    return settings.cache_dir or default_cache_dir()
-
-
-def default_cache_dir() -> Path:
-    """Return the cache folder of this package: `$VEHICLE_LIGHTNING_CACHE`, or the user's own."""
-    chosen = os.environ.get("VEHICLE_LIGHTNING_CACHE")
-    return Path(chosen) if chosen else user_cache_path("vehicle_lightning", appauthor=False)
+    """Return the folder of the settings, of `$VEHICLE_LIGHTNING_CACHE`, or the user's own."""
+    chosen = settings.cache_dir or os.environ.get("VEHICLE_LIGHTNING_CACHE")
+    return Path(chosen or user_cache_path("vehicle_lightning", appauthor=False))
 
 
 @dataclass(frozen=True)
@@ -102,6 +96,12 @@ class _Places:
     size: int
     folder: Path
     keep_pixels: bool
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Size and times of the files that may be opened: int64 of shape (K, 3)."""
+        states = [self.states[row] for row in self.rows.tolist()]
+        return np.array(states, dtype=np.int64).reshape(-1, 3)
 
     @property
     def listing(self) -> Path:
@@ -122,7 +122,7 @@ class _Places:
     def index(self, digests: NDArray[np.bytes_]) -> dict[str, Any] | None:
         """Return what is known of images of these contents, if all is there and whole."""
         pixel_file, index_file = self.of_content(digests)
-        index = _read_arrays(index_file, INDEX)
+        index = read_arrays(index_file, INDEX)
         if index is None or len(index["fault"]) != len(self.rows):
             return None
         shape = (len(self.rows), self.size, self.size, 3)
@@ -173,27 +173,27 @@ def decode_images(
 def _to_images(
     places: _Places, digests: NDArray[np.bytes_], index: dict[str, Any], hashes: HashStore | None
 ) -> DecodedImages:
-    count, rows = len(places.paths), places.rows
-    unreadable = {row: state for row, state in enumerate(places.states) if isinstance(state, str)}
-    named: list[str | None] = [None] * count
-    for row, digest, fault in zip(rows.tolist(), digests.tolist(), index["fault"], strict=True):
-        named[row] = digest.decode() or None
-        if fault:
-            unreadable[row] = str(fault)
+    faults = {row: state for row, state in enumerate(places.states) if isinstance(state, str)}
+    found = zip(places.rows.tolist(), index["fault"].tolist(), strict=True)
+    faults |= {row: fault for row, fault in found if fault}
+    readable = np.flatnonzero(index["fault"] == "")  # in the file of the pixels
+    rows = places.rows[readable]
+    if hashes is not None:
+        hashes.renumber(rows)
     white = json.loads(str(index["white"]))
-    pixels: PixelSource = (
-        MappedPixels(places.of_content(digests)[0], rows, count)
-        if places.keep_pixels
-        else DecodingPixels(places.paths, places.size, white)
-    )
-    spread = {name: _spread(index[name], rows, count) for name in INDEX[1:5]}
+    pixels: PixelSource
+    if places.keep_pixels:
+        pixels = MappedPixels(places.of_content(digests)[0], readable)
+    else:
+        pixels = DecodingPixels(places.paths, rows, places.size, white)
     return DecodedImages(
-        tuple(named),
-        dict(sorted(unreadable.items())),
-        spread["mean"],
-        spread["mean_square"],
-        spread["grey"],
-        spread["contrast"],
+        rows,
+        dict(sorted(faults.items())),
+        digests[readable],
+        index["mean"][readable],
+        index["mean_square"][readable],
+        index["grey"][readable],
+        index["contrast"][readable],
         white,
         pixels,
         hashes,
@@ -203,8 +203,8 @@ def _to_images(
 def _find(places: _Places) -> tuple[NDArray[np.bytes_], dict[str, Any]] | None:
     """Return what the cache has of these files, opening only those that may have changed."""
     now = time.time_ns()
-    listing = _read_arrays(places.listing, ("states", "digests", "listed"))
-    states = np.array([places.states[row] for row in places.rows], dtype=np.int64).reshape(-1, 3)
+    listing = read_arrays(places.listing, ("states", "digests", "listed"))
+    states = places.numbers
     digests = np.zeros(len(states), dtype="S32")
     sure = np.zeros(len(states), dtype=bool)
     if listing is not None and listing["states"].shape == states.shape:
@@ -240,8 +240,6 @@ def _read(places: _Places) -> tuple[tuple[NDArray[np.bytes_], dict[str, Any]], H
     now, count, size = time.time_ns(), len(places.rows), places.size
     remove_half_written(places.folder, places.listing.stem)
     hashes = HashStore(places.folder)
-    position = np.zeros(len(places.paths), dtype=np.int64)
-    position[places.rows] = np.arange(count)
     # Not written through the map: on a full disk that would end the process by a signal.
     scratch = places.listing.with_name(f"{places.listing.stem}-pixels.npy")
     with atomic_write(scratch) as temporary, temporary.open("wb") as stream:
@@ -254,16 +252,13 @@ def _read(places: _Places) -> tuple[tuple[NDArray[np.bytes_], dict[str, Any]], H
             np.lib.format.write_array_header_1_0(stream, header)
         start = stream.tell()
 
-        def take(found: Examined) -> None:
-            if found.pixels is None:
-                return
-            if places.keep_pixels:
-                for row, pixels in zip(found.rows.tolist(), found.pixels, strict=True):
-                    stream.seek(start + int(position[row]) * size * size * 3)
-                    stream.write(pixels.tobytes())
-            found.store(hashes)
+        def take(rows: NDArray[np.int64], pixels: Pixels) -> None:
+            for place, shown in zip(np.searchsorted(places.rows, rows), pixels, strict=True):
+                stream.seek(start + int(place) * size * size * 3)
+                stream.write(shown.tobytes())
 
-        facts, white = examine_all(places.paths, places.states, take, size)
+        keep = take if places.keep_pixels else None
+        facts, white = examine_all(places.paths, places.states, hashes, size, keep)
     facts = facts[places.rows]
     digests = facts["digest"]
     pixel_file, index_file = places.of_content(digests)
@@ -271,31 +266,29 @@ def _read(places: _Places) -> tuple[tuple[NDArray[np.bytes_], dict[str, Any]], H
         scratch.replace(pixel_file)
     else:
         scratch.unlink()
-    index = {
-        "fault": facts["fault"].astype(str),
-        "mean": facts["mean"],
-        "mean_square": facts["mean_square"],
-        "grey": facts["grey"],
-        "contrast": facts["contrast"],
-        "white": np.array(json.dumps(white)),
-    }
-    _write_arrays(index_file, index)
+    index: dict[str, Any] = {name: facts[name] for name in INDEX[1:-1]}
+    index |= {"fault": facts["fault"].astype(str), "white": np.array(json.dumps(white))}
+    write_arrays(index_file, index)
     _write_listing(places, digests, now)
     return (digests, index), hashes
 
 
 def _write_listing(places: _Places, digests: NDArray[np.bytes_], now: int) -> None:
-    states = np.array([places.states[row] for row in places.rows], dtype=np.int64).reshape(-1, 3)
-    arrays = {"states": states, "digests": digests, "listed": np.array(now)}
-    _write_arrays(places.listing, arrays)
+    arrays = {"states": places.numbers, "digests": digests, "listed": np.array(now)}
+    write_arrays(places.listing, arrays)
 
 
-def _write_arrays(file: Path, arrays: dict[str, Any]) -> None:
+def write_arrays(file: Path, arrays: dict[str, Any]) -> None:
+    """Write arrays by name as one file, whole.
+
+    Raises:
+        OSError: writing failed.
+    """
     with atomic_write(file) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
 
 
-def _read_arrays(file: Path, names: Sequence[str]) -> dict[str, Any] | None:
+def read_arrays(file: Path, names: Sequence[str]) -> dict[str, Any] | None:
     """Return the arrays of a file, or None where it is missing or damaged."""
     try:
         with file.open("rb") as stream, np.load(stream) as stored:
@@ -315,36 +308,29 @@ def _pixels_are_whole(file: Path, shape: tuple[int, ...]) -> bool:
 class MappedPixels:
     """Pixels out of a memory-mapped file; survives pickling into worker processes."""
 
-    def __init__(self, file: Path, readable: NDArray[np.int64], rows: int) -> None:
-        self._file = file
-        self._position = np.full(rows, -1, dtype=np.int64)
-        self._position[readable] = np.arange(len(readable))
-        self._pixels = self._map()
+    def __init__(self, file: Path, places: NDArray[np.int64]) -> None:
+        """Map the file, in which the N images lie at these places."""
+        self._file, self._places = file, places
+        self._pixels: Pixels = np.load(file, mmap_mode="r")
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Pixels:
         """Return uint8 of shape (B, H, W, 3)."""
-        pixels: Pixels = self._pixels[self._position[rows]]
+        pixels: Pixels = self._pixels[self._places[rows]]
         return pixels
 
-    def __getstate__(self) -> dict[str, object]:
-        return {"_file": self._file, "_position": self._position}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self._pixels = self._map()
-
-    def _map(self) -> Pixels:
-        pixels: Pixels = np.load(self._file, mmap_mode="r")
-        return pixels
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MappedPixels, (self._file, self._places)
 
 
 class DecodingPixels:
     """Pixels decoded from the image files at every use."""
 
-    def __init__(self, paths: Sequence[Path], image_size: int, white: WhiteValues) -> None:
-        self._paths = paths
-        self._size = image_size
-        self._white = white
+    def __init__(
+        self, paths: Sequence[Path], rows: NDArray[np.int64], image_size: int, white: WhiteValues
+    ) -> None:
+        """Take the paths of all that are listed, and which of them the N images are."""
+        self._paths, self._rows = paths, rows
+        self._size, self._white = image_size, white
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Pixels:
         """Return uint8 of shape (B, H, W, 3).
@@ -352,12 +338,5 @@ class DecodingPixels:
         Raises:
             ImageChangedError: an image cannot be read any more.
         """
-        return np.stack([read_again(self._paths[row], self._size, self._white) for row in rows])
-
-
-def _spread(
-    values: NDArray[np.float64], readable: NDArray[np.int64], rows: int
-) -> NDArray[np.float64]:
-    spread = np.full((rows, *values.shape[1:]), np.nan)
-    spread[readable] = values
-    return spread
+        paths = [self._paths[row] for row in self._rows[rows].tolist()]
+        return np.stack([read_again(path, self._size, self._white) for path in paths])

@@ -1,8 +1,5 @@
 """The data module: CSV and image folder in, batches of each split out."""
 
-import hashlib
-import json
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import lightning as L
@@ -22,44 +19,11 @@ from vehicle_lightning.data.batches import (
     TrainingBatches,
     fits_on,
 )
-from vehicle_lightning.data.cache import DecodedImages, PixelSource, cache_folder, decode_images
-from vehicle_lightning.data.duplicates import Groups, group_images
-from vehicle_lightning.data.facts import FLAT
-from vehicle_lightning.data.images import WhiteValues
-from vehicle_lightning.data.missing import likely_reason
+from vehicle_lightning.data.reading import ReadImages, read_images
 from vehicle_lightning.data.splits import join_groups, split_rows
 from vehicle_lightning.data.table import Table, read_table
-from vehicle_lightning.errors import DataError, join_first
 
 Split = Literal["train", "val", "test"]
-
-
-@dataclass(frozen=True)
-class _Images:
-    """The images as they were read, before any split: no more than what a training needs of them.
-
-    Attributes:
-        table: names and labels of the N images that could be read.
-        pixels: gives the pixels of rows of all listed images.
-        kept: int64 of shape (N,), which of those each of the N is.
-        channel_mean: float64 of shape (N, 3), mean of each image's red, green, blue in [0, 1].
-        channel_mean_square: float64 of shape (N, 3), mean of their squares.
-        contrast: float64 of shape (N,), standard deviation of each image in grey levels.
-        is_ready: whether it has been set up.
-        white: what is white in deep grey images, by kind.
-        duplicates: which of them show the same photograph.
-        fingerprint: hash of all names, labels, image contents, groups and splits.
-    """
-
-    table: Table
-    pixels: PixelSource
-    kept: NDArray[np.int64]
-    channel_mean: NDArray[np.float64]
-    channel_mean_square: NDArray[np.float64]
-    contrast: NDArray[np.float64]
-    white: WhiteValues
-    duplicates: Groups
-    fingerprint: str
 
 
 class VehicleDataModule(L.LightningDataModule):
@@ -95,7 +59,7 @@ class VehicleDataModule(L.LightningDataModule):
         super().__init__()
         self.settings = settings
         self._listed = table
-        self._images: _Images | None = None
+        self._images: ReadImages | None = None
         self._resident: dict[torch.device, ResidentDataset] = {}
         self.is_ready = False
 
@@ -108,7 +72,8 @@ class VehicleDataModule(L.LightningDataModule):
         if self.is_ready:
             return
         if self._images is None:
-            self._images = self._read()
+            table = read_table(self.settings) if self._listed is None else self._listed
+            self._images = read_images(table.checked(), self.settings)
         images = self._images
         self.table = images.table
         self.settings = self.settings.model_copy(update=dict(self.table.found))
@@ -118,10 +83,10 @@ class VehicleDataModule(L.LightningDataModule):
         self.exact_duplicates = images.duplicates.exact
         self.near_duplicates = images.duplicates.near
         self.fingerprint = images.fingerprint
-        self.contrast, self.white = images.contrast, images.white
-        self.mean, self.std = _mean_and_std(images, self.rows["train"])
+        self.contrast, self.white = images.decoded.contrast, images.decoded.white
+        self.mean, self.std = images.mean_and_std(self.rows["train"])
         self.train_sample = self._sample(self.rows["train"])
-        self._dataset = BatchDataset(images.pixels, images.kept, self.table.labels)
+        self._dataset = BatchDataset(images.decoded.pixels, self.table.labels)
         self.is_ready = True
 
     def split_anew(self, settings: Settings) -> Self:
@@ -186,10 +151,11 @@ class VehicleDataModule(L.LightningDataModule):
         if self.settings.overfit_batches is not None:
             order = np.random.default_rng(self.settings.seed).permutation(self.rows["train"])
             return self.measured(order, *self._place())
+        rows, settings = self.rows["train"], self.settings
+        labels = self.table.labels[rows] if settings.balanced else None
+        place = self._place()
         return self._loader(
-            TrainingBatches(
-                self.rows["train"], self.settings.batch_size, self.settings.seed, *self._place()
-            )
+            TrainingBatches(rows, settings.batch_size, settings.seed, *place, balance=labels)
         )
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
@@ -213,71 +179,6 @@ class VehicleDataModule(L.LightningDataModule):
     ) -> DataLoader[Batch]:
         """Return batches of these rows, each exactly once over all devices, unshuffled."""
         return self._loader(EvaluationBatches(rows, self.settings.batch_size, rank, world_size))
-
-    def _read(self) -> _Images:
-        settings = self.settings
-        listed = (read_table(settings) if self._listed is None else self._listed).checked()
-        cache_dir = cache_folder(settings)
-        decoded = decode_images(
-            listed.paths,
-            settings.image_size,
-            cache_dir,
-            image_dir=listed.image_dir,
-            keep_pixels=settings.cache == "disk",
-        )
-        table = self._readable(listed, decoded)
-        kept = np.setdiff1d(np.arange(len(listed)), list(decoded.unreadable))
-        digests = np.array([decoded.digests[row] for row in kept], dtype=str)
-        duplicates = group_images(
-            table.paths.__getitem__,
-            digests.astype(bytes),
-            cache_dir,
-            None if decoded.hashes is None else decoded.hashes.renumbered(kept),
-            duplicates=settings.duplicates,
-            white=decoded.white,
-        )
-        if duplicates.scenes:
-            _say_scenes(duplicates, len(table))
-        contrast, grey = decoded.contrast[kept], decoded.grey[kept]
-        if contrast.max() < FLAT and np.ptp(grey) < FLAT:
-            raise DataError(
-                f"All {len(table)} images of {table.source} are blank and look the same; nothing "
-                f"can be learnt from them."
-            )
-        return _Images(
-            table,
-            decoded.pixels,
-            kept,
-            decoded.channel_mean[kept],
-            decoded.channel_mean_square[kept],
-            contrast,
-            decoded.white,
-            duplicates,
-            _fingerprint(table, digests, duplicates, decoded.white),
-        )
-
-    def _readable(self, table: Table, decoded: DecodedImages) -> Table:
-        faults = decoded.unreadable
-        if not faults:
-            return table
-        what = (
-            f"{len(faults)} of {len(table)} images of {table.source} cannot be read: "
-            + join_first(f"{table.names[row]} ({fault})" for row, fault in faults.items())
-        )
-        missing = [table.names[row] for row, fault in faults.items() if fault == "missing"]
-        reason = likely_reason(missing, table.image_dir)
-        if not self.settings.skip_unreadable:
-            repair = reason or "repair them or go on without them by --skip-unreadable."
-            raise DataError(f"{what}; {repair}")
-        notice(f"{what}; going on without them.")
-        rest = table.without(faults)
-        if len(rest.class_names) < 2:
-            raise DataError(
-                f"Without the {len(faults)} images that cannot be read, {table.source} holds "
-                f"images of {len(rest.class_names)} class(es), and a classifier needs two; repair "
-                f"the images."
-            )
-        return rest
 
     def _sample(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         size = max(1, round(self.settings.train_eval_fraction * len(rows)))
@@ -315,41 +216,3 @@ class VehicleDataModule(L.LightningDataModule):
             # an iterator is made differs between a fresh and a resumed run.
             generator=torch.Generator().manual_seed(self.settings.seed),
         )
-
-
-def _say_scenes(duplicates: Groups, count: int) -> None:
-    images = sum(map(len, duplicates.scenes))
-    notice(
-        f"{images} of {count} images look alike but for details, as those of one camera do, and "
-        f"are not kept in one split; where images of one camera, day or patient belong together, "
-        f"name the column that says so with --group-column."
-    )
-
-
-def _fingerprint(
-    table: Table, digests: NDArray[np.str_], duplicates: Groups, white: WhiteValues
-) -> str:
-    content = hashlib.blake2b(digest_size=12)
-    blank = [""] * len(table)
-    for name, label, digest, group, named, split in zip(
-        table.names,
-        table.labels,
-        digests,
-        duplicates.of_image,
-        table.groups or blank,
-        table.splits or blank,
-        strict=True,
-    ):
-        row = f"{name}\0{table.class_names[label]}\0{digest}\0{group}\0{named}\0{split}\0"
-        content.update(row.encode())
-    content.update(json.dumps(dict(white), sort_keys=True).encode())
-    return content.hexdigest()
-
-
-def _mean_and_std(
-    images: _Images, rows: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    mean = images.channel_mean[rows].mean(axis=0)
-    variance = images.channel_mean_square[rows].mean(axis=0) - mean**2
-    darkest = 1 / 255  # images of one flat colour would otherwise divide by zero
-    return mean, np.sqrt(variance.clip(darkest**2))

@@ -16,7 +16,6 @@ Sources:
 
 import hashlib
 import itertools
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -32,18 +31,9 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.hashes import (
-    THUMBNAIL,
-    WORDS,
-    Hashes,
-    HashStore,
-    PerceptualHashes,
-    Thumbnails,
-)
-from vehicle_lightning.data.images import WhiteValues, read_again
+from vehicle_lightning.data.cache import read_arrays, write_arrays
+from vehicle_lightning.data.hashes import WORDS, Hashes, HashStore, Thumbnails
 from vehicle_lightning.errors import DataError
-from vehicle_lightning.files import atomic_write
 from vehicle_lightning.parallel import in_threads
 
 MOST_PAIRED = 8  # pictures of one hash that are paired with all others of a like one
@@ -64,7 +54,6 @@ ALIGNED = 0.8  # correlation from which two pictures lie well over one another
 MOST_DIFFERENCE_OF_CROPS = 1.1
 LEAST_SCENE = 20  # images that are called a scene where they are also
 SCENE_SHARE = 0.03  # of all images or more
-READ_AT_ONCE = 64  # images
 GROUPING_VERSION = 4  # raise it whenever the same images would be grouped in another way
 
 Pairs = NDArray[np.int64]
@@ -102,27 +91,21 @@ class NearPairs(NamedTuple):
 
 
 def group_images(
-    path_of: Callable[[int], Path],
     digests: NDArray[np.bytes_],
     cache_dir: Path,
-    hashes: HashStore | None = None,
-    *,
+    read_hashes: Callable[[], HashStore],
     duplicates: Duplicates = "near",
-    white: WhiteValues | None = None,
 ) -> Groups:
     """Find exact and near duplicates among readable images, or find them found already.
 
     Args:
-        path_of: returns the file of each of N images, counted from 0.
         digests: bytes of shape (N,), hashes of their contents.
         cache_dir: folder to remember the near duplicates in.
-        hashes: of the N images at least, where they have been read already; its rows are the N.
+        read_hashes: returns perceptual hashes of the N images; called where they are not known.
         duplicates: which are to be found.
-        white: of the data set.
 
     Raises:
         DataError: the cache folder cannot be written to, or the disk is full.
-        ImageChangedError: a file cannot be read any more.
     """
     count = len(digests)
     distinct, first, which = np.unique(digests, return_index=True, return_inverse=True)
@@ -131,14 +114,21 @@ def group_images(
     exact = np.stack([np.arange(count), first[which]], axis=1)
     if duplicates == "exact":
         return Groups(grouped(count, exact), count - len(distinct), 0)
-    file = cache_dir / f"{_file_key(distinct)}-near.npz"
+    key = hashlib.blake2b(f"{GROUPING_VERSION} {PIL.__version__} ".encode(), digest_size=12)
+    key.update(distinct.tobytes())
+    file = cache_dir / f"{key.hexdigest()}-near.npz"
     near = _remembered(file, len(distinct))
     if near is None:
-        if hashes is None:
-            hashes = _read_hashes(path_of, np.sort(first), cache_dir, white)
-        found = near_duplicates(hashes, among=np.sort(first))
+        found = near_duplicates(read_hashes(), among=np.sort(first))
         near = NearPairs(which[found.same], which[found.scene])
-        _remember(file, near)
+        try:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            write_arrays(file, near._asdict())
+        except OSError as error:
+            raise DataError(
+                f"Cannot write {error.filename or file} ({error.strerror}); choose another "
+                f"--cache-dir."
+            ) from error
     # A group that takes in a good part of the data is no photograph several times.
     largest = max(LEAST_SCENE, SCENE_SHARE * len(distinct))
     of_picture = grouped(len(distinct), near.same)
@@ -155,57 +145,18 @@ def group_images(
     )
 
 
-def _read_hashes(
-    path_of: Callable[[int], Path],
-    rows: NDArray[np.int64],
-    folder: Path,
-    white: WhiteValues | None,
-) -> HashStore:
-    def read(batch: NDArray[np.int64]) -> tuple[NDArray[np.int64], Thumbnails, PerceptualHashes]:
-        shown = np.stack(
-            [read_again(path_of(row), THUMBNAIL, white, grey=True) for row in batch.tolist()]
-        )
-        return batch, shown, PerceptualHashes.of(shown)
-
-    hashes = HashStore(folder)
-    batches = np.split(rows, range(READ_AT_ONCE, len(rows), READ_AT_ONCE))
-    parts = in_threads(read, batches)
-    for part in progress_over(parts, len(batches), "Looking for near duplicates"):
-        hashes.append(*part)
-    return hashes
-
-
-def _file_key(digests: NDArray[np.bytes_]) -> str:
-    key = hashlib.blake2b(f"{GROUPING_VERSION} {PIL.__version__} ".encode(), digest_size=12)
-    key.update(digests.tobytes())
-    return key.hexdigest()
-
-
 def _remembered(file: Path, count: int) -> NearPairs | None:
-    """Return the pairs among `count` pictures that a file has."""
-    try:
-        with file.open("rb") as stream, np.load(stream) as stored:
-            known = NearPairs(stored["same"], stored["scene"])
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        return None  # not known yet, or damaged
+    """Return the pairs among `count` pictures that a file has; None if not known yet or damaged."""
+    known = read_arrays(file, NearPairs._fields)
+    if known is None:
+        return None
     is_sound = all(
         pairs.dtype == np.int64
         and pairs.shape[1:] == (2,)
         and ((pairs >= 0) & (pairs < count)).all()
-        for pairs in known
+        for pairs in known.values()
     )
-    return known if is_sound else None
-
-
-def _remember(file: Path, pairs: NearPairs) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(file) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **pairs._asdict())
-    except OSError as error:
-        raise DataError(
-            f"Cannot write {error.filename or file} ({error.strerror}); choose another --cache-dir."
-        ) from error
+    return NearPairs(**known) if is_sound else None
 
 
 def near_duplicates(
@@ -224,11 +175,13 @@ def near_duplicates(
         among: int64 of shape (M,), the rows of the store to compare; by default all.
         mirrored: find the pictures that show the mirror image of another instead.
     """
-    places = np.flatnonzero(hashes.detailed)
+    looked_up = hashes.looked_up
+    places = np.flatnonzero(looked_up["detailed"])
     if among is not None:
-        places = places[np.isin(hashes.rows[places], among)]
-    sought = hashes.sought_words(places, mirrored=mirrored)
-    candidates = places[candidate_pairs(sought, lambda some: hashes.words[places[some]])]
+        places = places[np.isin(looked_up["row"][places], among)]
+    words = looked_up["words"][places]
+    sought = looked_up["mirrored_word"][places] if mirrored else words[:, 0]
+    candidates = places[candidate_pairs(sought, words)]
     distance = _distance(hashes, candidates, mirrored=mirrored)
     candidates, distance = candidates[distance <= FARTHEST], distance[distance <= FARTHEST]
     candidates = candidates[_are_nearest(candidates, distance)]
@@ -239,7 +192,7 @@ def near_duplicates(
         # Of many pictures of one scene it is enough to know that each is like one other.
         if groups.connected(*pair):
             return "other"
-        one, other = hashes.thumbnails[np.array(pair)]
+        one, other = hashes[np.array(pair)]["thumbnail"]
         return likeness(one[:, ::-1] if mirrored else one, other)
 
     same = np.zeros(len(candidates), dtype=bool)
@@ -247,14 +200,8 @@ def near_duplicates(
     for position, found in enumerate(in_threads(compare, candidates.tolist())):
         same[position] = found == "same" and groups.merge(*candidates[position].tolist())
         scene[position] = found == "scene"
-    rows = hashes.rows
-    return NearPairs(*(_ascending(rows[candidates[some]]) for some in (same, scene)))
-
-
-def _ascending(pairs: Pairs) -> Pairs:
-    """The smaller number first, in ascending order."""
-    pairs = np.sort(pairs, axis=1)
-    return pairs[np.lexsort(pairs.T[::-1])]
+    pairs = np.sort(looked_up["row"][candidates], axis=1)
+    return NearPairs(_distinct(pairs[same]), _distinct(pairs[scene]))
 
 
 def _are_nearest(pairs: Pairs, distance: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -287,7 +234,9 @@ def _distance(hashes: HashStore, pairs: Pairs, *, mirrored: bool) -> NDArray[np.
     nearest = [np.empty(0, dtype=np.int64)]
     for part in np.array_split(pairs, len(pairs) // AT_ONCE + 1):
         rows, places = np.unique(part, return_inverse=True)
-        sought, crops = hashes.sought(rows, mirrored=mirrored), hashes.hashes[rows]
+        pictures = hashes[rows]
+        crops = pictures["hashes"]
+        sought = pictures["mirrored"] if mirrored else crops[:, 0]
         one, other = places.reshape(-1, 2).T
         bits = [
             np.bitwise_count(sought[a, None] ^ crops[b]).sum(axis=-1)
@@ -297,7 +246,7 @@ def _distance(hashes: HashStore, pairs: Pairs, *, mirrored: bool) -> NDArray[np.
     return np.concatenate(nearest)
 
 
-def candidate_pairs(sought: Hashes, words_of: Callable[[NDArray[np.int64]], Hashes]) -> Pairs:
+def candidate_pairs(sought: Hashes, words: Hashes) -> Pairs:
     """Find the pairs of which the sought word of one differs in at most 8 bits from any of another.
 
     Of the nine parts of two words that differ in up to 6 bits three are always equal (in 7 or 8
@@ -310,8 +259,7 @@ def candidate_pairs(sought: Hashes, words_of: Callable[[NDArray[np.int64]], Hash
 
     Args:
         sought: uint64 of shape (N,).
-        words_of: returns uint64 of shape (B, K) for ascending picture numbers int64 of shape (B,);
-            asked for consecutive ones, from several threads.
+        words: uint64 of shape (N, K).
 
     Returns:
         int64 of shape (P, 2), each pair once, the smaller number first, in ascending order.
@@ -323,7 +271,7 @@ def candidate_pairs(sought: Hashes, words_of: Callable[[NDArray[np.int64]], Hash
     few = order[rank < MOST_PAIRED]
 
     def look_up(parts: tuple[int, ...]) -> Pairs:
-        return _near_with_equal_parts(parts, sought, few, words_of)
+        return _near_with_equal_parts(parts, sought, few, words)
 
     near = in_threads(look_up, itertools.combinations(PARTS, EQUAL_PARTS))
     pairs = [np.stack([order[:-1][equal], order[1:][equal]], axis=1), *near]
@@ -334,7 +282,7 @@ def _near_with_equal_parts(
     parts: tuple[int, ...],
     sought: Hashes,
     few: NDArray[np.int64],
-    words_of: Callable[[NDArray[np.int64]], Hashes],
+    words: Hashes,
 ) -> Pairs:
     """Pairs of one of a few pictures and another, a word of which is near to the sought one."""
     keys = _key(sought[few], parts)
@@ -349,8 +297,7 @@ def _near_with_equal_parts(
     is_key_bits = np.packbits(is_key, bitorder="little")  # so small that it stays near
     near = [np.empty((0, 2), dtype=np.int64)]
     for first in range(0, len(sought), AT_ONCE):
-        words = words_of(np.arange(first, min(first + AT_ONCE, len(sought))))
-        part = words.ravel()
+        part = words[first : first + AT_ONCE].ravel()
         keys = _key(part, parts)
         byte = is_key_bits.take(keys >> 3, mode="wrap")  # faster, as nothing is checked
         hit = np.flatnonzero(byte >> (keys & 7).astype(np.uint8) & 1)
@@ -412,15 +359,6 @@ def likeness(one: Thumbnails, other: Thumbnails) -> Likeness:
     # agree well: there a difference is no matter of the alignment.
     allowed = MOST_DIFFERENCE if place.correlation >= ALIGNED else MOST_DIFFERENCE_OF_CROPS
     return "same" if _largest_difference(place) <= allowed else "scene"
-
-
-def agreement(one: Thumbnails, other: Thumbnails) -> float:
-    """Return how well the details of two thumbnails agree where they agree best, at most 1.
-
-    Each is scaled down and shifted over the other; the correlation is that of the smaller picture
-    with what lies beneath it, both without their coarse light and dark.
-    """
-    return _best_place(one.astype(np.float32), other.astype(np.float32)).correlation
 
 
 def _best_place(one: NDArray[np.float32], other: NDArray[np.float32]) -> _Place:

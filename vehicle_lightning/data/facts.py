@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.hashes import THUMBNAIL, HashStore, PerceptualHashes
+from vehicle_lightning.data.hashes import THUMBNAIL, HashStore, Pictures, hash_pictures
 from vehicle_lightning.data.images import (
-    Kind,
     Pixels,
     WhiteValues,
+    changed,
     deep_kind,
     extent,
     orientation,
@@ -28,7 +28,7 @@ from vehicle_lightning.data.images import (
     to_rgb,
     white_values,
 )
-from vehicle_lightning.data.safe_path import stays_inside
+from vehicle_lightning.data.paths import stays_inside
 from vehicle_lightning.parallel import cores, in_processes, in_threads
 
 AT_ONCE = 128  # files
@@ -72,53 +72,11 @@ NOTHING = ("", b"", 0, 0.0, 0, 0, "", 1, 0.0, False, "", 0.0, np.nan, np.nan, 0.
 
 
 class FileState(NamedTuple):
-    """What tells without a read whether a file has changed.
-
-    Attributes:
-        size: bytes.
-        modified: time of the last change of the content, in nanoseconds.
-        changed: time of the last change of the content or of anything else, such as the time above.
-    """
+    """What tells without a read whether a file has changed: bytes, and times in nanoseconds."""
 
     size: int
     modified: int
-    changed: int
-
-
-class Examined(NamedTuple):
-    """What one read of some files found, a row each.
-
-    Attributes:
-        rows: int64 of shape (B,), which files.
-        facts: records of type `FACTS` of shape (B,).
-        thumbnails: uint8 of shape (B, 56, 56), grey; 0 where the file cannot be decoded.
-        hashes: perceptual hashes of the thumbnails.
-        pixels: uint8 of shape (B, size, size, 3), 0 where the file cannot be decoded; None where
-            they were not asked for.
-    """
-
-    rows: NDArray[np.int64]
-    facts: Facts
-    thumbnails: Pixels
-    hashes: PerceptualHashes
-    pixels: Pixels | None
-
-    @property
-    def is_decoded(self) -> NDArray[np.bool_]:
-        """Whether there is a picture, bool of shape (B,)."""
-        decoded: NDArray[np.bool_] = ~np.isnan(self.facts["contrast"])
-        return decoded
-
-    def store(self, hashes: HashStore) -> None:
-        """Add the hashes of those that could be decoded."""
-        some = self.is_decoded
-        hashes.append(
-            self.rows[some],
-            self.thumbnails[some],
-            PerceptualHashes(
-                self.hashes.hashes[some], self.hashes.mirrored[some], self.hashes.detailed[some]
-            ),
-        )
+    changed: int  # its content, or anything else, such as the time above
 
 
 def no_facts(count: int) -> Facts:
@@ -168,17 +126,19 @@ def content_digest(content: bytes) -> str:
 def examine_all(
     paths: Sequence[Path],
     states: Sequence[FileState | str],
-    take: Callable[[Examined], None],
+    hashes: HashStore,
     image_size: int | None = None,
+    take: Callable[[NDArray[np.int64], Pixels], None] | None = None,
 ) -> tuple[Facts, dict[str, float]]:
     """Read and decode files in parallel, each once but for deep grey ones, which take two reads.
 
     Args:
         paths: N files.
         states: of each.
-        take: is given what was found, some files at a time; of deep grey ones twice, the second
-            time with pictures.
+        hashes: takes the perceptual hashes of those that can be decoded.
         image_size: height and width to decode to, in pixels; None where no pixels are needed.
+        take: is given rows and pixels, uint8 of shape (B, size, size, 3), some files at a time; 0
+            where a file cannot be decoded. Deep grey ones come twice, the second time decoded.
 
     Returns:
         Records of type `FACTS` of shape (N,), and what is white in deep grey images.
@@ -189,53 +149,66 @@ def examine_all(
             facts[row]["fault"] = state
         else:
             facts[row]["bytes"], facts[row]["modified"] = state.size, state.modified / 1e9
-    rows = np.array([r for r, state in enumerate(states) if not isinstance(state, str)], dtype=int)
-    _examine_rows(paths, rows, facts, take, image_size, None)
-    is_open = (facts["kind"] != "") & (facts["fault"] == "")
-    white = white_values(
-        {
-            kind: float(facts["highest"][is_open & (facts["kind"] == kind)].max())
-            for kind in _kinds(facts["kind"][is_open])
-        }
-    )
+
+    def examine(rows: NDArray[np.int64], white: WhiteValues | None) -> None:
+        for some, found, pictures, pixels in _examined(paths, rows, image_size, white):
+            found["modified"] = facts["modified"][some]
+            facts[some] = found
+            is_decoded = ~np.isnan(found["contrast"])
+            hashes.append(some[is_decoded], pictures[is_decoded])
+            if take is not None and pixels is not None:
+                take(some, pixels)
+
+    examine(np.flatnonzero(facts["fault"] == ""), None)
+    deep = np.flatnonzero((facts["kind"] != "") & (facts["fault"] == ""))
+    kinds = facts["kind"][deep]
+    highest = {kind: float(facts["highest"][deep][kinds == kind].max()) for kind in set(kinds)}
+    white = white_values(dict(sorted(highest.items())))
     if white:
-        _examine_rows(paths, np.flatnonzero(is_open), facts, take, image_size, white)
+        examine(deep, white)
     return facts, white
 
 
-def _kinds(kinds: NDArray[np.object_]) -> list[Kind]:
-    return sorted(set(kinds.tolist()))
+def read_hashes(paths: Sequence[Path], folder: Path) -> HashStore:
+    """Read the perceptual hashes of N images that could be read before, into a file in a folder.
+
+    Raises:
+        DataError: the folder cannot be written to, or the disk is full.
+        ImageChangedError: an image cannot be read any more.
+    """
+    hashes = HashStore(folder)
+    facts, _ = examine_all(paths, file_states(paths, None), hashes)
+    for row in np.flatnonzero(facts["fault"] != "").tolist():
+        raise changed(paths[row], facts["fault"][row])
+    return hashes
 
 
-def _examine_rows(
+_Examined = tuple[NDArray[np.int64], Facts, Pictures, Pixels | None]
+
+
+def _examined(
     paths: Sequence[Path],
     rows: NDArray[np.int64],
-    facts: Facts,
-    take: Callable[[Examined], None],
     image_size: int | None,
     white: WhiteValues | None,
-) -> None:
-    """Examine some files and write into the facts."""
+) -> Iterator[_Examined]:
+    """Examine some files, several at once."""
     size = AT_ONCE if image_size is None else AT_ONCE_WITH_PIXELS
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     work = partial(_examine_batch, image_size=image_size, white=white)
     items = (([str(paths[row]) for row in batch.tolist()], batch) for batch in batches)
-    examined: Iterator[Examined]
+    examined: Iterator[_Examined]
     if image_size is None and len(rows) >= MANY:
         examined = in_processes(work, items)
     else:
         examined = in_threads(work, items, ahead=2 * cores())
     with warnings.catch_warnings(action="ignore"):  # of odd files, which Pillow reads all the same
-        for found in progress_over(examined, len(batches), "Reading images"):
-            modified = facts["modified"][found.rows]
-            facts[found.rows] = found.facts
-            facts["modified"][found.rows] = modified
-            take(found)
+        yield from progress_over(examined, len(batches), "Reading images")
 
 
 def _examine_batch(
     batch: tuple[list[str], NDArray[np.int64]], image_size: int | None, white: WhiteValues | None
-) -> Examined:
+) -> _Examined:
     paths, rows = batch
     facts = no_facts(len(paths))
     thumbnails = np.zeros((len(paths), THUMBNAIL, THUMBNAIL), dtype=np.uint8)
@@ -243,12 +216,9 @@ def _examine_batch(
     if image_size is not None:
         pixels = np.zeros((len(paths), image_size, image_size, 3), dtype=np.uint8)
     for place, path in enumerate(paths):
-        _examine(path, white, facts[place : place + 1], thumbnails[place], _row(pixels, place))
-    return Examined(rows, facts, thumbnails, PerceptualHashes.of(thumbnails), pixels)
-
-
-def _row(pixels: Pixels | None, place: int) -> Pixels | None:
-    return None if pixels is None else pixels[place]
+        own_pixels = None if pixels is None else pixels[place]
+        _examine(path, white, facts[place : place + 1], thumbnails[place], own_pixels)
+    return rows, facts, hash_pictures(thumbnails), pixels
 
 
 def _examine(
@@ -278,7 +248,9 @@ def _examine(
     try:
         with Image.open(io.BytesIO(content)) as image:
             note(width=image.width, height=image.height, mode=image.mode)
-            note(orientation=orientation(image), quantization=_quantization(image))
+            note(orientation=orientation(image))
+            if tables := getattr(image, "quantization", None):
+                note(quantization=sum(tables[0]) / len(tables[0]))
             if image.format in FRAMED:
                 note(has_frames=bool(getattr(image, "is_animated", False)))
             if (kind := deep_kind(image)) is not None:
@@ -302,11 +274,6 @@ def _examine(
         note(mean=values.mean(axis=0, dtype=np.float64))
         note(mean_square=(values**2).mean(axis=0, dtype=np.float64))
     return note(grey=thumbnail.mean(), contrast=thumbnail.std())
-
-
-def _quantization(image: Image.Image) -> float:
-    tables = getattr(image, "quantization", None)
-    return sum(tables[0]) / len(tables[0]) if tables else 0.0
 
 
 def _reason(error: Exception, content: bytes) -> str:

@@ -3,8 +3,10 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from pydantic import TypeAdapter
 
 Severity = Literal["serious", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("serious", "warning", "note")
@@ -55,21 +57,24 @@ class Finding:
         advice: str,
         files: Sequence[tuple[str, str]],
     ) -> list["Finding"]:
-        """Return the finding about single files, or none where there are none.
+        """Return the finding about single files, a name and a detail each; none without any."""
+        return cls.of_groups(kind, severity, what, advice, [((name,), d) for name, d in files])
 
-        Args:
-            kind: as above.
-            severity: as above.
-            what: as above.
-            advice: as above.
-            files: name and detail of each; all details may be empty.
-        """
-        if not files:
+    @classmethod
+    def of_groups(
+        cls,
+        kind: str,
+        severity: Severity,
+        what: str,
+        advice: str,
+        groups: Sequence[tuple[tuple[str, ...], str]],
+    ) -> list["Finding"]:
+        """Return the finding about groups of files, names and a detail each; none without any."""
+        if not groups:
             return []
-        names, details = zip(*files, strict=True)
-        groups = tuple((name,) for name in names)
+        names, details = zip(*groups, strict=True)
         return [
-            cls(kind, severity, what, advice, len(files), groups, details if any(details) else ())
+            cls(kind, severity, what, advice, len(names), names, details if any(details) else ())
         ]
 
     @property
@@ -92,7 +97,7 @@ class Report:
     csv: str
     images: int
     classes: dict[str, int]
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[Finding, ...] = ()
 
     @property
     def is_serious(self) -> bool:
@@ -105,8 +110,7 @@ class Report:
         docs/data.md has its keys. Bytes of a file name that are not UTF-8 are spelt out: as JSON's
         own escapes they would be lone surrogates, which many parsers refuse.
         """
-        content: dict[str, Any] = asdict(self)
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
         return re.sub("[\ud800-\udfff]", lambda found: rf"\\u{ord(found[0]):x}", text)
 
 
@@ -116,19 +120,7 @@ def read_report(text: str) -> Report:
     Raises:
         ValueError: it is none.
     """
-    try:
-        content = json.loads(text)
-        findings = [
-            Finding(
-                **finding
-                | {"groups": tuple(map(tuple, finding["groups"]))}
-                | {"details": tuple(finding["details"])}
-            )
-            for finding in content.pop("findings")
-        ]
-        return Report(**content, findings=tuple(findings))
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError("not a report") from error
+    return TypeAdapter(Report).validate_json(text)
 
 
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -5,15 +5,17 @@ Source:
     the discrete cosine transform; here a bit is the sign of a frequency).
 """
 
-from copy import copy
-from dataclasses import dataclass
+import os
+import weakref
 from functools import cache
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vehicle_lightning.data.disk_array import DiskArray
+from vehicle_lightning.errors import DataError
 
 THUMBNAIL = 56  # pixels a side; a quarter of 224, at which a JPEG decodes straight to it
 HASHED = 32  # pixels a side of what is hashed
@@ -25,109 +27,110 @@ WORDS = FREQUENCIES**2 // 64
 # From low to high, so that bits that change together, as high ones do, stand together.
 BIT_ORDER = np.argsort(np.indices((FREQUENCIES, FREQUENCIES)).max(axis=0).ravel(), kind="stable")
 FLAT = 2.0  # grey levels of standard deviation below which no details remain to compare
-
-AT_ONCE = 4096  # pictures whose hashes are read at once
+IN_MEMORY = 1 << 20  # bytes; fewer need no file
+SPARSE = 8  # pictures read for each one wanted, above which they are read one by one
 
 Hashes = NDArray[np.uint64]
 Thumbnails = NDArray[np.uint8]
+Pictures = NDArray[np.void]
+# One record a picture: what tells whether it shows the same as another.
+PICTURE = np.dtype(
+    [
+        ("hashes", "<u8", (HASHES, WORDS)),  # of the picture and of thirteen crops of it
+        ("mirrored", "<u8", WORDS),  # hash of its mirror image
+        ("detailed", np.bool_),  # the others are alike without showing the same
+        ("thumbnail", np.uint8, (THUMBNAIL, THUMBNAIL)),  # grey
+    ]
+)
+# What is kept in memory of each: what it is looked up by, the first words of its hashes.
+LOOKED_UP = np.dtype(
+    [
+        ("row", np.int64),
+        ("detailed", np.bool_),
+        ("words", np.uint64, HASHES),
+        ("mirrored_word", np.uint64),
+    ]
+)
 
 
-@dataclass(frozen=True)
-class PerceptualHashes:
-    """What tells which of N pictures show the same.
+def hash_pictures(thumbnails: Thumbnails) -> Pictures:
+    """Hash thumbnails, uint8 of shape (N, 56, 56), grey, to records of type `PICTURE`.
 
-    Attributes:
-        hashes: uint64 of shape (N, 14, 4), of each picture and of thirteen crops of it.
-        mirrored: uint64 of shape (N, 4), of its mirror image.
-        detailed: bool of shape (N,); the others are alike without showing the same.
+    Of 32 x 32 grey levels the 16 x 16 lowest frequencies, each one bit: positive or not. The 8 x 8
+    lowest of them make the first word; its lowest bit, of the mean, is always 0.
     """
-
-    hashes: Hashes
-    mirrored: Hashes
-    detailed: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, thumbnails: Thumbnails) -> "PerceptualHashes":
-        """Hash thumbnails: uint8 of shape (N, 56, 56), grey.
-
-        Of 32 x 32 grey levels the 16 x 16 lowest frequencies, each one bit: positive or not. The
-        8 x 8 lowest of them make the first word; its lowest bit, of the mean, is always 0.
-        """
-        frequencies = _frequencies(thumbnails.astype(np.float32))
-        mirror = (-1.0) ** np.arange(FREQUENCIES, dtype=np.float32)
-        return cls(
-            _bits(frequencies),
-            _bits(frequencies[:, 0] * mirror),
-            _finest(frequencies[:, 0]) >= FLAT,
-        )
+    frequencies = _frequencies(thumbnails.astype(np.float32))
+    mirror = (-1.0) ** np.arange(FREQUENCIES, dtype=np.float32)
+    pictures = np.empty(len(thumbnails), dtype=PICTURE)
+    pictures["hashes"] = _bits(frequencies)
+    pictures["mirrored"] = _bits(frequencies[:, 0] * mirror)
+    pictures["detailed"] = _finest(frequencies[:, 0]) >= FLAT
+    pictures["thumbnail"] = thumbnails
+    return pictures
 
 
 class HashStore:
-    """Hashes and thumbnails of any number of pictures, in files: 4 kB a picture, 9 bytes in memory.
+    """Any number of hashed pictures in a file that is gone with the process: 3.6 kB each.
+
+    Several threads may read.
 
     Args:
-        folder: where the files are, without names in it.
-
-    Attributes:
-        words: uint64 of shape (N, 14), the first words of the hashes, by which they are looked up.
-        hashes: uint64 of shape (N, 14, 4).
-        mirrored: uint64 of shape (N, 4).
-        thumbnails: uint8 of shape (N, 56, 56), grey.
+        folder: where the file is, without a name in it.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.words = DiskArray((HASHES,), np.uint64, folder)
-        self.hashes = DiskArray((HASHES, WORDS), np.uint64, folder)
-        self.mirrored = DiskArray((WORDS,), np.uint64, folder)
-        self.thumbnails = DiskArray((THUMBNAIL, THUMBNAIL), np.uint8, folder)
-        self._detailed: list[NDArray[np.bool_]] = []
-        self._rows: list[NDArray[np.int64]] = []
+        self._folder = folder
+        self._file = SpooledTemporaryFile(IN_MEMORY, dir=str(folder))  # noqa: SIM115  # as this object
+        weakref.finalize(self, self._file.close)
+        self._lock = Lock()
+        self._parts = [np.empty(0, dtype=LOOKED_UP)]
 
-    def append(
-        self, rows: NDArray[np.int64], thumbnails: Thumbnails, hashes: PerceptualHashes
-    ) -> None:
-        """Add further pictures.
-
-        Args:
-            rows: int64 of shape (B,), what the caller counts them as.
-            thumbnails: uint8 of shape (B, 56, 56).
-            hashes: of these.
+    def append(self, rows: NDArray[np.int64], pictures: Pictures) -> None:
+        """Add records of type `PICTURE`, shape (B,), and what the caller counts them as.
 
         Raises:
             DataError: the folder cannot be written to, or the disk is full.
         """
-        self.words.append(hashes.hashes[..., 0])
-        self.hashes.append(hashes.hashes)
-        self.mirrored.append(hashes.mirrored)
-        self.thumbnails.append(thumbnails)
-        self._detailed.append(hashes.detailed)
-        self._rows.append(rows)
-
-    def renumbered(self, kept: NDArray[np.int64]) -> "HashStore":
-        """Return the same pictures, counted by where each stands in `kept`, ascending."""
-        other = copy(self)
-        other._rows = [np.searchsorted(kept, self.rows)]
-        return other
-
-    @property
-    def rows(self) -> NDArray[np.int64]:
-        """What the caller counts each of the N pictures as, int64 of shape (N,)."""
-        return np.concatenate([np.empty(0, dtype=np.int64), *self._rows])
+        looked_up = np.empty(len(rows), dtype=LOOKED_UP)
+        looked_up["row"], looked_up["detailed"] = rows, pictures["detailed"]
+        looked_up["words"] = pictures["hashes"][..., 0]
+        looked_up["mirrored_word"] = pictures["mirrored"][:, 0]
+        self._parts.append(looked_up)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(pictures.tobytes())
+            self._file.flush()  # a full disk is found out here
+        except OSError as error:
+            raise DataError(
+                f"Cannot write to {self._folder} ({error.strerror}); choose another --cache-dir."
+            ) from error
 
     @property
-    def detailed(self) -> NDArray[np.bool_]:
-        """Bool of shape (N,); the others are alike without showing the same."""
-        return np.concatenate([np.empty(0, dtype=bool), *self._detailed])
+    def looked_up(self) -> NDArray[np.void]:
+        """Records of type `LOOKED_UP`, shape (N,)."""
+        self._parts = [np.concatenate(self._parts)]
+        return self._parts[0]
 
-    def sought(self, places: NDArray[np.int64], *, mirrored: bool) -> Hashes:
-        """Read the hash of each picture, or of its mirror image: (B, 4) for ascending places."""
-        return self.mirrored[places] if mirrored else self.hashes[places][:, 0]
+    def renumber(self, kept: NDArray[np.int64]) -> None:
+        """From now on count each picture by where its row stands in `kept`, ascending."""
+        looked_up = self.looked_up
+        looked_up["row"] = np.searchsorted(kept, looked_up["row"])
 
-    def sought_words(self, places: NDArray[np.int64], *, mirrored: bool) -> Hashes:
-        """Read the first word of each of these hashes: (B,) for ascending places."""
-        stored = self.mirrored if mirrored else self.words
-        parts = np.array_split(places, len(places) // AT_ONCE + 1)
-        return np.concatenate([stored[part][:, 0] for part in parts])
+    def __getitem__(self, places: NDArray[np.int64]) -> Pictures:
+        """Read the pictures at ascending places: records of type `PICTURE`, shape (B,)."""
+        if not len(places):
+            return self._read(0, 0)
+        first, last = int(places[0]), int(places[-1])
+        if last - first < SPARSE * len(places):
+            return self._read(first, last + 1)[places - first]
+        return np.concatenate([self._read(place, place + 1) for place in places.tolist()])
+
+    def _read(self, first: int, last: int) -> Pictures:
+        with self._lock:
+            self._file.seek(first * PICTURE.itemsize)
+            content = self._file.read((last - first) * PICTURE.itemsize)
+        return np.frombuffer(content, dtype=PICTURE)
 
 
 def _frequencies(pictures: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ floating-point numbers, often do not: a camera of 12 bits writes 0 to 4095 into 
 is 0 and white is decided once for a data set, by `white_values`, and kept with a network.
 """
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -92,31 +91,24 @@ def read_or_fault(path: Path, size: int, white: WhiteValues | None = None) -> Pi
         return " ".join(str(error).replace(str(path), "the file").split()) or type(error).__name__
 
 
-def read_again(
-    path: Path, size: int, white: WhiteValues | None = None, *, grey: bool = False
-) -> Pixels:
+def read_again(path: Path, size: int, white: WhiteValues | None = None) -> Pixels:
     """Decode an image file that could be read before.
 
     Raises:
         ImageChangedError: it cannot be read any more.
     """
-    pixels: Pixels | str
-    if grey:
-        try:
-            with Image.open(io.BytesIO(path.read_bytes())) as image:
-                return to_grey(image, size, white)
-        except MemoryError:
-            raise
-        except Exception as error:  # as above
-            pixels = " ".join(str(error).split()) or type(error).__name__
-    else:
-        pixels = read_or_fault(path, size, white)
+    pixels = read_or_fault(path, size, white)
     if isinstance(pixels, str):
-        raise ImageChangedError(
-            f"{path} could be read when the command began and now cannot ({pixels}); restore the "
-            f"file and give the command again, for a training with --resume."
-        )
+        raise changed(path, pixels)
     return pixels
+
+
+def changed(path: Path, fault: str) -> ImageChangedError:
+    """Say that an image file that could be read before cannot be read any more."""
+    return ImageChangedError(
+        f"{path} could be read when the command began and now cannot ({fault}); restore the file "
+        f"and give the command again, for a training with --resume."
+    )
 
 
 def orientation(image: Image.Image) -> int:

@@ -1,19 +1,22 @@
-"""Leaks: whether anything about a file but its picture gives the label away.
+"""What every training should know of its data: contradictions, blank pictures, leaks.
 
-A shallow decision tree tries to tell the label from one property of the files alone, or naive Bayes
-from the letters of their names, and is measured by cross-validation. The test asks how well it
-would do by luck, on shuffled labels.
+A leak is anything about a file but its picture that gives the label away. A shallow decision tree
+tries to tell the label from one property of the files alone, or naive Bayes from the letters of
+their names, and is measured by cross-validation. The test asks how well it would do by luck, on
+shuffled labels.
 
 Sources:
     Ojala and Garriga (2010), Permutation tests for studying classifier performance.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 from sklearn.base import ClassifierMixin
@@ -23,9 +26,13 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import BernoulliNB
 from sklearn.tree import DecisionTreeClassifier
 
-from vehicle_lightning.data.facts import Facts
-from vehicle_lightning.data.findings import Finding
+from vehicle_lightning.data.facts import FLAT, Facts, no_facts
+from vehicle_lightning.data.findings import Finding, Report, Severity, in_order
+from vehicle_lightning.data.table import Table
 
+Groups = Iterable[tuple[Any, pd.DataFrame]]
+
+MANY_BLANK = 0.02  # of all images; from there on blank ones are serious
 MOST_IMAGES = 4000  # a sample of so many tells a leak
 PERMUTATIONS = 99
 FEW_PERMUTATIONS = 19  # are enough where luck does as well twice, or is so far away:
@@ -40,13 +47,105 @@ FEWEST_IMAGES = 20  # of a class; fewer tell too little
 FOLDS = 5
 
 
+def serious_findings(
+    table: Table, groups: NDArray[np.int64], contrast: NDArray[np.float64]
+) -> Report:
+    """Find contradicting duplicates, blank pictures, odd labels, and what tells the label.
+
+    Of the files only names, order, size and date are looked at; `check` looks at all else.
+
+    Args:
+        table: N images that can be read.
+        groups: int64 of shape (N,); pictures of one group show the same.
+        contrast: float64 of shape (N,), standard deviation of each picture in grey levels.
+    """
+    labels = [table.class_names[code] for code in table.labels.tolist()]
+    rows = sample_of(groups)
+    facts = no_facts(len(rows))
+    for position, row in enumerate(rows.tolist()):
+        with suppress(OSError):  # it is gone since it was read, as will be said when it is missed
+            status = table.paths[row].stat()
+            facts[position]["bytes"], facts[position]["modified"] = status.st_size, status.st_mtime
+    some = [table.names[row] for row in rows.tolist()], [labels[row] for row in rows.tolist()]
+    findings = [
+        *check_contradictions(
+            pd.DataFrame({"name": table.names, "label": labels, "group": groups})
+        ),
+        *check_blank(table.names, contrast),
+        *(finding for finding in table.findings if finding.kind == "similar-labels"),
+        *check_leaks(*some, facts, groups[rows]),
+    ]
+    told = [f for f in findings if f.severity == "serious" or f.kind == "similar-labels"]
+    return Report("", len(table), table.class_counts, in_order(told))
+
+
+def in_one_line(report: Report) -> str:
+    """Name the serious findings in one sentence, or in none where there are none."""
+    named = []
+    for finding in report.findings:
+        if finding.kind == "contradicting-duplicates":
+            plural = "s" * (finding.count != 1)
+            named.append(f"duplicates of {finding.count} photograph{plural} have different labels")
+        elif finding.kind in ("blank-image", "similar-labels"):
+            named.append(finding.what[0].lower() + finding.what[1:].rstrip("."))
+    leaks = [finding.details[0] for finding in report.findings if finding.kind == "leak"]
+    if leaks:
+        named.append(
+            f"without a look at the pictures, the {' or the '.join(leaks)} tells the label"
+        )
+    return f"Serious: {'; '.join(named)}. See python -m vehicle_lightning.check." if named else ""
+
+
+def check_contradictions(pictures: pd.DataFrame) -> list[Finding]:
+    """Find duplicates with contradicting labels among pictures of `name`, `label` and `group`."""
+    return finding_of_groups(
+        "contradicting-duplicates",
+        "serious",
+        differing(pictures, "label"),
+        "show one photograph with different labels",
+        "Correct the labels; unless what they tell apart differs, some of each are wrong.",
+    )
+
+
+def differing(pictures: pd.DataFrame, column: str) -> Groups:
+    """Return the groups of pictures within which a column differs, by their number."""
+    differs = pictures.groupby("group")[column].transform("nunique") > 1
+    return pictures[differs].groupby("group", sort=False)
+
+
+def finding_of_groups(
+    kind: str, severity: Severity, groups: Groups, what: str, advice: str
+) -> list[Finding]:
+    """Return the finding about groups of pictures of `name` and `label`, or none without any."""
+    named = [(tuple(rows["name"]), " / ".join(rows["label"])) for _, rows in groups]
+    files = sum(len(names) for names, _ in named)
+    what = f"{len(named)} groups of images, {files} files, {what}."
+    return Finding.of_groups(kind, severity, what, advice, named)
+
+
+def check_blank(names: Sequence[str], contrast: NDArray[np.float64]) -> list[Finding]:
+    """Find pictures that show nothing but one flat grey.
+
+    Args:
+        names: N file names.
+        contrast: float64 of shape (N,), standard deviation of each picture in grey levels; NaN
+            where there is none.
+    """
+    blank = np.flatnonzero(contrast < FLAT).tolist()
+    return Finding.of_files(
+        "blank-image",
+        "serious" if len(blank) >= MANY_BLANK * len(names) else "warning",
+        f"{len(blank)} of {len(names)} pictures are blank.",
+        "Nothing can be learnt from them: replace them, or delete their rows.",
+        [(names[row], "") for row in blank],
+    )
+
+
 def check_leaks(
     names: Sequence[str],
     labels: Sequence[str],
     facts: Facts,
     groups: NDArray[np.int64],
-    *,
-    seed: int = 0,
 ) -> list[Finding]:
     """Find properties of the files that tell the label.
 
@@ -56,41 +155,40 @@ def check_leaks(
         facts: records of type `FACTS` of shape (N,), what is known of each file.
         groups: int64 of shape (N,); pictures of one group show the same. Only the first is taken,
             so that none tells the label of another.
-        seed: of the sample, the folds and the permutations.
     """
-    rng = np.random.default_rng(seed)
-    rows = sample_of(groups, seed)
+    rng = np.random.default_rng(0)
+    rows = sample_of(groups)
     codes = np.unique([labels[row] for row in rows.tolist()], return_inverse=True)[1]
     frequent = np.bincount(codes) >= FEWEST_IMAGES
     if frequent.sum() < 2:
         return []
     rows, codes = rows[frequent[codes]], np.unique(codes[frequent[codes]], return_inverse=True)[1]
-    splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     folds = list(splitter.split(rows, codes))
-    findings = []
     rest = without_class_folders(
         [names[row] for row in rows.tolist()], [labels[row] for row in rows.tolist()]
     )
     properties = _properties(rest, rows, facts[rows])
+    findings = []
     for title, values in properties.items():
         auc, p_value = _predictability(values, codes, folds, rng)
         p_value = min(1.0, p_value * len(properties))
-        if auc >= LEAST_AUC and p_value < SIGNIFICANCE:
-            findings.append(
-                Finding(
-                    kind="leak",
-                    severity="serious"
-                    if auc >= SERIOUS_AUC and p_value < SERIOUS_SIGNIFICANCE
-                    else "warning",
-                    what=f"From the {title} alone the label is told with an AUC of {auc:.2f}, 0.5 "
-                    f"being chance (p {_in_words(p_value)}, corrected for {len(properties)} "
-                    f"tries).",
-                    advice=f"Never feed it to a model, and find out whether the pictures differ in "
-                    f"some way that follows the {title}.",
-                    count=1,
-                    details=(title,),
-                )
+        if auc < LEAST_AUC or p_value >= SIGNIFICANCE:
+            continue
+        is_serious = auc >= SERIOUS_AUC and p_value < SERIOUS_SIGNIFICANCE
+        shown = "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}"
+        findings.append(
+            Finding(
+                kind="leak",
+                severity="serious" if is_serious else "warning",
+                what=f"From the {title} alone the label is told with an AUC of {auc:.2f}, 0.5 "
+                f"being chance (p {shown}, corrected for {len(properties)} tries).",
+                advice=f"Never feed it to a model, and find out whether the pictures differ in "
+                f"some way that follows the {title}.",
+                count=1,
+                details=(title,),
             )
+        )
     return findings
 
 
@@ -112,10 +210,10 @@ def _like(text: str) -> str:
     return re.sub(r"[\s_-]+", " ", text).strip().casefold()
 
 
-def sample_of(groups: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
+def sample_of(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the rows that are tested: of each group the first, and of many groups a sample."""
     distinct = np.unique(groups, return_index=True)[1]
-    return np.sort(np.random.default_rng(seed).permutation(distinct)[:MOST_IMAGES])
+    return np.sort(np.random.default_rng(0).permutation(distinct)[:MOST_IMAGES])
 
 
 Values = Any  # float64 of shape (N, 1), or a sparse matrix of shape (N, parts of names)
@@ -199,7 +297,3 @@ def _auc(values: Values, codes: NDArray[np.int64], folds: Folds) -> float:
     if shares.shape[1] == 2:
         return float(roc_auc_score(codes, shares[:, 1]))
     return float(roc_auc_score(codes, shares, multi_class="ovr"))
-
-
-def _in_words(p_value: float) -> str:
-    return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}"

@@ -1,18 +1,37 @@
-"""What is wrong with the rows of a table: blanks, repetitions, contradictions, odd labels."""
+"""The rows of a CSV: each is accounted for, and what is wrong with it is found or refused.
 
+Text of a file comes first, then what its rows say: blanks, repetitions, contradictions, odd labels.
+"""
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from pathlib import Path, PurePath
 
 from vehicle_lightning.data.findings import Finding, Severity
-from vehicle_lightning.data.safe_path import leads_outside
-from vehicle_lightning.errors import join_first
+from vehicle_lightning.data.paths import leads_outside
+from vehicle_lightning.errors import DataError, join_first, one_line
 
+SEPARATORS = (",", ";", "\t")  # as spreadsheet programs write them in one country or another
+UNPACK: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+    b"\xfd7zXZ": lzma.decompress,
+}
+OTHER_FILES = {
+    b"PK": "an Excel workbook or a ZIP archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"PAR1": "a Parquet file",
+    b"(\xb5/\xfd": "packed by zstd",
+    b"%PDF": "a PDF",
+}
 IMBALANCE = 3.0  # times as many images of the largest class as of the smallest: a note
 STRONG_IMBALANCE = 10.0  # a warning
 FEWEST_IMAGES = 20  # of a class
@@ -24,34 +43,203 @@ LISTS = re.compile(r"\s*[,;|/+&]\s*|\s+and\s+")  # what may stand between severa
 
 
 @dataclass(frozen=True)
-class SoundRows:
-    """What can be used of the rows of a table.
+class CsvFile:
+    """All cells of a CSV file, as text without white space around it.
 
     Attributes:
-        kept: int64 of shape (K,), the first row of each image name that can be used.
-        findings: what is wrong with the others, and with the labels.
+        path: the file.
+        columns: the cells of each column, N each; blank where a row is too short.
+        rows: N numbers of the rows, the header being row 1; blank rows count and are left out.
+        lines: number of lines of the file.
+        doubled: names that several columns have.
     """
 
-    kept: NDArray[np.int64]
-    findings: tuple[Finding, ...]
+    path: Path
+    columns: dict[str, list[str]]
+    rows: list[int]
+    lines: int
+    doubled: frozenset[str]
+
+    def column(self, name: str, flag: str) -> list[str]:
+        """Return the cells of a column.
+
+        Args:
+            name: of the column.
+            flag: the one that names it on the command line.
+
+        Raises:
+            DataError: there is no such column, there are two, or no rows.
+        """
+        if name in self.doubled:
+            raise DataError(
+                f"{self.path}: the column {name} stands there twice; rename or remove one of them."
+            )
+        if name not in self.columns:
+            raise DataError(
+                f"{self.path} has no column {name} (it has {join_first(self.columns)}); name "
+                f"another with {flag}."
+            )
+        if not self.rows:
+            raise DataError(
+                f"{self.path} has no rows below its header; add one row for each image."
+            )
+        return self.columns[name]
+
+    @property
+    def broken_cells(self) -> int:
+        """Number of cells that hold line breaks."""
+        return sum("\n" in cell or "\r" in cell for c in self.columns.values() for cell in c)
 
 
-def check_rows(names: Sequence[str], labels: Sequence[str], numbers: Sequence[int]) -> SoundRows:
+def read_csv(path: Path, wanted: Sequence[str] = ()) -> CsvFile:
+    """Read a CSV file of UTF-8 or UTF-16 text, which gzip, bzip2 or xz may have packed.
+
+    The separator is the one by which the header has a wanted column, or else the most columns. A
+    quote that swallows rows is an error: nothing is lost in silence.
+
+    Args:
+        path: the file.
+        wanted: names of columns that it should have.
+
+    Raises:
+        DataError: the file is missing or is no such text, or a row does not fit its header.
+    """
+    text = _text(path)
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))
+    separator = _separator(io.StringIO(text, newline="").readline(), wanted)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
+    )
+    header: list[str] = []
+    cells: list[list[str]] = []
+    rows: list[int] = []
+    begins: list[int] = []  # line of each row
+    too_long: list[str] = []
+    line = 0
+    try:
+        for number, row in enumerate(reader, start=1):
+            begin, line = line + 1, reader.line_num
+            stripped = [cell.strip() for cell in row]
+            if number == 1:
+                header, cells = stripped, [[] for _ in row]
+            elif any(stripped):
+                if any(stripped[len(header) :]):
+                    too_long.append(str(number))
+                padded = stripped + [""] * (len(header) - len(stripped))
+                for column, cell in zip(cells, padded, strict=False):
+                    column.append(cell)
+                rows.append(number)
+                begins.append(begin)
+    except csv.Error as error:
+        raise DataError(
+            f"{path} is not a CSV file: the quotes of the row that begins in line {line + 1} do "
+            f"not match ({error}, line {reader.line_num}); a cell that begins with a quote ends "
+            f"with one, and quotes inside it are doubled."
+        ) from error
+    if not any(header):
+        raise DataError(f"{path} is empty; its first line must name the columns.")
+    if too_long:
+        raise DataError(
+            f"{path} has rows with more cells than its header (row {join_first(too_long)}); quote "
+            f"cells that contain commas."
+        )
+    _refuse_swallowed_rows(path, cells, begins, separator)
+    doubled = frozenset(name for name in header if header.count(name) > 1 and name)
+    return CsvFile(path, dict(zip(header, cells, strict=True)), rows, line, doubled)
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file, whatever packed it."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"There is no CSV file {path.absolute()}; name it with --csv.") from error
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+    for magic, unpack in UNPACK.items():
+        if content.startswith(magic):
+            try:
+                content = unpack(content)
+            except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+                raise DataError(f"{path} cannot be unpacked ({error}); pack it anew.") from error
+    for magic, what in OTHER_FILES.items():
+        if content.startswith(magic):
+            raise DataError(f"{path} is {what}, no CSV file; save the table as CSV.")
+    is_utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    try:
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeError as error:
+        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
+
+
+def _separator(header: str, wanted: Sequence[str]) -> str:
+    def rank(separator: str) -> tuple[int, int]:
+        names = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
+        return len({name.strip() for name in names} & set(wanted)), len(names)
+
+    return max(SEPARATORS, key=rank)  # of equals the first
+
+
+def _refuse_swallowed_rows(
+    path: Path, cells: Sequence[Sequence[str]], begins: Sequence[int], separator: str
+) -> None:
+    """Refuse cells with line breaks that hold what looks like rows: a quote is not closed."""
+    swallowing = [
+        (begins[row], cell)
+        for row, of_row in enumerate(zip(*cells, strict=True))
+        for cell in of_row
+        if "\n" in cell or "\r" in cell
+    ]
+    if not swallowing:
+        return
+    known = [set(column) for column in cells]
+    suffixes = [{PurePath(cell).suffix for cell in column} - {""} for column in cells]
+
+    def is_row(line: str) -> bool:
+        try:
+            found = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        except csv.Error:
+            return False
+        stripped = [cell.strip() for cell in found]
+        return len(stripped) == len(cells) and any(
+            bool(cell) and (cell in there or PurePath(cell).suffix in endings)
+            for cell, there, endings in zip(stripped, known, suffixes, strict=True)
+        )
+
+    for begin, cell in swallowing:
+        lines = cell.splitlines()
+        # In a file of one column every line looks like a row; a name in two lines has no first one.
+        inner = lines if len(cells) == 1 else lines[1:]
+        hidden = sum(map(is_row, inner))
+        if hidden and (len(cells) > 1 or hidden == len(inner)):
+            raise DataError(
+                f"{path}: a quote in line {begin} is closed only in line {begin + len(lines) - 1}, "
+                f"so that {hidden} rows are taken for one cell ({one_line(cell)[:60]}...); close "
+                f"the quote or remove it."
+            )
+
+
+def check_rows(
+    names: Sequence[str], labels: Sequence[str], numbers: Sequence[int]
+) -> tuple[list[int], tuple[Finding, ...]]:
     """Sort out the rows that can be used.
 
     Args:
         names: N image names.
         labels: the label of each.
         numbers: the number of each row in its file.
+
+    Returns:
+        The first row of each image name that can be used, and what is wrong with the others and
+        with the labels.
     """
-    outside = leads_outside(names)
     found: dict[str, list[int]] = defaultdict(list)
     first: dict[str, int] = {}
     others: dict[str, dict[str, None]] = {}  # all labels of a name that has several, in order
     for row, (name, label) in enumerate(zip(names, labels, strict=True)):
         if not name:
             found["blank-name"].append(row)
-        elif outside[row]:
+        elif leads_outside(name):
             found["outside"].append(row)
         elif not label:
             found["blank-label"].append(row)
@@ -61,10 +249,14 @@ def check_rows(names: Sequence[str], labels: Sequence[str], numbers: Sequence[in
             found["repeated-row"].append(row)
         else:
             others.setdefault(name, {labels[first[name]]: None})[label] = None
-    kept = np.array(list(first.values()), dtype=np.int64)
-    classes = Counter(labels[row] for row in kept.tolist())
+    kept = list(first.values())
+    classes = Counter(labels[row] for row in kept)
     unknown = {label for label in classes if label.casefold() in PLACEHOLDERS}
-    found["unknown-label"] = [row for row in kept.tolist() if labels[row] in unknown]
+    found["unknown-label"] = [row for row in kept if labels[row] in unknown]
+    where: dict[str, list[str]] = {name: [] for name in others}
+    for name, label, number in zip(names, labels, numbers, strict=True):
+        if name in others and label:
+            where[name].append(str(number))
 
     def rows(kind: str, severity: Severity, what: str, advice: str) -> list[Finding]:
         return Finding.of_files(
@@ -75,51 +267,31 @@ def check_rows(names: Sequence[str], labels: Sequence[str], numbers: Sequence[in
             [(names[row], f"row {numbers[row]}") for row in found[kind]],
         )
 
-    return SoundRows(
-        kept,
-        (
-            *rows("blank-name", "serious", "without an image name", "Delete the rows."),
-            *rows("blank-label", "serious", "without a label", "Label them or delete them."),
-            *rows(
-                "unknown-label",
-                "warning",
-                "with a label that says it is not known, taken for a class of its own",
-                "Label them or delete them.",
-            ),
-            *rows(
-                "outside",
-                "serious",
-                "with a name that leads out of the image folder",
-                "Use names relative to the image folder.",
-            ),
-            *_contradicting(others, names, labels, numbers),
-            *rows("repeated-row", "note", "say the same as an earlier one", "Delete them."),
-            *_several_labels(list(classes)),
-            *_similar_labels(classes),
+    return kept, (
+        *rows("blank-name", "serious", "without an image name", "Delete the rows."),
+        *rows("blank-label", "serious", "without a label", "Label them or delete them."),
+        *rows(
+            "unknown-label",
+            "warning",
+            "with a label that says it is not known, taken for a class of its own",
+            "Label them or delete them.",
         ),
-    )
-
-
-def _contradicting(
-    others: dict[str, dict[str, None]],
-    names: Sequence[str],
-    labels: Sequence[str],
-    numbers: Sequence[int],
-) -> list[Finding]:
-    where: dict[str, list[str]] = defaultdict(list)
-    if others:
-        for name, label, number in zip(names, labels, numbers, strict=True):
-            if name in others and label:
-                where[name].append(str(number))
-    return Finding.of_files(
-        "contradicting-rows",
-        "serious",
-        f"{len(others)} image names have several labels.",
-        "Keep the row with the right label.",
-        [
-            (name, f"row {', '.join(where[name])}: {', '.join(every)}")
-            for name, every in others.items()
-        ],
+        *rows(
+            "outside",
+            "serious",
+            "with a name that leads out of the image folder",
+            "Use names relative to the image folder.",
+        ),
+        *Finding.of_files(
+            "contradicting-rows",
+            "serious",
+            f"{len(others)} image names have several labels.",
+            "Keep the row with the right label.",
+            [(name, f"row {', '.join(where[name])}: {', '.join(others[name])}") for name in others],
+        ),
+        *rows("repeated-row", "note", "say the same as an earlier one", "Delete them."),
+        *_several_labels(list(classes)),
+        *_similar_labels(classes),
     )
 
 
@@ -175,19 +347,18 @@ def _sense(label: str) -> str:
     try:
         return f"number {float(label):.17g}"
     except ValueError:
-        letters = unicodedata.normalize("NFKC", label).casefold()
-        shown = (" " if c in "_-" else c for c in letters if unicodedata.category(c) != "Cf")
-        return " ".join("".join(shown).split())
+        return " ".join(re.sub("[_-]", " ", _look(label).casefold()).split())
+
+
+def _look(label: str) -> str:
+    """What a label looks like: without invisible letters, further spaces and forms of letters."""
+    letters = unicodedata.normalize("NFKC", label)
+    return " ".join("".join(c for c in letters if unicodedata.category(c) != "Cf").split())
 
 
 def told_apart(label: str, others: Sequence[str]) -> str:
     """Return a label as it is printed, spelt out where another one would look the same."""
-
-    def look(text: str) -> str:
-        letters = unicodedata.normalize("NFKC", text)
-        return " ".join("".join(c for c in letters if unicodedata.category(c) != "Cf").split())
-
-    looks_same = any(other != label and look(other) == look(label) for other in others)
+    looks_same = any(other != label and _look(other) == _look(label) for other in others)
     return ascii(label) if looks_same else label
 
 

@@ -38,54 +38,60 @@ def split_rows(
         DataError: a class or a group cannot be split so.
     """
     labels, names = table.labels, list(table.class_names)
-    whole = np.arange(len(table))
     given: NDArray[np.str_] = np.array(
         ["train"] * len(table) if table.splits is None else table.splits, dtype=str
     )
     if table.splits is not None and table.groups is not None:
         _refuse_cut_groups(table.groups, given)
-    test = whole[given == "test"]
-    val = _without_duplicates(whole[given == "val"], groups, test)
-    rest = _without_duplicates(whole[given == "train"], groups, np.concatenate([test, val]))
+
+    def apart(split: str, others: Rows) -> Rows:
+        """Rows of a split that no duplicate of stands among the others."""
+        return np.flatnonzero((given == split) & ~np.isin(groups, groups[others]))
+
+    test = np.flatnonzero(given == "test")
+    val = apart("val", test)
+    rest = apart("train", np.concatenate([test, val]))
     left_out = len(table) - len(test) - len(val) - len(rest)
     share = settings.val_fraction
+
+    def draw(rows: Rows, fraction: float, split: Split) -> tuple[Rows, Rows]:
+        kept, held = hold_out(
+            labels[rows],
+            groups[rows],
+            fraction,
+            settings.split_seed,
+            names=names,
+            split=split,
+            whole_groups=table.groups is not None,
+        )
+        return rows[kept], rows[held]
+
     if settings.test_fraction:
         if len(test):
             raise DataError("The data have test images already; leave out --test-fraction.")
+        rest, test = draw(rest, settings.test_fraction, "test")
         share /= 1 - settings.test_fraction
-        draw = hold_out(
-            labels[rest],
-            groups[rest],
-            settings.test_fraction,
-            settings.split_seed,
-            names=names,
-            split="test",
-            whole_groups=table.groups is not None,
-        )
-        test, rest = rest[draw[1]], rest[draw[0]]
     if settings.folds is not None and settings.fold is not None:
-        rest, val = np.sort(np.concatenate([rest, val])), rest[:0]
-        train, validate = cross_validation_fold(
-            labels[rest],
-            groups[rest],
-            settings.folds,
-            settings.fold,
-            settings.split_seed,
-            names=names,
+        rest = np.sort(np.concatenate([rest, val]))
+        train, val = (
+            rest[some]
+            for some in cross_validation_fold(
+                labels[rest],
+                groups[rest],
+                settings.folds,
+                settings.fold,
+                settings.split_seed,
+                names=names,
+            )
         )
-        val, train = rest[validate], rest[train]
     elif len(val):
         train = rest
     else:
-        train, validate = hold_out(
-            labels[rest],
-            groups[rest],
-            share,
-            settings.split_seed,
-            names=names,
-            whole_groups=table.groups is not None,
-        )
-        train, val = rest[train], rest[validate]
+        train, val = draw(rest, share, "val")
+    if settings.train_fraction < 1:
+        # Another draw in each fold, so that the folds of a small share have few images in common.
+        seed = (settings.split_seed, settings.fold or 0)
+        train = train[share_of(labels[train], groups[train], settings.train_fraction, seed)]
     rows: dict[Split, Rows] = {"train": train, "val": val}
     if len(test):
         rows["test"] = test
@@ -98,10 +104,6 @@ def split_rows(
                 f"another way."
             )
     return rows, left_out
-
-
-def _without_duplicates(rows: Rows, groups: NDArray[np.int64], others: Rows) -> Rows:
-    return rows[~np.isin(groups[rows], groups[others])]
 
 
 def _refuse_cut_groups(names: Sequence[str], splits: NDArray[np.str_]) -> None:
@@ -166,7 +168,13 @@ def hold_out(
     """
     group_names, group_of_row = np.unique(groups, return_inverse=True)
     if whole_groups:
-        return _hold_out_groups(labels, groups, fraction, seed, split)
+        if len(group_names) < 2:
+            raise DataError(
+                f"All images are of one group of --group-column, so that none can be held out for "
+                f"{split}; leave out --group-column, or add images of other groups."
+            )
+        folds = min(max(2, round(1 / fraction)), len(group_names))
+        return _folds(labels, groups, folds, seed)[0]
     votes = np.zeros((len(group_names), len(names)), dtype=np.int64)
     np.add.at(votes, (group_of_row, labels), 1)
     strata = votes.argmax(axis=1)
@@ -195,21 +203,33 @@ def hold_out(
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
-def _hold_out_groups(
-    labels: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    fraction: float,
-    seed: int,
-    split: Split,
-) -> tuple[Rows, Rows]:
-    number = len(np.unique(groups))
-    if number < 2:
-        raise DataError(
-            f"All images are of one group of --group-column, so that none can be held out for "
-            f"{split}; leave out --group-column, or add images of other groups."
-        )
-    folds = min(max(2, round(1 / fraction)), number)
-    return _folds(labels, groups, folds, seed)[0]
+def share_of(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: Sequence[int]
+) -> Rows:
+    """Draw a share of rows at random, stratified by label; whole groups are drawn.
+
+    Shares are nested: a smaller fraction of the same rows is a part of a larger one.
+
+    Args:
+        labels: int64 of shape (N,).
+        groups: int64 of shape (N,); rows with the same number stay together, under the label of
+            the first of them.
+        fraction: share of the rows of each label, above 0 and up to 1; at least one group each.
+        seed: seed of the draw.
+
+    Returns:
+        Row numbers in ascending order.
+    """
+    _, first, group_of_row, sizes = np.unique(
+        groups, return_index=True, return_inverse=True, return_counts=True
+    )
+    order = np.random.default_rng(seed).permutation(len(first))
+    drawn = np.zeros(len(first), dtype=bool)
+    for label in np.unique(labels[first]):
+        of_label = order[labels[first][order] == label]
+        before = np.cumsum(sizes[of_label]) - sizes[of_label]
+        drawn[of_label] = before < fraction * sizes[of_label].sum()
+    return np.flatnonzero(drawn[group_of_row])
 
 
 def cross_validation_fold(

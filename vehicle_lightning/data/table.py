@@ -6,8 +6,10 @@ settings leave open is recognised where it is sure, and said in one line with th
 
 import os
 import shlex
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePath
@@ -18,10 +20,9 @@ from numpy.typing import NDArray
 
 from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.console import notice
-from vehicle_lightning.data.csv_file import CsvFile, read_csv, shared
 from vehicle_lightning.data.findings import Finding
 from vehicle_lightning.data.images import IMAGE_SUFFIXES
-from vehicle_lightning.data.rows import check_rows
+from vehicle_lightning.data.rows import CsvFile, check_rows, read_csv
 from vehicle_lightning.errors import DataError, join_first, one_line
 
 SAMPLE = 200  # rows by which columns are recognised
@@ -125,21 +126,23 @@ class Table:
 
     def without(self, rows: Iterable[int]) -> "Table":
         """Return the table without these rows, and without classes that none is left of."""
-        left_out = set(rows)
-        kept = [row for row in range(len(self)) if row not in left_out]
-        present = sorted({int(self.labels[row]) for row in kept})
-        renumbered = {old: new for new, old in enumerate(present)}
-        names = tuple(self.names[row] for row in kept)
+        kept = np.setdiff1d(np.arange(len(self)), list(rows))
+        present, labels = np.unique(self.labels[kept], return_inverse=True)
+
+        def rest(values: Sequence[str]) -> tuple[str, ...]:
+            return tuple(values[row] for row in kept.tolist())
+
+        paths: Sequence[Path] = [self.paths[row] for row in kept.tolist()]
+        if isinstance(self.paths, ImagePaths):
+            paths = ImagePaths(self.paths.image_dir, rest(self.names))
         return replace(
             self,
-            names=names,
-            labels=np.array([renumbered[int(self.labels[row])] for row in kept], dtype=np.int64),
-            class_names=tuple(self.class_names[label] for label in present),
-            paths=ImagePaths(self.paths.image_dir, names)
-            if isinstance(self.paths, ImagePaths)
-            else [self.paths[row] for row in kept],
-            groups=None if self.groups is None else tuple(self.groups[row] for row in kept),
-            splits=None if self.splits is None else tuple(self.splits[row] for row in kept),
+            names=rest(self.names),
+            labels=labels.astype(np.int64),
+            class_names=tuple(self.class_names[label] for label in present.tolist()),
+            paths=paths,
+            groups=None if self.groups is None else rest(self.groups),
+            splits=None if self.splits is None else rest(self.splits),
         )
 
 
@@ -152,24 +155,6 @@ def _refusal(finding: Finding) -> str:
         where = f" (row {join_first(rows)})" if finding.groups else ""
     advice = finding.advice[0].lower() + finding.advice[1:]
     return f"{finding.what.rstrip('.')}{where}; {advice}"
-
-
-def read_table(settings: SourceSettings) -> Table:
-    """Read names and labels: of a CSV, or of a folder of class folders.
-
-    Rows that cannot be used are left out and stand in `findings`; `Table.checked` refuses them.
-
-    Raises:
-        DataError: the data directory, a CSV, a column or a folder is missing or not to be read, or
-            it is not clear which it is.
-    """
-    data_dir = data_folder(settings)
-    if not data_dir.is_dir():
-        raise DataError(f"There is no data directory {data_dir.absolute()}; see --data-dir.")
-    csv = _find_csv(data_dir, settings)
-    if csv is None:
-        return _read_class_folders(data_dir, settings)
-    return _read_csv_table(data_dir, csv, settings)
 
 
 def read_names(path: Path, column: str) -> list[str]:
@@ -225,46 +210,48 @@ def _find_csv(data_dir: Path, settings: SourceSettings) -> Path | None:
     return there[0] if there else None
 
 
-def _read_csv_table(data_dir: Path, path: Path, settings: SourceSettings) -> Table:
+def read_table(settings: SourceSettings) -> Table:
+    """Read names and labels: of a CSV, or of a folder of class folders.
+
+    Rows that cannot be used are left out and stand in `findings`; `Table.checked` refuses them.
+
+    Raises:
+        DataError: the data directory, a CSV, a column or a folder is missing or not to be read, or
+            it is not clear which it is.
+    """
+    data_dir = data_folder(settings)
+    if not data_dir.is_dir():
+        raise DataError(f"There is no data directory {data_dir.absolute()}; see --data-dir.")
+    path = _find_csv(data_dir, settings)
+    if path is None:
+        return _read_class_folders(data_dir, settings)
     csv = read_csv(path, (settings.image_column, settings.label_column))
     found = _recognise(data_dir, csv, settings)
     places = settings.model_copy(update=found)
     image_dir = data_dir / places.image_dir
     names = csv.column(places.image_column, "--image-column")
-    labels = shared(csv.column(places.label_column, "--label-column"))
-    groups, splits = (
-        None if column is None else shared(csv.column(column, flag))
-        for column, flag in (
-            (settings.group_column, "--group-column"),
-            (settings.split_column, "--split-column"),
-        )
-    )
+    labels = csv.column(places.label_column, "--label-column")
     if not image_dir.is_dir():
         raise DataError(
             f"There is no image folder {image_dir.absolute()}; name it with --image-dir."
         )
-    if found:
-        _say_found(data_dir, places)
-    if breaks := csv.broken_lines():
-        _say_once(
-            f"{path}: {len(csv.rows)} rows in {csv.lines} lines, as {breaks} cells hold line "
-            f"breaks."
-        )
-    sound = check_rows(names, labels, csv.rows)
-    kept = sound.kept.tolist()
-    if len(kept) < len(csv.rows):
-        dropped = [
-            f.what.rstrip(".") for f in sound.findings if f.kind in (*REFUSED, "repeated-row")
-        ]
-        _say_once(f"{path}: {len(csv.rows)} rows, {len(kept)} images; {'; '.join(dropped)}.")
+    kept, findings = check_rows(names, labels, csv.rows)
+    groups = splits = None
+    if settings.group_column is not None:
+        cells = csv.column(settings.group_column, "--group-column")
+        groups = tuple(sys.intern(cells[row]) for row in kept)
+    if settings.split_column is not None:
+        cells = csv.column(settings.split_column, "--split-column")
+        splits = tuple(_to_splits([cells[row] for row in kept], settings.split_column, csv, kept))
+    _say_read(data_dir, csv, places if found else None, findings, len(kept))
     return _to_table(
         [names[row] for row in kept],
         [labels[row] for row in kept],
         image_dir=image_dir,
-        groups=None if groups is None else tuple(groups[row] for row in kept),
-        splits=None if splits is None else _to_splits(splits, csv, kept, places.split_column),
+        groups=groups,
+        splits=splits,
         source=str(path),
-        findings=sound.findings,
+        findings=findings,
         found=found,
     )
 
@@ -272,7 +259,9 @@ def _read_csv_table(data_dir: Path, path: Path, settings: SourceSettings) -> Tab
 def _to_table(
     names: Sequence[str], labels: Sequence[str], *, image_dir: Path, **more: object
 ) -> Table:
-    class_names = _ordered(set(labels))
+    class_names = sorted(set(labels))
+    with suppress(ValueError):  # in numeric order where all are integers
+        class_names = sorted(class_names, key=int)
     codes = {name: code for code, name in enumerate(class_names)}
     return Table(
         tuple(names),
@@ -284,27 +273,20 @@ def _to_table(
     )
 
 
-def _ordered(labels: Iterable[str]) -> list[str]:
-    """In numeric order where all are integers, otherwise in alphabetical order."""
-    every = sorted(labels)
-    try:
-        return sorted(every, key=int)
-    except ValueError:
-        return every
-
-
 def _to_splits(
-    cells: Sequence[str], csv: CsvFile, kept: Sequence[int], column: str | None
-) -> tuple[str, ...]:
-    splits = [SPLIT_NAMES.get(cell.casefold(), "") for cell in cells]
-    unknown = [row for row in kept if not splits[row]]
+    cells: Sequence[str], column: str, csv: CsvFile, kept: Sequence[int]
+) -> Iterator[str]:
+    unknown = {
+        csv.rows[row]: cell or "blank"
+        for row, cell in zip(kept, cells, strict=True)
+        if cell.casefold() not in SPLIT_NAMES
+    }
     if unknown:
-        values = join_first(dict.fromkeys(cells[row] or "blank" for row in unknown))
         raise DataError(
-            f"{csv.path}: column {column} holds {values} in row "
-            f"{join_first(str(csv.rows[row]) for row in unknown)}; it takes train, val and test."
+            f"{csv.path}: column {column} holds {join_first(dict.fromkeys(unknown.values()))} in "
+            f"row {join_first(map(str, unknown))}; it takes train, val and test."
         )
-    return tuple(splits[row] for row in kept)
+    return (SPLIT_NAMES[cell.casefold()] for cell in cells)
 
 
 def _recognise(data_dir: Path, csv: CsvFile, settings: SourceSettings) -> dict[str, Path | str]:
@@ -328,7 +310,7 @@ def _recognise(data_dir: Path, csv: CsvFile, settings: SourceSettings) -> dict[s
         (folder, column): share
         for folder in folders
         for column in columns
-        if (share := _share_of_files(data_dir / folder, csv.columns.get(column, ())))
+        if (share := _share(csv.columns.get(column, ()), _in_folder(data_dir / folder)))
     }
     if shares and max(shares.values()) >= 0.5:
         folder, image_column = max(shares, key=lambda place: shares[place])
@@ -336,7 +318,7 @@ def _recognise(data_dir: Path, csv: CsvFile, settings: SourceSettings) -> dict[s
         if folder != settings.image_dir:
             found["image_dir"] = folder
     elif image_column is None:
-        named = [c for c in csv.columns if _share_of_image_names(csv.columns[c]) >= 0.5]
+        named = [c for c in csv.columns if _share(csv.columns[c], _is_image_name) >= 0.5]
         image_column = named[0] if len(named) == 1 else None
     if image_column is not None and image_column != settings.image_column:
         found["image_column"] = image_column
@@ -375,15 +357,31 @@ def _unclear(
     )
 
 
-def _say_found(data_dir: Path, places: SourceSettings) -> None:
-    flags = " ".join(
-        f"--{name.replace('_', '-')} {shlex.quote(str(getattr(places, name)))}"
-        for name in ("csv", "image_dir", "image_column", "label_column")
-    )
-    _say_once(
-        f"Data: {data_dir / places.csv}, images in {data_dir / places.image_dir}, named in column "
-        f"{places.image_column}, labels in {places.label_column}; to pin it: {flags}"
-    )
+def _say_read(
+    data_dir: Path,
+    csv: CsvFile,
+    recognised: SourceSettings | None,
+    findings: Sequence[Finding],
+    kept: int,
+) -> None:
+    """Say what was recognised, and what became of all lines and rows."""
+    if recognised is not None:
+        flags = " ".join(
+            f"--{name.replace('_', '-')} {shlex.quote(str(getattr(recognised, name)))}"
+            for name in ("csv", "image_dir", "image_column", "label_column")
+        )
+        _say_once(
+            f"Data: {csv.path}, images in {data_dir / recognised.image_dir}, named in column "
+            f"{recognised.image_column}, labels in {recognised.label_column}; to pin it: {flags}"
+        )
+    if csv.broken_cells:
+        _say_once(
+            f"{csv.path}: {len(csv.rows)} rows in {csv.lines} lines, as {csv.broken_cells} cells "
+            f"hold line breaks."
+        )
+    if kept < len(csv.rows):
+        dropped = [f.what.rstrip(".") for f in findings if f.kind in (*REFUSED, "repeated-row")]
+        _say_once(f"{csv.path}: {len(csv.rows)} rows, {kept} images; {'; '.join(dropped)}.")
 
 
 def _folders(data_dir: Path) -> list[Path]:
@@ -391,22 +389,24 @@ def _folders(data_dir: Path) -> list[Path]:
     return [Path(), *(Path(name) for name in inner if not name.startswith("."))]
 
 
-def _share_of_files(folder: Path, cells: Sequence[str]) -> float:
+def _share(cells: Sequence[str], is_so: Callable[[str], bool]) -> float:
+    """Of the first cells that are not blank, the share of which something is so."""
     some = [cell for cell in cells[:SAMPLE] if cell]
+    return sum(map(is_so, some)) / len(some) if some else 0.0
 
+
+def _in_folder(folder: Path) -> Callable[[str], bool]:
     def is_file(name: str) -> bool:
         try:
             return (folder / name).is_file()
         except (OSError, ValueError):  # a name that no file can have
             return False
 
-    return sum(map(is_file, some)) / len(some) if some else 0.0
+    return is_file
 
 
-def _share_of_image_names(cells: Sequence[str]) -> float:
-    some = [cell for cell in cells[:SAMPLE] if cell]
-    named = sum(PurePath(cell).suffix.lower() in IMAGE_SUFFIXES for cell in some)
-    return named / len(some) if some else 0.0
+def _is_image_name(name: str) -> bool:
+    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _label_column(csv: CsvFile, taken: Sequence[str]) -> str | None:
@@ -431,7 +431,7 @@ def _images_below(folder: Path) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inner = Path(place).relative_to(folder)
         for name in sorted(files):
-            if not name.startswith(".") and PurePath(name).suffix.lower() in IMAGE_SUFFIXES:
+            if not name.startswith(".") and _is_image_name(name):
                 yield (inner / name).as_posix()
 
 

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,17 +14,23 @@ from pydantic import Field
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import Accelerator, SettingsGroup, SourceSettings
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.csv_file import read_csv
-from vehicle_lightning.data.image_files import ImageFile, listed_images
+from vehicle_lightning.data.paths import ImageFile, listed_images
+from vehicle_lightning.data.rows import read_csv
 from vehicle_lightning.data.table import Table, read_table
 from vehicle_lightning.errors import DataError, RunError, join_first
 from vehicle_lightning.evaluate.evaluation import Evaluation
 from vehicle_lightning.files import write_csv, write_text
 from vehicle_lightning.parallel import keep_freed_memory
-from vehicle_lightning.runs.calibration import UNCALIBRATED, find_calibrations, same_decision
+from vehicle_lightning.runs.calibration import calibrated_by
 from vehicle_lightning.runs.fold_runs import find_checkpoints
 from vehicle_lightning.runs.folder import RunFolder, name_of_run
-from vehicle_lightning.runs.paired import Conclusion, Outcomes, conclude, paired_difference
+from vehicle_lightning.runs.paired import (
+    SIGNIFICANCE,
+    Conclusion,
+    Outcomes,
+    conclude,
+    paired_difference,
+)
 
 BELOW = 1  # exit code where an accuracy is not shown to reach --fail-under
 SHOWN = 32  # mistakes in the picture
@@ -39,36 +45,28 @@ class EvaluateOptions(SettingsGroup):
     Several runs are compared on the same images, each with the first.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
-        description="Run folders and .ckpt files."
-    )
-    csv: Path = Field(description="CSV file with the names of the images and their labels.")
-    image_dir: Path | None = Field(
-        None, description="Folder the names are relative to; by default images beside the CSV."
-    )
-    image_column: str | None = Field(
-        None, description="CSV column with the image file names; by default that of the run."
-    )
-    label_column: str | None = Field(
-        None, description="CSV column with the labels; by default that of the run."
-    )
-    by: str | None = Field(
-        None, description="CSV column to count the images by, such as camera, each value by itself."
-    )
-    calibrated: tyro.conf.FlagCreatePairsOff[bool] = Field(
-        False, description="Use the temperature and the threshold that `calibrate` found."
-    )
-    fail_under: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="End with exit code 1 where the lower end of an accuracy's interval is below.",
-    )
-    output: Path = Field(
-        Path("evaluation"), description="Folder of evaluation.json, predictions and pictures."
-    )
-    batch_size: int = Field(128, ge=1, description="Images that go through the network at once.")
-    accelerator: Accelerator = Field("auto", description="Kind of device; one is used.")
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run folders and .ckpt files."""
+    csv: Path
+    """CSV file with the names of the images and their labels."""
+    image_dir: Path | None = None
+    """Folder the names are relative to; by default images beside the CSV."""
+    image_column: str | None = None
+    """CSV column with the image file names; by default that of the run."""
+    label_column: str | None = None
+    """CSV column with the labels; by default that of the run."""
+    by: str | None = None
+    """CSV column to count the images by, such as camera, each value by itself."""
+    calibrated: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Use the temperature and the threshold that `calibrate` found."""
+    fail_under: float | None = Field(None, ge=0, le=1)
+    """End with exit code 1 where the lower end of an accuracy's interval is below."""
+    output: Path = Path("evaluation")
+    """Folder of evaluation.json, predictions and pictures."""
+    batch_size: int = Field(128, ge=1)
+    """Images that go through the network at once."""
+    accelerator: Accelerator = "auto"
+    """Kind of device; one is used."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +83,19 @@ class MeasuredRun:
 class EvaluateResult:
     """The runs in the order given, how each but the first differs from it, and what was written."""
 
+    options: EvaluateOptions
     table: Table
+    class_names: Sequence[str]
     runs: tuple[MeasuredRun, ...]
     conclusions: tuple[Conclusion, ...]
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
 
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, evaluate, and print what came of it."""
     options = parse_options(EvaluateOptions, "evaluate", arguments)
     result = evaluate(options)
-    print(_text(result, options))
+    print(_text(result))
     lowest = min(run.evaluation.measured.interval[0] for run in result.runs)
     if options.fail_under is not None and lowest < options.fail_under:
         print(f"below   --fail-under {options.fail_under:.1%}: an interval begins at {lowest:.1%}")
@@ -127,31 +127,18 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult:
             f"{join_first(trained.class_names)}; correct the labels, or name their column with "
             f"--label-column."
         )
-    groups = None
-    if options.by is not None:
-        column = table.found.get(
-            "image_column", options.image_column or trained.settings.image_column
-        )
-        groups = _groups(options.csv, str(column), options.by, table.names)
     images = listed_images(table.names, table.image_dir or Path())
-    names = _names(options.runs)
+    groups = _groups(options, table, trained.settings) if options.by else None
     runs = []
-    for name, files in zip(names, checkpoints, strict=True):
+    for name, files in zip(_names(options.runs), checkpoints, strict=True):
         predictions = _predict(files, images, table, trained.class_names, options)
-        runs.append(
-            MeasuredRun(
-                name,
-                len(files),
-                predictions,
-                Evaluation.of(predictions, trained.class_names, groups),
-            )
-        )
+        evaluation = Evaluation.of(predictions, trained.class_names, groups)
+        runs.append(MeasuredRun(name, len(files), predictions, evaluation))
     first, *others = (Outcomes.from_predictions(run.predictions) for run in runs)
     differences = [paired_difference(other, first) for other in others]
     conclusions = conclude([difference for difference in differences if difference is not None])
-    result = EvaluateResult(table, tuple(runs), tuple(conclusions), ())
-    written = _write(result, images, trained.class_names, options)
-    return EvaluateResult(table, tuple(runs), tuple(conclusions), written)
+    result = EvaluateResult(options, table, trained.class_names, tuple(runs), tuple(conclusions))
+    return replace(result, files=_write(result, images))
 
 
 def _read(options: EvaluateOptions, trained: SourceSettings) -> Table:
@@ -165,19 +152,21 @@ def _read(options: EvaluateOptions, trained: SourceSettings) -> Table:
     return read_table(SourceSettings(**places)).with_sound_rows()
 
 
-def _groups(path: Path, image_column: str, by: str, names: Sequence[str]) -> "pd.Series[str]":
-    """Return the cell of each image in a column."""
-    csv = read_csv(path, (image_column, by))
-    cells = zip(csv.column(image_column, "--image-column"), csv.column(by, "--by"), strict=True)
+def _groups(options: EvaluateOptions, table: Table, trained: SourceSettings) -> "pd.Series[str]":
+    """Return the cell of each image in the column --by."""
+    by, usual = str(options.by), options.image_column or trained.image_column
+    column = str(table.found.get("image_column", usual))
+    csv = read_csv(options.csv, (column, by))
+    cells = zip(csv.column(column, "--image-column"), csv.column(by, "--by"), strict=True)
     groups = dict(reversed(list(cells)))  # of a name that is listed again its first row
-    return pd.Series({name: groups[name] or "(blank)" for name in names}, dtype=object)
+    return pd.Series({name: groups[name] or "(blank)" for name in table.names}, dtype=object)
 
 
 def _names(runs: Sequence[Path]) -> list[str]:
-    """What to call the runs: short where that is clear."""
-    short = [RunFolder(run).label if run.is_dir() else name_of_run(run) for run in runs]
-    called = Counter(short)
-    return [name if called[name] == 1 else str(run) for name, run in zip(short, runs, strict=True)]
+    """Return their labels; of runs that are called alike the paths."""
+    labels = [RunFolder(run).label if run.is_dir() else name_of_run(run) for run in runs]
+    called = Counter(labels)
+    return [name if called[name] == 1 else str(run) for name, run in zip(labels, runs, strict=True)]
 
 
 def _predict(
@@ -200,11 +189,7 @@ def _predict(
     from vehicle_lightning.model.evaluation import predictions_table
     from vehicle_lightning.model.stream import predict_images
 
-    calibrations = [UNCALIBRATED] * len(checkpoints)
-    if options.calibrated:
-        calibrations = find_calibrations(checkpoints)
-    decision = same_decision(calibrations)
-    temperatures = [calibration.temperature for calibration in calibrations]
+    decision, temperatures = calibrated_by(checkpoints, calibrated=options.calibrated)
     device = find_device(options.accelerator)
     ensemble = Ensemble.load(checkpoints, temperatures, device, flip_averaging=False)
     if list(ensemble.class_names) != list(class_names):
@@ -213,9 +198,8 @@ def _predict(
             f"{join_first(class_names)}; evaluate them one by one."
         )
     total = -(-len(images) // options.batch_size)
-    batches = list(
-        progress_over(predict_images(images, ensemble, options.batch_size), total, "Evaluating")
-    )
+    stream = predict_images(images, ensemble, options.batch_size)
+    batches = list(progress_over(stream, total, "Evaluating"))
     faults = [
         f"{name} ({fault})"
         for batch in batches
@@ -238,55 +222,45 @@ def _predict(
     return rows
 
 
-def _write(
-    result: EvaluateResult,
-    images: Sequence[ImageFile],
-    class_names: Sequence[str],
-    options: EvaluateOptions,
-) -> tuple[Path, ...]:
+def _write(result: EvaluateResult, images: Sequence[ImageFile]) -> tuple[Path, ...]:
     """Write evaluation.json, and for each run its predictions and pictures."""
     import numpy as np
 
     from vehicle_lightning.data.images import read_image
     from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_images, save
 
-    options.output.mkdir(parents=True, exist_ok=True)
-    written = [options.output / "evaluation.json"]
-    content = json.dumps(_content(result, class_names, options), indent=2, ensure_ascii=False)
-    write_text(written[0], content + "\n")
+    folder, csv = result.options.output, result.options.csv.name
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "evaluation.json"]
+    write_text(written[0], json.dumps(_content(result), indent=2, ensure_ascii=False) + "\n")
     for run in result.runs:
-        stem = run.name.strip("/").replace("/", "-")
+        stem, rows = run.name.strip("/").replace("/", "-"), run.predictions
         predictions, matrix, mistakes = (
-            options.output / f"{stem}_{name}"
+            folder / f"{stem}_{name}"
             for name in ("predictions.csv", "confusion_matrix.png", "mistakes.png")
         )
-        write_csv(predictions, run.predictions)
-        title = f"{run.name}: {options.csv.name}"
-        save(plot_confusion_matrix(run.evaluation.matrix, class_names, title=title), matrix)
-        rows = run.predictions
+        write_csv(predictions, rows)
+        figure = plot_confusion_matrix(
+            run.evaluation.matrix, result.class_names, title=f"{run.name}: {csv}"
+        )
+        save(figure, matrix)
         worst = rows[rows["label"] != rows["prediction"]].head(SHOWN)
         pixels = [read_image(images[place].path, PICTURE_SIZE) for place in worst.index]
-        captions = [
-            f"{row['file']}\n{row['label']} taken for {row['prediction']}"
-            for _, row in worst.iterrows()
-        ]
-        figure = plot_images(
-            np.array(pixels), captions, title=f"{run.name}: worst mistakes of {options.csv.name}"
-        )
-        save(figure, mistakes)
+        captions = list(worst["file"] + "\n" + worst["label"] + " taken for " + worst["prediction"])
+        title = f"{run.name}: worst mistakes of {csv}"
+        save(plot_images(np.array(pixels), captions, title=title), mistakes)
         written += [predictions, matrix, mistakes]
     return tuple(written)
 
 
-def _content(
-    result: EvaluateResult, class_names: Sequence[str], options: EvaluateOptions
-) -> dict[str, Any]:
+def _content(result: EvaluateResult) -> dict[str, Any]:
     """Return the content of `evaluation.json`, as docs/evaluating.md has it."""
+    options = result.options
     majority, count = next(iter(result.table.class_counts.items()))
     return {
         "csv": str(options.csv),
         "n": len(result.table),
-        "class_names": list(class_names),
+        "class_names": list(result.class_names),
         "most_frequent": {"class": majority, "share": count / len(result.table)},
         "by": options.by,
         "calibrated": options.calibrated,
@@ -313,7 +287,8 @@ def _content(
     }
 
 
-def _text(result: EvaluateResult, options: EvaluateOptions) -> str:
+def _text(result: EvaluateResult) -> str:
+    options = result.options
     total = len(result.table)
     majority, count = next(iter(result.table.class_counts.items()))
     lines = [
@@ -339,7 +314,8 @@ def _text(result: EvaluateResult, options: EvaluateOptions) -> str:
             lines.append(f"  {options.by!s:{wide}}  accuracy")
             lines += [f"  {value:{wide}}  {group}" for value, group in one.groups.items()]
         lines += [
-            f"  mistake  {bad.file}: {bad.label} taken for {bad.prediction} ({bad.probability:.1%})"
+            f"  mistake  {bad['file']}: {bad['label']} taken for {bad['prediction']} "
+            f"({bad['probability']:.1%})"
             for bad in one.mistakes[:NAMED]
         ]
     for run, conclusion in zip(result.runs[1:], result.conclusions, strict=True):
@@ -350,6 +326,13 @@ def _text(result: EvaluateResult, options: EvaluateOptions) -> str:
             f"right, {abs(difference.worse):.0f} only the other), p {conclusion.p_adjusted:.3g} "
             f"(exact McNemar, Holm): {conclusion}"
         )
+        if conclusion.p_adjusted >= SIGNIFICANCE:
+            images = difference.images_to_show
+            enough = "" if images is None else f"; the one seen takes {images:,} images"
+            lines.append(
+                f"  one of {100 * difference.smallest_shown:.1f} points would have been shown, "
+                f"with a power of 80 %{enough}"
+            )
     return "\n".join([*lines, *(f"saved   {file}" for file in result.files)])
 
 

@@ -24,16 +24,6 @@ class ClassFigures:
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """An image taken for another class, with the probability of that class in [0, 1]."""
-
-    file: str
-    label: str
-    prediction: str
-    probability: float
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """One model on labelled images.
 
@@ -46,7 +36,8 @@ class Evaluation:
         classes: precision and recall by class.
         matrix: int64 of shape (C, C): number of images by label (row) and prediction (column).
         groups: the same as `measured`, by value of the column that was asked for.
-        mistakes: the worst, by loss.
+        mistakes: the worst by loss, each with `file`, `label`, `prediction`, and `probability` of
+            the prediction in [0, 1].
     """
 
     measured: Measurement
@@ -56,7 +47,7 @@ class Evaluation:
     classes: dict[str, ClassFigures]
     matrix: NDArray[np.int64]
     groups: dict[str, Measurement]
-    mistakes: list[Mistake]
+    mistakes: list[dict[str, Any]]
 
     @classmethod
     def of(
@@ -97,7 +88,10 @@ class Evaluation:
                 for value, rows in predictions.groupby(predictions["file"].map(groups))
             },
             mistakes=[
-                Mistake(row["file"], row["label"], row["prediction"], row[f"p_{row['prediction']}"])
+                {
+                    **{key: row[key] for key in ("file", "label", "prediction")},
+                    "probability": row[f"p_{row['prediction']}"],
+                }
                 for _, row in wrong.iterrows()
             ],
         )
@@ -112,7 +106,7 @@ class Evaluation:
             "classes": {name: asdict(figures) for name, figures in self.classes.items()},
             "confusion_matrix": self.matrix.tolist(),
             "groups": {value: group.to_dict() for value, group in self.groups.items()},
-            "mistakes": [asdict(mistake) for mistake in self.mistakes],
+            "mistakes": self.mistakes,
         }
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import SettingsGroup
@@ -28,12 +27,10 @@ class ExplainOptions(SettingsGroup):
     to trust the maps is checked by masking what they call hot.
     """
 
-    run: Annotated[Path, tyro.conf.Positional] = Field(description="Run folder.")
-    files: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
-        (),
-        description="Image files to explain instead of the worst mistakes; of a run over folds or "
-        "seeds by all its networks.",
-    )
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder."""
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Image files to explain instead of the worst mistakes, by all networks of the run."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,11 +41,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def explain(path: Path, files: Sequence[Path] = ()) -> "ExplainResult":
-    """Draw what in some images spoke for the prediction of a run.
-
-    Args:
-        path: run folder.
-        files: the images; none means the worst mistakes among the validation images.
+    """Draw what in files, or in the worst validation mistakes of a run, spoke for its prediction.
 
     Raises:
         SettingsError: there are too many files for a sheet.

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from vehicle_lightning.config import Settings, read_settings
-from vehicle_lightning.data.safe_path import stays_inside
+from vehicle_lightning.config import Settings
+from vehicle_lightning.data.paths import stays_inside
 from vehicle_lightning.data.table import read_table
 from vehicle_lightning.errors import RunError, join_first
 from vehicle_lightning.model.explanations import Subject
 from vehicle_lightning.runs.fold_runs import fold_runs
 from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
 from vehicle_lightning.runs.predictions import read_predictions
+from vehicle_lightning.settings_file import read_settings
 
 
 def worst_mistakes(run: RunFolder, count: int) -> list[Subject]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import SettingsGroup
@@ -14,7 +13,7 @@ from vehicle_lightning.errors import ExportError, SettingsError
 from vehicle_lightning.runs.folder import find_checkpoint, name_of_run
 
 if TYPE_CHECKING:
-    from vehicle_lightning.export.export import ExportResult
+    from vehicle_lightning.export.program import ExportResult
 
 # What each suffix needs beyond torch.
 FORMATS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
@@ -51,12 +50,10 @@ class ExportOptions(SettingsGroup):
     and softmax are inside. Class names, image size and run stand in its metadata.
     """
 
-    run: Annotated[Path, tyro.conf.Positional] = Field(
-        description="Run folder, whose best weights are taken, or checkpoint file."
-    )
-    output: Path = Field(
-        description="File to write; .onnx: for ONNX Runtime and the like, .pt2: for torch.export."
-    )
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder, whose best weights are taken, or checkpoint file."""
+    output: Path
+    """File to write; .onnx: for ONNX Runtime and the like, .pt2: for torch.export."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -67,14 +64,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def export(run: Path, output: Path) -> "ExportResult":
-    """Write the network of a run or checkpoint, once it predicts what the run predicts.
-
-    Args:
-        run: run folder, whose best weights are taken, or checkpoint file.
-        output: the file; `.onnx` or `.pt2`.
+    """Write the best network of a run, or that of a checkpoint, once it predicts what it should.
 
     Raises:
-        SettingsError: the suffix is another.
+        SettingsError: the file ends neither in `.onnx` nor in `.pt2`.
         RunError: there is no such run or checkpoint, or it is damaged.
         ExportError: a package is missing, or the file would predict something else.
         OSError: the file cannot be written.
@@ -92,7 +85,7 @@ def export(run: Path, output: Path) -> "ExportResult":
             f"For {suffix} files, {', '.join(missing)} must be installed: "
             f'pip install --editable ".[export]"'
         )
-    from vehicle_lightning.export.export import export_checkpoint
+    from vehicle_lightning.export.program import export_checkpoint
 
     return export_checkpoint(checkpoint, name_of_run(checkpoint), output)
 
@@ -100,17 +93,16 @@ def export(run: Path, output: Path) -> "ExportResult":
 def _text(result: "ExportResult") -> str:
     size, suffix = result.image_size, result.output.suffix.lower()
     classes = ", ".join(result.class_names)
-    return "\n".join(
-        [
-            f"saved   {result.output} ({result.size / 1e6:.2f} MB)",
-            f"checked probabilities differ from the run's by {result.difference:.1g} at most",
-            f"takes   images: RGB, uint8 (N, 3, {size}, {size})",
-            f"gives   probabilities (N, {len(result.class_names)}): {classes}",
-            "",
-            READ_IMAGES.format(size=size),
-            PREDICT[suffix].format(file=str(result.output)).rstrip(),
-        ]
-    )
+    lines = [
+        f"saved   {result.output} ({result.size / 1e6:.2f} MB)",
+        f"checked probabilities differ from the run's by {result.difference:.1g} at most",
+        f"takes   images: RGB, uint8 (N, 3, {size}, {size})",
+        f"gives   probabilities (N, {len(result.class_names)}): {classes}",
+        "",
+        READ_IMAGES.format(size=size),
+        PREDICT[suffix].format(file=str(result.output)).rstrip(),
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,94 @@
-"""The program that is exported: all that lies between the pixels and the probabilities."""
+"""From a checkpoint to a checked file: all that lies between the pixels and the probabilities."""
 
 import io
-from collections.abc import Callable
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from vehicle_lightning.errors import ExportError
+from vehicle_lightning.files import atomic_write
+from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.model.network import ImageClassifier
 
 TOLERANCE = 1e-4  # largest difference of a probability that rounding may cause
 CHECKED_BATCHES = (1, 2, 5)  # images; an exported batch size may turn out to be fixed
 
 Predict = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The file, its bytes, the largest difference to the run's probabilities, and what it takes."""
+
+    output: Path
+    size: int
+    difference: float
+    class_names: tuple[str, ...]
+    image_size: int
+
+
+def export_checkpoint(checkpoint: Path, run_name: str, output: Path) -> ExportResult:
+    """Write the network of a checkpoint in the format that the suffix of the file names.
+
+    The content is compared with torch first; the file is there whole and checked, or not at all.
+
+    Args:
+        checkpoint: its network is written.
+        run_name: stands in the metadata, beside class names, image size and what is white in
+            grey images of more than 8 bits.
+        output: ends in `.onnx` or `.pt2`; its folder is made where there is none.
+
+    Raises:
+        RunError: the checkpoint is damaged.
+        ExportError: the file would not predict what the run predicts.
+        OSError: the file cannot be written.
+    """
+    classifier = read_checkpoint(checkpoint).classifier
+    predictor = Predictor(classifier).eval()
+    metadata = {
+        "class_names": json.dumps(classifier.class_names, ensure_ascii=False),
+        "image_size": str(classifier.settings.image_size),
+        "white": json.dumps(dict(classifier.white)),
+        "run": run_name,
+        "checkpoint": checkpoint.name,
+    }
+    with _quiet():
+        program = capture(predictor)
+        if output.suffix.lower() == ".pt2":
+            content = to_pt2(program, metadata)
+            predict = read_pt2(content)
+        else:
+            from vehicle_lightning.export.onnx_format import read_onnx, to_onnx
+
+            content = to_onnx(program, metadata)
+            predict = read_onnx(content)
+        difference = largest_difference(predict, predictor)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(output) as temporary:
+        temporary.write_bytes(content)
+    return ExportResult(
+        output, len(content), difference, classifier.class_names, classifier.settings.image_size
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporters' advice to their own developers from the terminal."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 class Predictor(nn.Module):

@@ -1,5 +1,6 @@
 """What happens beside the training: ordinary Lightning callbacks, each usable on its own."""
 
+import itertools
 import signal
 import threading
 import time
@@ -10,7 +11,8 @@ from typing import Any, cast
 import lightning as L
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -59,11 +61,11 @@ class History(L.Callback):
         return frame[[*FIRST_COLUMNS, *others]]
 
     def on_fit_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """Draw the curves of a resumed run anew, up to its checkpoint."""
-        if trainer.logger is not None:
-            for row in self._rows:
-                curves = {k: v for k, v in row.items() if k not in {"epoch", "seconds"}}
-                trainer.logger.log_metrics(curves, int(row["epoch"]))
+        """Draw the curves of a resumed run anew, up to its checkpoint; servers have them."""
+        files = [one for one in trainer.loggers if isinstance(one, TensorBoardLogger | CSVLogger)]
+        for row, logger in itertools.product(self._rows, files):
+            curves: dict[str, Any] = {k: v for k, v in row.items() if k not in {"epoch", "seconds"}}
+            logger.log_metrics(curves, int(row["epoch"]))
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Start the clock."""
@@ -180,6 +182,31 @@ class FirstBatch(L.Callback):
 
     def _look(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._seen = inputs[0][:SHOWN].detach().clone()
+
+
+class AverageWeights(WeightAveraging):
+    """Keeps the exponential moving average of the weights, and of what is counted beside them.
+
+    What is measured and kept as best is the average; `last.ckpt` holds it under `state_dict` and
+    the weights that learn under `current_model_state`. The decay of step t is at most
+    (1 + t) / (10 + t), so that the first steps are soon forgotten, as in TensorFlow's.
+    """
+
+    def __init__(self, decay: float) -> None:
+        """Take the decay, in [0, 1): with 0.99 the average reaches back about 100 steps."""
+
+        def average(averaged: Tensor, current: Tensor, steps: Tensor) -> Tensor:
+            if not averaged.is_floating_point():
+                return current
+            part = 1 - min(decay, (1 + int(steps)) / (10 + int(steps)))
+            return averaged.lerp(current, part)
+
+        super().__init__(avg_fn=average)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Copy the module where it will be, as Lightning moves it there only afterwards."""
+        pl_module.to(trainer.strategy.root_device)
+        super().setup(trainer, pl_module, stage)
 
 
 class StopWithoutProgress(EarlyStopping):

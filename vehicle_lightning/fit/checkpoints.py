@@ -7,14 +7,15 @@ from typing import Any
 
 import lightning as L
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 
-from vehicle_lightning.config import Settings, changed_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import atomic_write
 from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.settings_file import changed_settings
 
 WRITTEN_AFTER = 20  # times as long as writing the files takes
 
@@ -84,14 +85,19 @@ class BestAndLast(Checkpoint):
 
 def _weights_alone(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
     """Return a checkpoint without the state of the training, its weights copied to the CPU."""
-    weights = {k: v.detach().to("cpu", copy=True) for k, v in module.state_dict().items()}
-    checkpoint = {
+    checkpoint: dict[str, Any] = {
         "epoch": trainer.current_epoch,
         "global_step": trainer.global_step,
         "pytorch-lightning_version": L.__version__,
         "hyper_parameters": dict(module.hparams),
-        "state_dict": weights,
+        "state_dict": module.state_dict(),
     }
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):
+            callback.on_save_checkpoint(trainer, module, checkpoint)
+    weights = checkpoint["state_dict"]
+    checkpoint["state_dict"] = {k: v.detach().to("cpu", copy=True) for k, v in weights.items()}
+    checkpoint.pop("current_model_state", None)
     module.on_save_checkpoint(checkpoint)
     return checkpoint
 

@@ -3,11 +3,9 @@
 Lightning starts the processes of one machine itself; torchrun and SLURM start those of several.
 """
 
-import logging
 import os
 import shlex
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,53 +16,9 @@ import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from vehicle_lightning.config import DeviceSettings, Settings
-from vehicle_lightning.errors import RunError, SettingsError, one_line
+from vehicle_lightning.errors import RunError
 from vehicle_lightning.fit.callbacks import SIGNALS
 from vehicle_lightning.runs.folder import RunFolder
-
-DEVICES = set(DeviceSettings.model_fields) - {"compile"}  # what the Trainer is told
-
-
-def device_options(settings: Settings) -> dict[str, Any]:
-    """Return what the Trainer is told of devices."""
-    return settings.model_dump(include=DEVICES)
-
-
-@contextmanager
-def refusing_devices(settings: Settings) -> Iterator[None]:
-    """Turn what a Trainer complains of while it is built into one sentence.
-
-    Raises:
-        SettingsError: this machine does not have the devices, or not in that way.
-    """
-    try:
-        yield
-    except Exception as error:  # each accelerator refuses in its own way
-        differing = settings.model_dump(exclude_defaults=True)
-        flags = (
-            f"--{name.replace('_', '-')} {differing[name]}" for name in DEVICES & set(differing)
-        )
-        what = " ".join(sorted(flags)) or "The default of the device flags"
-        raise SettingsError(f"{what} cannot be used here: {one_line(error)}") from error
-
-
-def check_devices(trainer: L.Trainer, settings: Settings) -> None:
-    """Refuse what a Trainer takes without a word, but would fail or be slow with.
-
-    Raises:
-        ValueError: the devices do not fit the settings, or the processes that were started.
-    """
-    cores = os.cpu_count() or 1
-    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
-        raise ValueError(f"this machine has {cores} cores")
-    if started_together() != trainer.world_size and started_together() > 1:
-        raise ValueError(
-            f"{started_together()} processes were started, and --devices times --num-nodes is "
-            f"{trainer.world_size}"
-        )
-    if trainer.world_size > 1 and settings.frozen_epochs:
-        raise ValueError("--frozen-epochs needs one device")
 
 
 def own_environment() -> list[Any]:
@@ -133,17 +87,3 @@ def lost_process(error: Exception, trainer: L.Trainer, run: RunFolder) -> RunErr
         f"The training of {trainer.world_size} processes has ended, as another process ended or "
         f"cannot be reached." + again * trainer.is_global_zero
     )
-
-
-def say_why_all_end() -> None:
-    """Let Lightning say that it ends all processes as one has failed.
-
-    It does so within seconds, also where this process hangs waiting for the one that is gone.
-    """
-    logger = logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script")
-    if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("error: %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from sklearn.metrics import confusion_matrix
 
-from vehicle_lightning.config import Settings, read_settings
-from vehicle_lightning.console import notice
+from vehicle_lightning.config import Settings
+from vehicle_lightning.console import notice, quiet_lightning
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.files import atomic_write, write_csv
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.devices import started_together
+from vehicle_lightning.fit.loggers import build_loggers, log_curves, log_start, log_summary
 from vehicle_lightning.fit.pooling import (
     PooledSummary,
     Result,
@@ -22,23 +23,21 @@ from vehicle_lightning.fit.pooling import (
     pool_predictions,
     spread_of_curves,
 )
-from vehicle_lightning.fit.start import read_data_facts, write_start
-from vehicle_lightning.fit.tensorboard import RunLogger, log_curves
+from vehicle_lightning.fit.start import read_data_facts, run_folder, write_start
 from vehicle_lightning.fit.train import (
     Parts,
     TrainResult,
     build_classifier,
-    build_trainer,
-    quiet_lightning,
     read_data,
-    run_folder,
     train_once,
 )
+from vehicle_lightning.fit.trainer import build_trainer
 from vehicle_lightning.model.load import load_start
 from vehicle_lightning.runs.fold_runs import FoldRun, fold_runs
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, save
 from vehicle_lightning.runs.summary import Status, Summary
+from vehicle_lightning.settings_file import read_settings
 
 
 def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> TrainResult:
@@ -63,7 +62,8 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
     settings = _on_one_device(settings)
     every = fold_runs(settings)
     with run_folder(settings, run) as run:
-        build_trainer(every[0].settings, run, [], [])  # refuses devices before data are read
+        # Refuses devices before data are read, and is what the fold runs' loggers hang under.
+        build_trainer(every[0].settings, run, [], build_loggers(run, settings))
         data = read_data(every[0].settings, parts.data)
         if not isinstance(data, VehicleDataModule):
             raise SettingsError(
@@ -204,10 +204,10 @@ def _write_report(
         plot_confusion_matrix(matrix, names, title=f"{run.label}: validation images"),
         run.picture("confusion_matrix"),
     )
-    logger = RunLogger(run, settings)
-    logger.start()
-    log_curves(logger, history.join(spread_of_curves(results)))
-    logger.finish(summary)
+    for logger in build_loggers(run, settings):
+        log_start(logger, settings)
+        log_curves(logger, history.join(spread_of_curves(results)))
+        log_summary(logger, summary)
     summary.write(run.summary)
     return summary
 

@@ -82,10 +82,15 @@ class PooledSummary(Summary):
             f"epoch, {self.parameters:,} parameters"
         )
 
+    @property
+    def spread(self) -> str:
+        """How much the seeds differ."""
+        if len(self.seed_accuracies) > 1:
+            return _spread(self.seed_accuracies)
+        return "one seed; how far another would be off is shown by --seeds 3"
+
     def __str__(self) -> str:
         lines = [f"pooled  {self.finished} of {self.fold_runs} trainings"]
-        if len(self.seed_accuracies) > 1:
-            lines.append(f"seeds   {_spread(self.seed_accuracies)}")
         if len(self.fold_accuracies) > 1:
             lines.append(f"folds   {_spread(self.fold_accuracies)}")
         return "\n".join([*lines, super().__str__()])

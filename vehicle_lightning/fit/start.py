@@ -1,12 +1,12 @@
-"""What a run ran on: enough to repeat it, and to tell which runs may be compared."""
+"""How a run begins: its folder, and in it what it runs on, enough to repeat it."""
 
 import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,14 +17,15 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from vehicle_lightning.config import Settings
+from vehicle_lightning.console import is_first_process
 from vehicle_lightning.data.cache import cache_folder
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.data.findings import read_report
-from vehicle_lightning.data.serious import in_one_line, serious_findings
+from vehicle_lightning.data.leaks import in_one_line, serious_findings
 from vehicle_lightning.errors import RunError, join_first
 from vehicle_lightning.files import write_text
+from vehicle_lightning.fit.loggers import log_start
 from vehicle_lightning.fit.report import Data
-from vehicle_lightning.fit.tensorboard import log_start
 from vehicle_lightning.runs.folder import RunFolder
 
 NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -39,6 +40,27 @@ PACKAGES = (
     "pandas",
     "scikit-learn",
 )
+
+
+@contextmanager
+def run_folder(settings: Settings, run: RunFolder | None) -> Iterator[RunFolder]:
+    """Give the folder to train in, a new one where None is given, and keep other processes out.
+
+    Of several processes that train together only the first one makes and fills it. What was made in
+    vain, as the data turned out to be wrong, is removed.
+    """
+    if not is_first_process():
+        yield run or RunFolder(settings.log_dir / settings.run_name / "unused")
+        return
+    was_there = settings.log_dir.exists()
+    run = run or RunFolder.create(settings.log_dir, settings.run_name)
+    try:
+        with run.lock():
+            yield run
+    finally:
+        with suppress(OSError):  # what is not empty stays
+            for folder in (run.path, run.path.parent, *([] if was_there else [settings.log_dir])):
+                folder.rmdir()
 
 
 def write_start(

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import pandas as pd
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from PIL import Image
@@ -110,31 +109,6 @@ class RunLogger(TensorBoardLogger):
         experiment, start, end = hparams(_flat(self._settings), figures)
         for record in (_with_first_columns(experiment), start, end):
             writer.add_summary(record)
-
-
-def log_start(logger: Logger, settings: Settings) -> None:
-    """Tell any logger of a run that begins, and of its settings."""
-    if isinstance(logger, RunLogger):
-        logger.start()
-    else:
-        logger.log_hyperparams(settings.model_dump(mode="json"))
-
-
-def log_summary(logger: Logger, summary: Summary) -> None:
-    """Tell any logger of the final figures."""
-    if isinstance(logger, RunLogger):
-        logger.finish(summary)
-    else:
-        figures = {f"summary/{name}": value for name, value in summary.figures().items()}
-        logger.log_metrics(figures, summary.epochs)
-        logger.save()
-
-
-def log_curves(logger: RunLogger, curves: pd.DataFrame) -> None:
-    """Write curves that were drawn elsewhere: one row an epoch, with the column `epoch`."""
-    for row in curves.to_dict("records"):
-        epoch = int(row.pop("epoch"))
-        logger.log_metrics({str(name): value for name, value in row.items()}, epoch)
 
 
 def _tag(name: str) -> str:

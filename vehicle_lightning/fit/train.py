@@ -1,23 +1,17 @@
 """Train: settings in, a run folder out. All else hangs on the Trainer as callbacks."""
 
-import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
-from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.console import ignore_harmless_warnings, is_first_process
+from vehicle_lightning.console import quiet_lightning
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.fit import devices
@@ -26,23 +20,20 @@ from vehicle_lightning.fit.callbacks import (
     FirstBatch,
     History,
     PruningCallback,
-    StopBetweenSteps,
-    StopWithoutProgress,
     TrainingInterruptedError,
 )
-from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, BestAndLast, epochs_behind
+from vehicle_lightning.fit.checkpoints import epochs_behind
+from vehicle_lightning.fit.loggers import build_loggers, log_summary
 from vehicle_lightning.fit.other_data import OtherData
 from vehicle_lightning.fit.report import Data, write_report
-from vehicle_lightning.fit.start import write_start
-from vehicle_lightning.fit.tensorboard import RunLogger, log_summary
+from vehicle_lightning.fit.start import run_folder, write_start
+from vehicle_lightning.fit.trainer import build_trainer, check_limits
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.model.evaluation import compute_features
+from vehicle_lightning.model.evaluation import compute_features, features_suffice
 from vehicle_lightning.model.load import load_start, read_checkpoint
 from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Status, Summary
-
-PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
 @dataclass(frozen=True)
@@ -113,7 +104,7 @@ def train_once(
     with run_folder(settings, run) as run:
         pruning = next((c for c in parts.callbacks if isinstance(c, PruningCallback)), None)
         history, lines = History(run), EpochLines(title or getattr(pruning, "title", ""))
-        loggers = [*([] if run.is_fold_run else [RunLogger(run, settings)]), *parts.loggers]
+        loggers = [*build_loggers(run, settings), *parts.loggers]
         callbacks = [history, lines, FirstBatch(run), *parts.callbacks]
         trainer = build_trainer(settings, run, callbacks, loggers)
         data = read_data(settings, parts.data)
@@ -156,100 +147,6 @@ def train_once(
         return TrainResult(run, summary)
 
 
-@contextmanager
-def run_folder(settings: Settings, run: RunFolder | None) -> Iterator[RunFolder]:
-    """Give the folder to train in, a new one where None is given, and keep other processes out.
-
-    Of several processes that train together only the first one makes and fills it. What was made in
-    vain, as the data turned out to be wrong, is removed.
-    """
-    if not is_first_process():
-        yield run or RunFolder(settings.log_dir / settings.run_name / "unused")
-        return
-    was_there = settings.log_dir.exists()
-    run = run or RunFolder.create(settings.log_dir, settings.run_name)
-    try:
-        with run.lock():
-            yield run
-    finally:
-        with suppress(OSError):  # what is not empty stays
-            for folder in (run.path, run.path.parent, *([] if was_there else [settings.log_dir])):
-                folder.rmdir()
-
-
-def build_trainer(
-    settings: Settings,
-    run: RunFolder,
-    callbacks: Sequence[L.Callback],
-    loggers: Sequence[Logger],
-) -> L.Trainer:
-    """Build the Trainer.
-
-    Raises:
-        SettingsError: this machine has no such devices.
-    """
-    patience = settings.patience
-    with devices.refusing_devices(settings):
-        trainer = L.Trainer(
-            **devices.device_options(settings),
-            **trainer_options(settings, run),
-            max_epochs=settings.epochs,
-            logger=list(loggers),
-            log_every_n_steps=1,  # nothing is logged by the step, and Lightning warns of more
-            callbacks=[
-                *callbacks,
-                StopBetweenSteps(),
-                *([] if patience is None else [StopWithoutProgress(patience)]),
-                # Lightning's own for max_time stops within an epoch, which cannot be resumed.
-                *([Timer(settings.max_time, "epoch", verbose=False)] if settings.max_time else []),
-                BestAndLast(run),
-            ],
-            plugins=[AtomicCheckpointIO(), *devices.own_environment()],
-            default_root_dir=run.path,  # under SLURM, Lightning starts from what it finds there
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            sync_batchnorm=torch.cuda.is_available(),  # takes effect with several GPUs
-            enable_progress_bar=False,  # EpochLines has one for the whole training
-            enable_model_summary=False,
-        )
-        devices.check_devices(trainer, settings)
-    return trainer
-
-
-def trainer_options(settings: Settings, run: RunFolder) -> dict[str, Any]:
-    """Return the switches that the Trainer has under the same names."""
-    profiler = settings.profiler and PROFILERS[settings.profiler](run.path, "profile")
-    return {
-        "gradient_clip_val": settings.gradient_clip_val,
-        "accumulate_grad_batches": settings.accumulate_grad_batches,
-        "limit_train_batches": settings.limit_train_batches,
-        "limit_val_batches": settings.limit_val_batches,
-        "overfit_batches": settings.overfit_batches or 0,
-        "fast_dev_run": settings.fast_dev_run,
-        "deterministic": settings.deterministic or None,
-        "profiler": profiler,
-    }
-
-
-def check_limits(settings: Settings, data: Data) -> None:
-    """Refuse a fraction of the batches that is none.
-
-    Raises:
-        SettingsError: it is.
-    """
-    for name in ("limit_train_batches", "limit_val_batches", "overfit_batches"):
-        share = getattr(settings, name)
-        if isinstance(share, float):
-            loaders = [] if name == "limit_val_batches" else [data.train_dataloader()]
-            loaders += [] if name == "limit_train_batches" else data.val_dataloader()
-            batches = min(map(len, loaders))
-            if int(share * batches) == 0:
-                raise SettingsError(
-                    f"--{name.replace('_', '-')} {share:g} of {batches} batches is none; give a "
-                    f"number of batches, or a larger fraction."
-                )
-
-
 def read_data(settings: Settings, data: L.LightningDataModule | None = None) -> Data:
     """Read and split the data.
 
@@ -259,6 +156,8 @@ def read_data(settings: Settings, data: L.LightningDataModule | None = None) -> 
     if data is None:
         data = VehicleDataModule(settings)
     elif not isinstance(data, VehicleDataModule):
+        if settings.balanced:
+            raise SettingsError("--balanced needs a VehicleDataModule; other data draw their own.")
         data = OtherData(data)
     elif not data.is_ready:
         data.settings = settings
@@ -301,18 +200,3 @@ def fit_until_stopped(
     callbacks: list[L.Callback] = getattr(trainer, "callbacks")  # noqa: B009  # untyped
     is_pruned = any(isinstance(c, PruningCallback) and c.is_pruned for c in callbacks)
     return "pruned" if is_pruned else "finished"
-
-
-def features_suffice(settings: Settings) -> bool:
-    """Whether a backbone sees the same in every epoch: it never learns, and no image changes."""
-    changes = settings.augment or settings.mixup or settings.initial_size or settings.flip_averaging
-    is_frozen = settings.backbone is not None and settings.frozen_epochs >= settings.epochs
-    return is_frozen and not changes
-
-
-def quiet_lightning() -> None:
-    """Mute what Lightning says of itself and what cannot be acted on; its errors stay."""
-    ignore_harmless_warnings()
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    devices.say_why_all_end()

@@ -37,7 +37,7 @@ def improve(command: ImproveCommand) -> tuple[str, bool]:
     table = read_table(command.settings).checked()
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
-    from vehicle_lightning.fit.train import quiet_lightning
+    from vehicle_lightning.console import quiet_lightning
     from vehicle_lightning.improve.report import report
     from vehicle_lightning.improve.walk import go_on
 

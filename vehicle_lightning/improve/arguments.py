@@ -9,8 +9,9 @@ import tyro
 from pydantic import Field, field_validator
 
 from vehicle_lightning.cli import SettingsGroups, read_ahead, seconds
-from vehicle_lightning.config import Settings, SettingsGroup, read_settings
+from vehicle_lightning.config import Settings, SettingsGroup
 from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.settings_file import read_settings
 
 NAME = "improve"
 FOLDS = 5

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vehicle_lightning.config import SMALLEST_FOR_BACKBONE, Settings
+from vehicle_lightning.config import Settings
+from vehicle_lightning.conflicts import SMALLEST_FOR_BACKBONE
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.runs.verdict import HIGH_LEARNING_RATE, Kind
 

@@ -26,7 +26,6 @@ from vehicle_lightning.runs.plots import (
     drawable,
     lay_out,
     save,
-    shortened,
 )
 from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.statistics import Measurement
@@ -249,7 +248,7 @@ def plot_walk(walk: Walk, folder: Path, *, with_test: bool) -> Figure:
     minutes.set_title("Minutes", loc="left", fontsize=10, color=INK)
     accuracy.set_yticks(
         range(rows),
-        [shortened(drawable(label), LONGEST_LABEL) for label in labels],
+        [drawable(label, LONGEST_LABEL) for label in labels],
         fontsize=8.5,
         parse_math=False,
     )

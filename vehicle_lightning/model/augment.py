@@ -1,6 +1,7 @@
 """Augmentation: random changes to a whole batch on its device, each image its own."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from vehicle_lightning.config import AugmentSettings
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green, blue in grey, ITU-R BT.601
 ERASED_AREA = (0.02, 0.2)  # fraction of the image, Zhong et al. 2017, "Random Erasing"
 ERASED_ASPECT = (0.3, 3.3)  # height over width, likewise
+LARGEST_SHIFT = 1 / 7  # of the side, by TrivialAugment: its 32 pixels of 224
 
 
 class Augment(nn.Module):
@@ -30,7 +32,7 @@ class Augment(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Change float images of shape (B, 3, H, W) in [0, 255]; the range stays the same."""
         if self._moves():
-            images = self._move(images)
+            images = _sampled(images, self._affine(images))
         if self._changes_colour():
             images = self._colour(images)
         return self._erase(images).clamp(0, 255)
@@ -38,12 +40,6 @@ class Augment(nn.Module):
     def _moves(self) -> bool:
         s = self._settings
         return any((s.flip, s.rotation, s.shear, s.scale, s.shift))
-
-    def _move(self, images: Tensor) -> Tensor:
-        grid = F.affine_grid(self._affine(images), list(images.shape), align_corners=False)
-        return F.grid_sample(
-            images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
-        )
 
     def _affine(self, images: Tensor) -> Tensor:
         """Draw an affine map for each image: float of shape (B, 2, 3), output to input."""
@@ -99,6 +95,115 @@ class Augment(nn.Module):
         inside = inside & _band(images, (area / aspect).sqrt(), width).unsqueeze(1)
         inside = inside & _happens(images, self._settings.erasing).view(-1, 1, 1)
         return torch.where(inside.unsqueeze(1), images.mean(dim=(2, 3), keepdim=True), images)
+
+
+class TrivialAugment(nn.Module):
+    """One change of fourteen, of random strength, for each image: Müller and Hutter 2021, wide.
+
+    Borders are reflected. The kind is drawn by the host, so that the device is not waited for.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Change float images of shape (B, 3, H, W) in [0, 255]; the range stays the same."""
+        kinds = torch.randint(len(CHANGES), (len(images),))
+        changed = images.clone()
+        for kind, change in enumerate(CHANGES):
+            rows = (kinds == kind).nonzero().flatten().to(images.device, non_blocking=True)
+            if len(rows):
+                changed[rows] = change(images[rows]).clamp(0, 255)
+        return changed
+
+
+def build_augment(settings: AugmentSettings) -> nn.Module:
+    """Return what changes float images (B, 3, H, W) in [0, 255], in training, before all else."""
+    if settings.trivial_augment:
+        return TrivialAugment()
+    return Augment(settings) if settings.augment else nn.Identity()
+
+
+def _warp(
+    images: Tensor, x_row: Sequence[Tensor | float], y_row: Sequence[Tensor | float]
+) -> Tensor:
+    """Sample each image through its affine map, given by numbers and tensors (B,)."""
+    one = torch.ones_like(images[:, 0, 0, 0])
+    affine = torch.stack([torch.stack([one * v for v in row], 1) for row in (x_row, y_row)], 1)
+    return _sampled(images, affine)
+
+
+def _shear_x(images: Tensor) -> Tensor:
+    return _warp(images, (1, _symmetric(images, 0.99), 0), (0, 1, 0))
+
+
+def _shear_y(images: Tensor) -> Tensor:
+    return _warp(images, (1, 0, 0), (_symmetric(images, 0.99), 1, 0))
+
+
+def _shift_x(images: Tensor) -> Tensor:
+    return _warp(images, (1, 0, _symmetric(images, 2 * LARGEST_SHIFT)), (0, 1, 0))
+
+
+def _shift_y(images: Tensor) -> Tensor:
+    return _warp(images, (1, 0, 0), (0, 1, _symmetric(images, 2 * LARGEST_SHIFT)))
+
+
+def _rotate(images: Tensor) -> Tensor:
+    angle = torch.deg2rad(_symmetric(images, 135))
+    cos, sin = angle.cos(), angle.sin()
+    return _warp(images, (cos, -sin, 0), (sin, cos, 0))
+
+
+def _away_from(other: Tensor | float, images: Tensor) -> Tensor:
+    """Move images towards another one, or as far away from it, by up to 0.99 of the difference."""
+    return other + (1 + _symmetric(images, 0.99)).view(-1, 1, 1, 1) * (images - other)
+
+
+def _grey(images: Tensor) -> Tensor:
+    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+
+
+def _sharpen(images: Tensor) -> Tensor:
+    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
+    return _away_from((F.avg_pool2d(padded, 3, 1) * 9 + images * 4) / 13, images)
+
+
+def _posterize(images: Tensor) -> Tensor:
+    step = 2 ** (_uniform(images, 0, 6).round()).view(-1, 1, 1, 1)  # 8 to 2 bits are left
+    return (images / step).floor() * step
+
+
+def _solarize(images: Tensor) -> Tensor:
+    return torch.where(images >= _uniform(images, 0, 255).view(-1, 1, 1, 1), 255 - images, images)
+
+
+def _stretch(images: Tensor) -> Tensor:
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    return torch.where(high > low, (images - low) * 255 / (high - low).clamp(min=1e-6), images)
+
+
+def _equalize(images: Tensor) -> Tensor:
+    """Map each value to the share of the pixels of its channel that are no brighter."""
+    flat = images.flatten(2).round().long()
+    counts = torch.zeros(*flat.shape[:2], 256, device=images.device)
+    counts = counts.scatter_add(2, flat, torch.ones_like(flat, dtype=counts.dtype))
+    below = (counts.cumsum(2) - counts / 2) * (255 / flat.shape[2])
+    return below.gather(2, flat).view_as(images).to(images.dtype)
+
+
+CHANGES: tuple[Callable[[Tensor], Tensor], ...] = (
+    *(lambda images: images, _shear_x, _shear_y, _shift_x, _shift_y, _rotate),
+    lambda images: _away_from(0.0, images),  # brightness
+    lambda images: _away_from(_grey(images), images),  # colour
+    lambda images: _away_from(_grey(images).mean((1, 2, 3), keepdim=True), images),  # contrast
+    *(_sharpen, _posterize, _solarize, _stretch, _equalize),
+)
+
+
+def _sampled(images: Tensor, affine: Tensor) -> Tensor:
+    """Sample images through affine maps, float (B, 2, 3), output to input."""
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    return F.grid_sample(
+        images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
 
 
 def _uniform(images: Tensor, low: float, high: float) -> Tensor:

@@ -25,7 +25,7 @@ from torchmetrics.classification import (
 from torchvision.transforms import v2
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.model.augment import Augment
+from vehicle_lightning.model.augment import build_augment
 from vehicle_lightning.model.backbone import Backbone, find_backbone
 from vehicle_lightning.model.network import ImageClassifier, NetworkFactory
 from vehicle_lightning.model.optimizer import build_optimizer
@@ -84,9 +84,11 @@ class VehicleClassifier(L.LightningModule):
             network_from_python=network is not None,
         )
         self.model = ImageClassifier(settings, self.hparams["class_names"], mean, std, network)
-        self.augment = Augment(settings) if settings.augment else nn.Identity()
+        self.augment = build_augment(settings)
         classes = len(self.class_names)
-        self.mixup = v2.MixUp(alpha=settings.mixup, num_classes=classes) if settings.mixup else None
+        kinds = ((v2.MixUp, settings.mixup), (v2.CutMix, settings.cutmix))
+        mixes = [kind(alpha=alpha, num_classes=classes) for kind, alpha in kinds if alpha]
+        self.mix = v2.RandomChoice(mixes) if mixes else None  # of both, each batch has one
         self.training_loss = self.build_loss(self.hparams["class_weights"])
         # A loss that is not a number must show, not be left out.
         splits = (*SPLITS, "test")
@@ -97,6 +99,8 @@ class VehicleClassifier(L.LightningModule):
     def build_loss(self, class_weights: Sequence[float] | None) -> nn.Module:
         """Return the training loss: of logits (B, C), and labels int64 (B,) or shares (B, C)."""
         weight = None if class_weights is None else torch.tensor(class_weights)
+        if self.settings.focal:
+            return FocalLoss(self.settings.focal, weight, self.settings.label_smoothing)
         return nn.CrossEntropyLoss(weight, label_smoothing=self.settings.label_smoothing)
 
     def build_metrics(self, split: str) -> MetricCollection:
@@ -173,8 +177,8 @@ class VehicleClassifier(L.LightningModule):
         if images.ndim == 4:
             with torch.autocast(self.device.type, enabled=False):  # bf16 would blur the geometry
                 images = self.augment(self._resized(images.float()))
-                if self.mixup is not None:
-                    images, labels = self.mixup(images, labels)
+                if self.mix is not None:
+                    images, labels = self.mix(images, labels)
         loss: Tensor = self.training_loss(self(images), labels)
         self.log(
             "train/running_loss",
@@ -252,6 +256,30 @@ class VehicleClassifier(L.LightningModule):
         self.log_dict({f"{split}/loss": loss.compute(), **metrics.compute()}, sync_dist=True)
         loss.reset()
         metrics.reset()
+
+
+class FocalLoss(nn.Module):
+    """Cross-entropy times (1 - p) ** gamma, p the probability of the class: Lin et al. 2017.
+
+    Of logits (B, C), and labels int64 (B,) or shares (B, C). With gamma 0 it is the cross-entropy.
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, gamma: float, weight: Tensor | None = None, smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.gamma, self.smoothing = gamma, smoothing
+        self.register_buffer("weight", weight)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean over the batch, by class weight where labels are given, a scalar."""
+        classes = logits.shape[1]
+        weight = logits.new_ones(classes) if self.weight is None else self.weight
+        total = weight[labels].sum() if labels.ndim == 1 else len(labels)
+        shares = F.one_hot(labels, classes) if labels.ndim == 1 else labels
+        shares = shares * (1 - self.smoothing) + self.smoothing / classes
+        log_p = logits.log_softmax(dim=1)
+        return -(weight * shares * (1 - log_p.exp()) ** self.gamma * log_p).sum() / total
 
 
 def size_in_epoch(epoch: int, settings: Settings) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from vehicle_lightning.config import Settings
 from vehicle_lightning.model.network import ImageClassifier
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -71,6 +72,14 @@ def compute_features(
     classifier.to(device).eval()
     features = [classifier.features(batch[0].to(device)).float().cpu() for batch in batches]
     return torch.cat(features)
+
+
+def features_suffice(settings: Settings) -> bool:
+    """Whether a backbone sees the same in every epoch: it never learns, and no image changes."""
+    s = settings
+    changes = s.augment or s.trivial_augment or s.mixup or s.cutmix or s.initial_size
+    is_frozen = settings.backbone is not None and settings.frozen_epochs >= settings.epochs
+    return is_frozen and not changes and not s.flip_averaging
 
 
 def predictions_table(

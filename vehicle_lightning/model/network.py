@@ -51,11 +51,12 @@ class ConvBlock(nn.Sequential):
     """Conv 3x3 - ReLU [- BatchNorm] - MaxPool 2 [- Dropout]; halves height and width."""
 
     def __init__(self, inputs: int, outputs: int, *, batchnorm: bool, dropout: float) -> None:
+        relu, pool = nn.ReLU(inplace=True), nn.MaxPool2d(2)
         super().__init__(
             nn.Conv2d(inputs, outputs, kernel_size=3, padding=1),
-            nn.ReLU(inplace=True),
-            *_optional(nn.BatchNorm2d(outputs), batchnorm),
-            nn.MaxPool2d(2),
+            # Pooled first where nothing stands between the two: equal to the bit, and a quarter of
+            # the work for ReLU.
+            *([relu, nn.BatchNorm2d(outputs), pool] if batchnorm else [pool, relu]),
             *_optional(Dropout(dropout), dropout > 0),
         )
 

@@ -1,12 +1,13 @@
 """The optimizer and the schedule of its learning rate; to use others, replace `build_optimizer`."""
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.model.backbone import find_backbone
@@ -38,14 +39,25 @@ def build_optimizer(
             optimizer = torch.optim.AdamW(groups, **options)
         case "sgd":
             optimizer = torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True, **options)
-    match settings.schedule:
-        case "constant":
-            return optimizer, None
-        case "cosine":
-            return optimizer, CosineAnnealingLR(optimizer, T_max=steps)
-        case "onecycle":
-            rates = [group["lr"] for group in optimizer.param_groups]
-            return optimizer, OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
+    if settings.schedule == "onecycle":
+        rates = [group["lr"] for group in optimizer.param_groups]
+        return optimizer, OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
+    if settings.schedule == "constant" and not settings.warmup_epochs:
+        return optimizer, None
+    return optimizer, LambdaLR(optimizer, lambda step: share_of_rate(step, steps, settings))
+
+
+def share_of_rate(step: int, steps: int, settings: Settings) -> float:
+    """Return the learning rate of a step, counted from 0, as a share of the highest one.
+
+    A linear rise over the epochs of warm-up (Goyal et al. 2017), then constant or half a cosine.
+    """
+    warmup = settings.warmup_epochs * steps // settings.epochs
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if settings.schedule == "constant":
+        return 1.0
+    return (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
 
 
 def parameter_groups(network: nn.Module, settings: Settings) -> list[dict[str, Any]]:

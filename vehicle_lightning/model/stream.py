@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vehicle_lightning.data.image_files import ImageFile
 from vehicle_lightning.data.images import read_or_fault
+from vehicle_lightning.data.paths import ImageFile
 from vehicle_lightning.model.ensemble import Ensemble
 from vehicle_lightning.parallel import in_threads
 

@@ -2,7 +2,7 @@
 
 import heapq
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import Accelerator, SettingsGroup
-from vehicle_lightning.console import progress_bar
-from vehicle_lightning.data.csv_file import read_csv
-from vehicle_lightning.data.image_files import ImageFile, listed_images
+from vehicle_lightning.console import progress_over
+from vehicle_lightning.data.paths import ImageFile, listed_images
+from vehicle_lightning.data.rows import read_csv
 from vehicle_lightning.errors import DataError, RunError, SettingsError
 from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.predict.inputs import find_images, tell_apart
@@ -25,12 +25,11 @@ from vehicle_lightning.predict.output import (
     write_predictions,
     write_submission,
 )
-from vehicle_lightning.runs.calibration import UNCALIBRATED, find_calibrations, same_decision
+from vehicle_lightning.runs.calibration import calibrated_by
 from vehicle_lightning.runs.fold_runs import find_checkpoints
 from vehicle_lightning.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from vehicle_lightning.model.stream import PredictedBatch
     from vehicle_lightning.runs.statistics import Share
 
 EXPLAINED = 16  # images
@@ -46,41 +45,28 @@ class PredictOptions(SettingsGroup):
     else is images. A run over folds or seeds counts with all its networks.
     """
 
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional] = Field(
-        (),
-        description="Run folders and .ckpt files; and images: files, folders, quoted patterns.",
-    )
-    csv: Path | None = Field(None, description="CSV file with the names of the images to predict.")
-    image_dir: Path | None = Field(
-        None, description="Folder the names are relative to; by default images beside the CSV."
-    )
-    image_column: str | None = Field(
-        None, description="CSV column with the image file names; by default that of the run."
-    )
-    output: Path = Field(
-        Path("predictions.csv"),
-        description="CSV file to write. Earlier predictions are replaced, no other file.",
-    )
-    submission: Path | None = Field(
-        None,
-        description="CSV file to write with the names of --csv and their predicted labels, under "
-        "the column names the run was trained with.",
-    )
-    flip_averaging: tyro.conf.FlagCreatePairsOff[bool] = Field(
-        False,
-        description="Predict by the mean of the logits of an image and its mirror image, also "
-        "where the run did not.",
-    )
-    calibrated: tyro.conf.FlagCreatePairsOff[bool] = Field(
-        False, description="Use the temperature and the threshold that `calibrate` found."
-    )
-    explain: tyro.conf.FlagCreatePairsOff[bool] = Field(
-        False,
-        description="Draw what spoke for the prediction in the images with the highest entropy, "
-        "as a picture beside the output.",
-    )
-    batch_size: int = Field(128, ge=1, description="Images that go through the network at once.")
-    accelerator: Accelerator = Field("auto", description="Kind of device; one is used.")
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Run folders and .ckpt files; and images: files, folders, quoted patterns."""
+    csv: Path | None = None
+    """CSV file with the names of the images to predict."""
+    image_dir: Path | None = None
+    """Folder the names are relative to; by default images beside the CSV."""
+    image_column: str | None = None
+    """CSV column with the image file names; by default that of the run."""
+    output: Path = Path("predictions.csv")
+    """CSV file to write. Earlier predictions are replaced, no other file."""
+    submission: Path | None = None
+    """CSV file to write: the names of --csv and their labels, in the columns of the run."""
+    flip_averaging: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Average the logits of an image and its mirror image, also where the run did not."""
+    calibrated: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Use the temperature and the threshold that `calibrate` found."""
+    explain: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Draw beside the output what spoke for the predictions with the highest entropy."""
+    batch_size: int = Field(128, ge=1)
+    """Images that go through the network at once."""
+    accelerator: Accelerator = "auto"
+    """Kind of device; one is used."""
 
     @model_validator(mode="after")
     def _csv_where_it_is_needed(self) -> Self:
@@ -92,13 +78,9 @@ class PredictOptions(SettingsGroup):
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What was predicted, how fast, and the files that were written.
+    """What was predicted in how many seconds, and the files that were written.
 
-    Attributes:
-        tally: counts and faults.
-        seconds: from the first image to the last row.
-        files: what was written.
-        accuracy: where the CSV has the label column of the run; None elsewhere.
+    The accuracy is None where the CSV lacks the label column of the run.
     """
 
     tally: Tally
@@ -127,10 +109,7 @@ def predict(options: PredictOptions) -> PredictResult:
     """
     models, others = tell_apart(options.paths)
     checkpoints = find_checkpoints(models)
-    calibrations = (
-        find_calibrations(checkpoints) if options.calibrated else [UNCALIBRATED] * len(checkpoints)
-    )
-    decision = same_decision(calibrations)
+    decision, temperatures = calibrated_by(checkpoints, calibrated=options.calibrated)
     _check_places(options, others)
     images = [] if options.csv else find_images(others)
     keep_freed_memory()
@@ -140,18 +119,26 @@ def predict(options: PredictOptions) -> PredictResult:
 
     device = find_device(options.accelerator)
     ensemble = Ensemble.load(
-        checkpoints,
-        [calibration.temperature for calibration in calibrations],
-        device,
-        flip_averaging=options.flip_averaging,
+        checkpoints, temperatures, device, flip_averaging=options.flip_averaging
     )
-    if options.explain:
-        _check_explainable(ensemble.image_sizes)
+    if options.explain and len(ensemble.image_sizes) > 1:
+        raise RunError(
+            f"The networks take images of {' and '.join(map(str, ensemble.image_sizes))} pixels, "
+            f"whose maps cannot be averaged; give networks of one image size, or leave out "
+            f"--explain."
+        )
     run = ensemble.settings
     if options.csv:
-        images = _listed(options, options.csv, run.image_column)
+        from vehicle_lightning.data.table import read_names
+
+        names = read_names(options.csv, options.image_column or run.image_column)
+        images = listed_images(names, _image_dir(options, options.csv))
     started = time.perf_counter()
-    batches = _with_progress(predict_images(images, ensemble, options.batch_size), len(images))
+    batches = progress_over(
+        predict_images(images, ensemble, options.batch_size),
+        -(-len(images) // options.batch_size),
+        "Predicting",
+    )
     tally = write_predictions(options.output, batches, ensemble.class_names, decision)
     seconds = time.perf_counter() - started
     files = [options.output]
@@ -161,8 +148,7 @@ def predict(options: PredictOptions) -> PredictResult:
         )
         files.append(options.submission)
     if options.explain and len(tally.faults) < len(images):
-        names = [RunFolder(m).label if m.is_dir() else m.name for m in models]
-        files.append(_explain(options.output, images, tally, checkpoints, " and ".join(names)))
+        files.append(_explain(options.output, images, tally, checkpoints, models))
     accuracy = _accuracy(options.csv, run.label_column, tally) if options.csv else None
     return PredictResult(tally, seconds, tuple(files), accuracy)
 
@@ -187,32 +173,21 @@ def _explain(
     images: Sequence[ImageFile],
     tally: Tally,
     checkpoints: Sequence[Path],
-    title: str,
+    models: Sequence[Path],
 ) -> Path:
     """Draw the evidence in the images that the networks are least sure of, and return the file."""
     from vehicle_lightning.model.explanations import Subject, explain_subjects
 
     predicted = [pair for pair in zip(images, tally.predictions, strict=True) if pair[1].label]
     unsure = heapq.nlargest(EXPLAINED, predicted, key=lambda pair: pair[1].entropy)
+    files = tuple(checkpoints)
     subjects = [
-        Subject(
-            image.path,
-            image.path.name,
-            tuple(checkpoints),
-            prediction=(one.label, one.probability),
-        )
+        Subject(image.path, image.path.name, files, prediction=(one.label, one.probability))
         for image, one in unsure
     ]
+    title = " and ".join(RunFolder(m).label if m.is_dir() else m.name for m in models)
     sheet = output.with_name(f"{output.stem}_explained.png")
     return explain_subjects(subjects, sheet, title=title).sheet
-
-
-def _check_explainable(image_sizes: Sequence[int]) -> None:
-    if len(image_sizes) > 1:
-        raise RunError(
-            f"The networks take images of {' and '.join(map(str, image_sizes))} pixels, whose maps "
-            f"cannot be averaged; give networks of one image size, or leave out --explain."
-        )
 
 
 def _check_places(options: PredictOptions, others: Sequence[Path]) -> None:
@@ -233,29 +208,8 @@ def _check_places(options: PredictOptions, others: Sequence[Path]) -> None:
                 raise DataError(f"--submission and {flag} are both {file}; name another file.")
 
 
-def _listed(options: PredictOptions, csv: Path, usual_column: str) -> list[ImageFile]:
-    from vehicle_lightning.data.table import read_names
-
-    names = read_names(csv, options.image_column or usual_column)
-    return listed_images(names, _image_dir(options, csv))
-
-
 def _image_dir(options: PredictOptions, csv: Path) -> Path:
     return csv.parent / "images" if options.image_dir is None else options.image_dir
-
-
-def _with_progress(batches: Iterator["PredictedBatch"], total: int) -> Iterator["PredictedBatch"]:
-    """Yield the batches while a bar counts their images and says how many a second."""
-    with progress_bar() as progress:
-        task = progress.add_task("Predicting", total=total)
-        started, done = time.perf_counter(), 0
-        for batch in batches:
-            yield batch
-            done += len(batch.names)
-            rate = done / (time.perf_counter() - started)
-            progress.update(
-                task, completed=done, description=f"Predicting, {rate:.0f} images a second"
-            )
 
 
 def _text(result: PredictResult, options: PredictOptions) -> str:

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vehicle_lightning.console import notice
-from vehicle_lightning.data.image_files import ImageFile, link_fault
 from vehicle_lightning.data.images import IMAGE_SUFFIXES
-from vehicle_lightning.data.safe_path import stays_inside
+from vehicle_lightning.data.paths import ImageFile, link_fault, stays_inside
 from vehicle_lightning.errors import DataError, RunError
 from vehicle_lightning.runs.folder import RunFolder
 

@@ -87,11 +87,7 @@ def write_predictions(
     `error` (why an image could not be predicted; then the columns before it, but for `file`, are
     empty).
 
-    Args:
-        path: the file to write.
-        batches: what is predicted.
-        class_names: name of each class, in the order of the probabilities.
-        calibration: decides from the probabilities on a class.
+    The calibration decides from the probabilities on a class.
 
     Raises:
         OSError: writing failed.

@@ -90,15 +90,24 @@ def _calibrated_run(checkpoint: Path) -> RunFolder:
     return run if is_own else RunFolder(run.path.parent)
 
 
-def same_decision(calibrations: Sequence[Calibration]) -> Calibration:
-    """Return what decides for networks that are averaged.
+def calibrated_by(
+    checkpoints: Sequence[Path], *, calibrated: bool
+) -> tuple[Calibration, list[float]]:
+    """Return what decides for networks whose probabilities are averaged, and their temperatures.
+
+    Args:
+        checkpoints: those of the networks.
+        calibrated: whether their calibrations are asked for; else the likeliest class decides.
 
     Raises:
-        RunError: they have other thresholds.
+        RunError: a run was not calibrated, or the runs have other thresholds.
     """
+    if not calibrated:
+        return UNCALIBRATED, [1.0] * len(checkpoints)
+    calibrations = find_calibrations(checkpoints)
     if len({(one.positive, one.point and one.point.threshold) for one in calibrations}) > 1:
         raise RunError(
             "The runs have different thresholds; calibrate them with the same --cost, or predict "
             "by one of them."
         )
-    return calibrations[0]
+    return calibrations[0], [one.temperature for one in calibrations]

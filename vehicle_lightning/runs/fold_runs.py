@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.settings_file import read_settings
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,16 @@ from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import release_and_remove, remove_half_written
 
 
+class _Inside:
+    """A path inside each run folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: "RunFolder", _: type) -> Path:
+        return run.path / self._name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """`<log dir>/<name>/<n>/`, where `n` counts the runs of one name from 0.
@@ -20,6 +30,18 @@ class RunFolder:
     """
 
     path: Path
+
+    config = _Inside("config.yaml")  # all settings; can be fed back with `--config`
+    environment = _Inside("environment.json")  # command, versions, git commit, hardware and data
+    findings = _Inside("findings.json")  # what is serious about the data
+    metrics = _Inside("metrics.csv")  # one row an epoch
+    predictions = _Inside("predictions_val.csv")  # one row a validation image, worst first
+    test_predictions = _Inside("predictions_test.csv")  # likewise; missing without test images
+    summary = _Inside("summary.json")  # the final figures and the verdict
+    calibration = _Inside("calibration.json")  # temperature and threshold
+    checkpoints = _Inside("checkpoints")  # folder of the two below
+    best_checkpoint = _Inside("checkpoints/best.ckpt")  # with the lowest validation loss
+    last_checkpoint = _Inside("checkpoints/last.ckpt")  # the state after the last whole epoch
 
     @classmethod
     def create(cls, log_dir: Path, name: str) -> "RunFolder":
@@ -103,61 +125,6 @@ class RunFolder:
     def fold_runs(self) -> list["RunFolder"]:
         """Those of the trainings inside a run over several folds or seeds."""
         return [RunFolder(path.parent) for path in sorted(self.path.glob("*/config.yaml"))]
-
-    @property
-    def config(self) -> Path:
-        """All settings as YAML; can be fed back with `--config`."""
-        return self.path / "config.yaml"
-
-    @property
-    def environment(self) -> Path:
-        """Command, versions, git commit, hardware and data of the run, as JSON."""
-        return self.path / "environment.json"
-
-    @property
-    def findings(self) -> Path:
-        """What is serious about the data, as JSON."""
-        return self.path / "findings.json"
-
-    @property
-    def metrics(self) -> Path:
-        """One row an epoch."""
-        return self.path / "metrics.csv"
-
-    @property
-    def predictions(self) -> Path:
-        """One row a validation image, worst first."""
-        return self.path / "predictions_val.csv"
-
-    @property
-    def test_predictions(self) -> Path:
-        """One row a test image, worst first; missing where there are none."""
-        return self.path / "predictions_test.csv"
-
-    @property
-    def summary(self) -> Path:
-        """The final figures and the verdict, as JSON."""
-        return self.path / "summary.json"
-
-    @property
-    def calibration(self) -> Path:
-        """Temperature and threshold, as JSON."""
-        return self.path / "calibration.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of `best.ckpt` and `last.ckpt`."""
-        return self.path / "checkpoints"
-
-    @property
-    def best_checkpoint(self) -> Path:
-        """The weights with the lowest validation loss."""
-        return self.checkpoints / "best.ckpt"
-
-    @property
-    def last_checkpoint(self) -> Path:
-        """The state after the last whole epoch."""
-        return self.checkpoints / "last.ckpt"
 
     def picture(self, name: str) -> Path:
         """Return where the picture of this name belongs."""

@@ -41,6 +41,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtr, stdtrit
 
+from vehicle_lightning.runs.power import (
+    Spread,
+    images_for_networks,
+    images_for_settings,
+    seeds_for_settings,
+    smallest_shown,
+)
+
 SIGNIFICANCE = 0.05
 
 
@@ -112,6 +120,9 @@ class Difference:
         p_networks: of the exact test that these trained networks do equally well on other images.
         better: images that only this run got right; the mean over the trainings of a side.
         worse: images that only the other run got right, likewise.
+        spread: of the images and the trainings; known of the latter where `error` is.
+        folds: in which the images validated; 1 where there are none.
+        seeds: trainings of a fold, the mean of the two sides.
     """
 
     n: int
@@ -121,6 +132,9 @@ class Difference:
     p_networks: float
     better: float
     worse: float
+    spread: Spread
+    folds: int
+    seeds: int
 
     @property
     def is_of_settings(self) -> bool:
@@ -158,21 +172,29 @@ class Difference:
         if self.is_of_settings:
             quantiles = stdtrit(self.freedom, 0.975) + stdtrit(self.freedom, 0.8)
             return float(quantiles) * self.error
-        return smallest_shown(self.n, max(self.better + self.worse, 1.0) / self.n)
+        return smallest_shown(self.n, max(self.spread.discordant, 1 / self.n))
 
+    @property
+    def images_to_show(self) -> int | None:
+        """Images that would show a difference as large as this one, with a power of 80 %.
 
-def smallest_shown(n: int, differing: float) -> float:
-    """Return the difference that McNemar's test shows with a power of 80 % (Connor 1987).
+        Of the settings with as many folds and seeds, where they can be spoken of, else of the
+        networks; None where ten million would not.
+        """
+        value = abs(self.value)
+        if not value:
+            return None
+        if self.is_of_settings:
+            return images_for_settings(value, self.spread, folds=self.folds, seeds=self.seeds)
+        return images_for_networks(value, self.spread.discordant)
 
-    Args:
-        n: images.
-        differing: share of them that only one of the two networks gets right, in (0, 1].
-    """
-    smallest = 0.0
-    for _ in range(50):  # a fixed point, reached within a few steps
-        spread = math.sqrt(max(differing - smallest**2, 0.0))
-        smallest = min((1.959964 * math.sqrt(differing) + 0.841621 * spread) / math.sqrt(n), 1.0)
-    return smallest
+    @property
+    def seeds_to_show(self) -> int | None:
+        """Seeds a side that would, on these images; None where a thousand would not."""
+        if not self.is_of_settings or not self.value:
+            return None
+        value = abs(self.value)
+        return seeds_for_settings(value, self.spread, images=self.n, folds=self.folds)
 
 
 @dataclass(frozen=True)
@@ -211,6 +233,27 @@ def conclude(differences: Sequence[Difference]) -> list[Conclusion]:
     return conclusions
 
 
+@dataclass(frozen=True)
+class _Spread:
+    """Of one side: how the accuracy of a training varies with the seed.
+
+    Attributes:
+        of_one: variance of the accuracy of one training in a fold, pooled over the folds.
+        freedom: degrees of freedom of it; 0 where no fold has two seeds.
+        share: what of it the variance of the mean accuracy over all images is.
+        chance: variance of the mean accuracy if each image varied by itself.
+    """
+
+    of_one: float
+    freedom: int
+    share: float
+    chance: float
+
+    @property
+    def is_known(self) -> bool:
+        return self.freedom > 0
+
+
 def paired_difference(run: Outcomes, baseline: Outcomes) -> Difference | None:
     """Compare two runs on the images that both validated; None where there are none."""
     a, b = _common(run, baseline)
@@ -219,7 +262,12 @@ def paired_difference(run: Outcomes, baseline: Outcomes) -> Difference | None:
         return None
     scale = int(np.lcm.reduce(np.concatenate([a.trainings, b.trainings])))
     steps = a.hits * (scale // a.trainings) - b.hits * (scale // b.trainings)
-    error, freedom = _error(a, b, steps / scale)
+    differences = steps / scale
+    folds = np.zeros(n, dtype=np.int64)
+    folds[a.image] = a.fold
+    sides = (_spread(a), _spread(b))
+    error, freedom = _error(differences, folds, sides)
+    number = len(np.unique(folds))
     return Difference(
         n=n,
         value=float(steps.mean()) / scale,
@@ -228,16 +276,18 @@ def paired_difference(run: Outcomes, baseline: Outcomes) -> Difference | None:
         p_networks=sign_flip_p_value(steps),
         better=float(steps[steps > 0].sum()) / scale,
         worse=-float(steps[steps < 0].sum()) / scale,
+        spread=_spread_of_both(a, b, sides, differences, error, number),
+        folds=number,
+        seeds=max(1, round((len(a.image) + len(b.image)) / (2 * n))),
     )
 
 
-def _error(a: Outcomes, b: Outcomes, differences: NDArray[np.float64]) -> tuple[float, float]:
+def _error(
+    differences: NDArray[np.float64], folds: NDArray[np.int64], spreads: Sequence[_Spread]
+) -> tuple[float, float]:
     """Return the standard error of the mean difference for the settings, and its freedom."""
     n = len(differences)
     images = _image_variance(differences)
-    spreads = [_spread(side) for side in (a, b)]
-    folds = np.zeros(n, dtype=np.int64)
-    folds[a.image] = a.fold
     _, fold, sizes = np.unique(folds, return_inverse=True, return_counts=True)
     if all(spread.is_known for spread in spreads):
         parts = [spread.of_one * spread.share for spread in spreads]
@@ -258,25 +308,31 @@ def _error(a: Outcomes, b: Outcomes, differences: NDArray[np.float64]) -> tuple[
     return math.sqrt(variance), known.freedom
 
 
-@dataclass(frozen=True)
-class _Spread:
-    """Of one side: how the accuracy of a training varies with the seed.
-
-    Attributes:
-        of_one: variance of the accuracy of one training in a fold, pooled over the folds.
-        freedom: degrees of freedom of it; 0 where no fold has two seeds.
-        share: what of it the variance of the mean accuracy over all images is.
-        chance: variance of the mean accuracy if each image varied by itself.
-    """
-
-    of_one: float
-    freedom: int
-    share: float
-    chance: float
-
-    @property
-    def is_known(self) -> bool:
-        return self.freedom > 0
+def _spread_of_both(
+    a: Outcomes,
+    b: Outcomes,
+    sides: Sequence[_Spread],
+    differences: NDArray[np.float64],
+    error: float,
+    folds: int,
+) -> Spread:
+    """Estimate what single images and single trainings contribute to a difference."""
+    n = len(differences)
+    p, q = (side.hits / side.trainings for side in (a, b))
+    discordant = float((p * (1 - q) + q * (1 - p)).mean())
+    known = [(spread, len(side.image)) for spread, side in zip(sides, (a, b), strict=True)]
+    known = [(spread, trainings) for spread, trainings in known if spread.is_known]
+    if known:
+        # `spread.chance` is of the mean over the images' trainings: times n of one image in them.
+        chance = 2 * float(np.mean([spread.chance * trainings for spread, trainings in known]))
+        chance = min(chance, discordant)
+        variance = float(np.mean([spread.of_one for spread, _ in known])) - chance / 2 * folds / n
+    elif folds > 1:
+        # Of one image in two trainings nothing is known; that more seeds do not help it is safe.
+        chance, variance = 0.0, (error**2 - discordant / n) * folds / 2
+    else:
+        return Spread(discordant, 0.0, math.nan)
+    return Spread(discordant, chance, math.sqrt(max(variance, 0.0)))
 
 
 def _spread(side: Outcomes) -> _Spread:

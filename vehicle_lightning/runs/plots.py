@@ -1,11 +1,11 @@
 """The pictures of a run folder.
 
 Each function draws one figure and returns it; `save` writes it. Only matplotlib's object-oriented
-API is used, never pyplot: there is no global state, so that threads may draw side by side and the
-backend of whoever imports this stays as it is.
+API is used, never pyplot: it has no global state, so that threads may draw side by side.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ LONGEST_CAPTION_LINE = 26  # characters
 HEAT = colormaps["inferno"]
 OPACITY = 0.65  # of the heat over the picture
 GREY = np.array([0.299, 0.587, 0.114])  # Rec. 601 luma
+COLUMNS = 8  # pictures side by side
 MARGIN = 0.15  # inches
 HEADING = 0.5  # inches
 
@@ -65,11 +66,25 @@ def plot_curves(history: pd.DataFrame, *, best_epoch: int, title: str) -> Figure
     figure = begin_figure(10, 4.6, title)
     lay_out(figure)
     loss, accuracy = figure.subplots(1, 2)
-
-    first, last = int(history["epoch"].min()), int(history["epoch"].max())
-    prepare_panel(loss, "Loss in nats", first, last)
-    _draw_curve(loss, history, "train/loss", TRAIN, "training images")
-    _draw_curve(loss, history, "val/loss", VAL, "validation images")
+    for axes, metric, name, number in (
+        (loss, "loss", "Loss in nats", "{:.3f}"),
+        (accuracy, "accuracy", "Accuracy", "{:.1%}"),
+    ):
+        prepare_epochs(axes, name, history["epoch"])
+        for split, color, label in (
+            ("train", TRAIN, "training images"),
+            ("val", VAL, "validation images"),
+        ):
+            values = _finite(history[f"{split}/{metric}"])
+            axes.plot(  # the markers keep a single epoch visible
+                history["epoch"], values, "o-", color=color, lw=1.8, ms=2.7, label=label
+            )
+        axes.axvline(best_epoch, color=FAINT, linewidth=1, linestyle=":", zorder=1)
+        for value in _finite(history.loc[history["epoch"] == best_epoch, f"val/{metric}"]):
+            axes.plot(best_epoch, value, "o", color=VAL, markersize=6.5, markeredgecolor="white")
+            text = f"best epoch {best_epoch}: {number.format(value).replace('%', ' %')}"
+            axes.set_title(text, loc="right", fontsize=9, color=VAL)
+    accuracy.yaxis.set_major_formatter(_percent)
     loss.plot(
         history["epoch"],
         _finite(history["train/running_loss"]),
@@ -79,27 +94,12 @@ def plot_curves(history: pd.DataFrame, *, best_epoch: int, title: str) -> Figure
         zorder=1.5,
         label="while training (dropout, augmentation on)",
     )
-    _mark_best(loss, history, "val/loss", best_epoch, "{:.3f}")
     # A running loss that starts very high would press the measured ones flat.
     measured = history[["train/loss", "val/loss"]].to_numpy(dtype=np.float64)
     highest = np.max(measured, initial=0, where=np.isfinite(measured))
     if loss.get_ylim()[1] > 3 * highest > 0:
         loss.set_ylim(0, 3 * highest)
-
-    prepare_panel(accuracy, "Accuracy", first, last)
-    _draw_curve(accuracy, history, "train/accuracy", TRAIN)
-    _draw_curve(accuracy, history, "val/accuracy", VAL)
-    _mark_best(accuracy, history, "val/accuracy", best_epoch, "{:.1%}")
-    accuracy.yaxis.set_major_formatter(_percent)
-
-    figure.legend(
-        *loss.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-        fontsize=9,
-        labelcolor=INK,
-    )
+    legend_below(figure, *loss.get_legend_handles_labels(), columns=3)
     return figure
 
 
@@ -121,7 +121,7 @@ def plot_confusion_matrix(
         raise ValueError(f"{classes} classes need a matrix of that size, got {matrix.shape}")
     totals = matrix.sum(axis=1)
     shares = matrix / np.maximum(totals, 1)[:, np.newaxis]
-    names = [shortened(drawable(name), LONGEST_CLASS_NAME) for name in class_names]
+    names = [drawable(name, LONGEST_CLASS_NAME) for name in class_names]
 
     cell = float(np.clip(10 / classes, 0.24, 1))  # inches
     font_size = 16 * cell
@@ -155,39 +155,26 @@ def plot_confusion_matrix(
     return figure
 
 
-def plot_images(
-    images: NDArray[np.uint8],
-    captions: Sequence[str],
-    *,
-    title: str,
-    columns: int = 8,
-    highlight: Sequence[bool] | None = None,
-) -> Figure:
+def plot_images(images: NDArray[np.uint8], captions: Sequence[str], *, title: str) -> Figure:
     """Draw a grid of pictures, each with its caption beneath.
 
     Args:
         images: uint8, shape (N, H, W, 3), RGB; N may be 0.
-        captions: N texts of up to three lines; long lines are shortened in the middle.
+        captions: N texts of up to three lines; long lines are cut in the middle.
         title: stands above.
-        columns: pictures side by side, at least 1.
-        highlight: N truths: which pictures get a coloured frame.
 
     Raises:
-        ValueError: images, captions and highlight are not equally many.
+        ValueError: images and captions are not equally many.
     """
-    framed = [False] * len(images) if highlight is None else highlight
-    if not len(images) == len(captions) == len(framed):
-        raise ValueError(
-            f"{len(images)} images, {len(captions)} captions and {len(framed)} highlights "
-            f"do not go together"
-        )
+    if len(images) != len(captions):
+        raise ValueError(f"{len(images)} images, {len(captions)} captions do not go together")
     if len(images) == 0:
         figure = begin_figure(4, 1.5, title)
         figure.text(0.5, 0.4, "none", ha="center", va="center", fontsize=11, color=FAINT)
         return figure
 
     # All lengths are in inches. One pair of axes for all pictures, as a hundred pairs take seconds.
-    columns = min(columns, len(images))
+    columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
     width, gap, caption_line = 1.45, 0.12, 0.14
     height = width * images.shape[1] / images.shape[2]
@@ -198,33 +185,15 @@ def plot_images(
     figure = begin_figure(figure_width, figure_height, title)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-
-    for index, (image, text, is_framed) in enumerate(zip(images, texts, framed, strict=True)):
+    style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 6.5, "linespacing": 1.25}
+    for index, (image, text) in enumerate(zip(images, texts, strict=True)):
         row, column = divmod(index, columns)
         left, top = MARGIN + column * (width + gap), HEADING + row * row_height
         right, bottom = left + width, top + height
         axes.imshow(image, extent=(left, right, bottom, top))
-        axes.add_patch(
-            Rectangle(
-                (left, top),
-                width,
-                height,
-                fill=False,
-                edgecolor=VAL if is_framed else GRID,
-                linewidth=2.5 if is_framed else 0.8,
-            )
-        )
-        axes.text(
-            (left + right) / 2,
-            bottom + gap / 2,
-            text,
-            ha="center",
-            va="top",
-            fontsize=6.5,
-            linespacing=1.25,
-            color=INK,
-            parse_math=False,
-        )
+        frame = Rectangle((left, top), width, height, fill=False, edgecolor=GRID, linewidth=0.8)
+        axes.add_patch(frame)
+        axes.text((left + right) / 2, bottom + gap / 2, text, color=INK, parse_math=False, **style)
     axes.set(xlim=(0, figure_width), ylim=(figure_height, 0), aspect="auto")
     return figure
 
@@ -262,7 +231,7 @@ def begin_figure(width: float, height: float, title: str) -> Figure:
     """Return an empty figure of this size in inches under a title."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     figure.suptitle(
-        shortened(drawable(title), int(9 * width)),
+        drawable(title, int(9 * width)),
         x=MARGIN / width,
         y=1 - MARGIN / height,
         ha="left",
@@ -284,60 +253,52 @@ def lay_out(figure: Figure, *, compress: bool = False) -> None:
     )
 
 
-def prepare_panel(axes: Axes, name: str, first_epoch: int, last_epoch: int) -> None:
-    """Give an empty panel its title, an x-axis of epochs, and quiet lines."""
+def legend_below(figure: Figure, handles: Any, labels: Sequence[str], *, columns: int) -> None:
+    """Put one legend for all panels below them."""
+    legend = figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def prepare_panel(axes: Axes, name: str, across: str = "", up: str = "") -> None:
+    """Give an empty panel its title, the names of its axes, and quiet lines."""
     axes.set_title(name, loc="left", fontsize=10, color=INK)
-    axes.set_xlabel("Epoch", fontsize=9, color=FAINT)
-    axes.set_xlim(first_epoch - 0.5, last_epoch + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    axes.set_xlabel(across, fontsize=9, color=FAINT, parse_math=False)
+    axes.set_ylabel(up, fontsize=9, color=FAINT)
     axes.tick_params(length=0, labelsize=8.5, labelcolor=INK)
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(FAINT)
+    axes.spines[:].set_visible(False)
 
 
-def _draw_curve(
-    axes: Axes, history: pd.DataFrame, column: str, color: str, label: str | None = None
-) -> None:
-    # The markers keep a single epoch visible.
-    axes.plot(
-        history["epoch"],
-        _finite(history[column]),
-        color=color,
-        linewidth=1.8,
-        marker="o",
-        markersize=2.7,
-        label=label,
-    )
-
-
-def _mark_best(
-    axes: Axes, history: pd.DataFrame, column: str, best_epoch: int, number: str
-) -> None:
-    axes.axvline(best_epoch, color=FAINT, linewidth=1, linestyle=":", zorder=1)
-    for value in _finite(history.loc[history["epoch"] == best_epoch, column]):
-        axes.plot(best_epoch, value, "o", color=VAL, markersize=6.5, markeredgecolor="white")
-        text = f"best epoch {best_epoch}: {number.format(value).replace('%', ' %')}"
-        axes.set_title(text, loc="right", fontsize=9, color=VAL)
+def prepare_epochs(axes: Axes, name: str, epochs: "pd.Series[int]") -> None:
+    """Give an empty panel an x-axis of these epochs, too."""
+    prepare_panel(axes, name, "Epoch")
+    axes.set_xlim(int(epochs.min()) - 0.5, int(epochs.max()) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    axes.spines["bottom"].set(visible=True, color=FAINT)
 
 
 def _write_cells(
     axes: Axes, matrix: NDArray[np.integer], shares: NDArray[np.floating], font_size: float
 ) -> None:
-    # Inside the axes anyway: leaving them out of the layout saves seconds.
-    centred: dict[str, Any] = {"ha": "center", "in_layout": False}
     for (row, column), count in np.ndenumerate(matrix):
         share = shares[row, column]
         color = "white" if share > 0.75 else INK if count else FAINT
-        x, y = column + 0.5, row + 0.5
-        height = "bottom" if count else "center"
-        axes.text(x, y, f"{count:,}", va=height, fontsize=font_size, color=color, **centred)
+        # Inside the axes anyway: leaving them out of the layout saves seconds.
+        write = partial(axes.text, column + 0.5, color=color, ha="center", in_layout=False)
+        middle = "bottom" if count else "center"
+        write(row + 0.5, f"{count:,}", va=middle, fontsize=font_size)
         if count:
-            text = f"{100 * share:.0f} %"
-            axes.text(
-                x, y + 0.06, text, va="top", fontsize=0.75 * font_size, color=color, **centred
-            )
+            write(row + 0.56, f"{100 * share:.0f} %", va="top", fontsize=0.75 * font_size)
 
 
 def _finite(values: "pd.Series[float]") -> NDArray[np.float64]:
@@ -350,19 +311,16 @@ def _percent(fraction: float, _position: int) -> str:
 
 
 def _caption(text: str) -> str:
-    lines = drawable(text).split("\n")[:3]
-    return "\n".join(shortened(line, LONGEST_CAPTION_LINE) for line in lines)
+    return "\n".join(drawable(line, LONGEST_CAPTION_LINE) for line in text.split("\n")[:3])
 
 
-def drawable(text: str) -> str:
-    """Replace what the font cannot draw, which would warn at every drawing."""
+def drawable(line: str, longest: int) -> str:
+    """Return a line of at most so many characters that the font has.
+
+    Others would warn at every drawing. A longer line loses its middle: of a name both ends tell
+    more.
+    """
     font = get_font(findfont(FontProperties()))
-    return "".join(c if c == "\n" or font.get_char_index(ord(c)) else "?" for c in text)
-
-
-def shortened(text: str, length: int) -> str:
-    """Cut out the middle of a text of more characters: of a name both ends tell more."""
-    if len(text) <= length:
-        return text
-    head = length // 2
-    return f"{text[:head]}…{text[head + 1 - length :]}"
+    text = "".join(c if font.get_char_index(ord(c)) else "?" for c in line)
+    head = longest // 2
+    return text if len(text) <= longest else f"{text[:head]}…{text[head + 1 - longest :]}"

@@ -12,10 +12,11 @@ Sources:
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BeforeValidator, TypeAdapter
 from scipy.special import ndtri  # scipy.stats has the same and takes a second to import
 
 
@@ -73,7 +74,7 @@ class Measurement:
     """95 % Wilson interval of the accuracy."""
     n: int
     """Number of images."""
-    loss: float
+    loss: Annotated[float, BeforeValidator(lambda loss: math.nan if loss is None else loss)]
     """Mean cross-entropy in nats; not finite where the model has diverged."""
 
     @classmethod
@@ -107,20 +108,23 @@ class Measurement:
         """Return the measurement that `to_dict` gave.
 
         Raises:
-            KeyError, TypeError, ValueError: it is none.
+            ValueError: it is none.
         """
-        low, high = content["interval"]
-        loss = math.nan if content["loss"] is None else float(content["loss"])
-        return cls(float(content["accuracy"]), (float(low), float(high)), int(content["n"]), loss)
+        return TypeAdapter(cls).validate_python(content)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types; a loss that is not finite is None."""
         loss = self.loss if math.isfinite(self.loss) else None
         return asdict(self) | {"interval": list(self.interval), "loss": loss}
 
-    def __str__(self) -> str:
+    @property
+    def percent(self) -> str:
+        """Accuracy and interval in %, as `80.1 [75.0, 84.2]`."""
         accuracy, low, high = (100 * share for share in (self.accuracy, *self.interval))
-        return f"{accuracy:.1f} % [{low:.1f}, {high:.1f}] (n={self.n})"
+        return f"{accuracy:.1f} [{low:.1f}, {high:.1f}]"
+
+    def __str__(self) -> str:
+        return str(Share(self.accuracy, self.interval, self.n))
 
 
 def difference_interval(a: Measurement, b: Measurement) -> tuple[float, float]:

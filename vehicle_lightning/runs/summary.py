@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from pydantic import TypeAdapter, ValidationError
+
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text
 from vehicle_lightning.runs.statistics import Measurement
@@ -55,27 +57,11 @@ class Summary:
             RunError: the file is missing or is no summary.
         """
         try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            return TypeAdapter(cls).validate_json(path.read_bytes())
         except OSError as error:
             raise RunError(f"Cannot read {path}: {error.strerror}.") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path} is no summary of a run.") from error
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Self:
-        """Return the summary that `to_dict` gave."""
-        return cls(
-            train=Measurement.from_dict(content["train"]),
-            val=Measurement.from_dict(content["val"]),
-            test=Measurement.from_dict(content["test"]) if content.get("test") else None,
-            most_frequent_class=float(content["most_frequent_class"]),
-            best_epoch=content["best_epoch"],
-            epochs=content["epochs"],
-            seconds=content["seconds"],
-            parameters=content["parameters"],
-            verdict=Verdict.from_dict(content["verdict"]),
-            status=content["status"],
-        )
+        except ValidationError as error:
+            raise RunError(f"{path} is damaged, or no summary of a run.") from error
 
     @property
     def speed(self) -> str:
@@ -122,11 +108,17 @@ class Summary:
             **({} if self.test is None else {"test_accuracy": self.test.accuracy}),
         }
 
+    @property
+    def spread(self) -> str:
+        """What is known of how far off another training would be, which no interval says."""
+        return "one training; how far another would be off is shown by --seeds 3 or --folds 5"
+
     def __str__(self) -> str:
         lines = [
             f"train   {self.train}, loss {self.train.loss:.3f}",
             f"val     {self.val}, loss {self.val.loss:.3f}",
             *([] if self.test is None else [f"test    {self.test}, loss {self.test.loss:.3f}"]),
+            f"seeds   {self.spread}",
             f"always  {100 * self.most_frequent_class:.1f} % by the most frequent class alone",
             f"gap     {100 * self.gap:+.1f} points",
             f"best    epoch {self.best_epoch} of {self.epochs}, by validation loss",

@@ -44,8 +44,9 @@ def sweep(command: SweepCommand) -> tuple[str, bool]:
 
     started = time.monotonic()
     url = find_database(command.storage, command.folder)
+    from vehicle_lightning.console import quiet_lightning
     from vehicle_lightning.data.datamodule import VehicleDataModule
-    from vehicle_lightning.fit.train import quiet_lightning, read_data
+    from vehicle_lightning.fit.train import read_data
     from vehicle_lightning.sweep.results import report
     from vehicle_lightning.sweep.trials import Search
 

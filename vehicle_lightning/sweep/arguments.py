@@ -9,36 +9,27 @@ import tyro
 from pydantic import Field, field_validator
 
 from vehicle_lightning.cli import SettingsGroups, read_ahead, seconds
-from vehicle_lightning.config import Settings, SettingsGroup, read_settings
+from vehicle_lightning.config import Settings, SettingsGroup
 from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.settings_file import read_settings
 from vehicle_lightning.sweep.space import Space, read_space
 
 
 class SearchOptions(SettingsGroup):
     """What to search, and how long."""
 
-    trials: int = Field(
-        50, ge=1, le=100_000, description="Finished trials the study is to have, of all workers."
-    )
-    timeout: str | None = Field(
-        None, description="Stop after this time, as in 90, 30m or 2h; the same command goes on."
-    )
-    space: Path = Field(
-        Path("switches"),
-        description="YAML file of settings, some of them with a range or a list of values; or "
-        "switches or training, which come with this package.",
-    )
-    study: str | None = Field(
-        None, description="Name of the study; by default that of the space's file."
-    )
-    storage: str | None = Field(
-        None,
-        description="URL of a database that several workers share, such as "
-        "postgresql://user@host/name; by default a SQLite file in the study's folder.",
-    )
-    config: Path | None = Field(
-        None, description="YAML file of settings that the trials share; the space comes on top."
-    )
+    trials: int = Field(50, ge=1, le=100_000)
+    """Finished trials the study is to have, of all workers."""
+    timeout: str | None = None
+    """Stop after this time, as in 90, 30m or 2h; the same command goes on."""
+    space: Path = Path("switches")
+    """YAML file of settings, some with a range or values; or switches or training, as shipped."""
+    study: str | None = None
+    """Name of the study; by default that of the space's file."""
+    storage: str | None = None
+    """URL of a database to share, as postgresql://user@host/name; by default a SQLite file."""
+    config: Path | None = None
+    """YAML file of settings that the trials share; the space comes on top."""
 
     @field_validator("timeout")
     @classmethod
@@ -96,16 +87,19 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
         SettingsError: a value is out of range, or the space or the settings file is wrong.
     """
     files = read_ahead(arguments, "space", "config")
-    # Asked for help, tyro ends the process.
     space = read_space(SearchOptions().space if files.help or not files.space else files.space)
+    defaults = Settings()
+    if not files.help:  # for which tyro ends the process
+        below = {} if files.config is None else read_settings(files.config).model_dump()
+        try:
+            defaults = Settings(**(below | dict(space.fixed)))
+        except SettingsError as error:
+            raise SettingsError(f"Space {space.file}: {error}") from error
     parsed = tyro.cli(
         SweepArguments,
         prog="python -m vehicle_lightning.sweep",
         args=list(arguments),
-        default=SweepArguments(
-            SearchOptions(),
-            SettingsGroups.of(Settings() if files.help else _defaults(files.config, space)),
-        ),
+        default=SweepArguments(SearchOptions(), SettingsGroups.of(defaults)),
     )
     options, base = parsed.search, parsed.settings.joined()
     _check_fixed(space, arguments)
@@ -118,30 +112,16 @@ def parse_sweep(arguments: Sequence[str]) -> SweepCommand:
         Settings(name=study)
     except SettingsError as error:
         raise SettingsError(f"--study {study} must be usable as one folder's name.") from error
-    if (base_on_one := base.on_one_device()) is None:
+    one_device = base.on_one_device()
+    if one_device is None:
         raise SettingsError(
             "A trial trains on one device; leave out --devices and --num-nodes, and start one "
             "worker for each device, as in --devices 0, and --devices 1, (an index ends in a "
             "comma)."
         )
-    space.check(base_on_one)
-    return SweepCommand(
-        space=space,
-        base=base_on_one,
-        study=study,
-        storage=options.storage,
-        trials=options.trials,
-        timeout=None if options.timeout is None else seconds(options.timeout),
-    )
-
-
-def _defaults(config: Path | None, space: Space) -> Settings:
-    """Return the settings before any flag: the file's, and those the space fixes on top."""
-    below = {} if config is None else read_settings(config).model_dump()
-    try:
-        return Settings(**(below | dict(space.fixed)))
-    except SettingsError as error:
-        raise SettingsError(f"Space {space.file}: {error}") from error
+    space.check(one_device)
+    timeout = None if options.timeout is None else seconds(options.timeout)
+    return SweepCommand(space, one_device, study, options.storage, options.trials, timeout)
 
 
 def _check_fixed(space: Space, arguments: Sequence[str]) -> None:

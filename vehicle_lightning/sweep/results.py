@@ -12,14 +12,13 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization.matplotlib import plot_param_importances, plot_slice
 
 from vehicle_lightning.config import PLACES
-from vehicle_lightning.console import notice
+from vehicle_lightning.console import aligned, notice
 from vehicle_lightning.files import atomic_write, write_text
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.sweep.space import Choice, Space, Value, in_words, trial_settings
 from vehicle_lightning.sweep.trials import Search
 
 LISTED = 10  # trials in the table
-GAP = "  "
 # What a settings file needs to find the same images; where results go is for whoever uses it.
 KEPT_PLACES = {"data_dir", "csv", "image_dir", "image_column", "label_column", "weights"}
 
@@ -59,23 +58,12 @@ def _counts(search: Search) -> str:
 def _table(space: Space, ranked: Sequence[FrozenTrial]) -> list[str]:
     rows = [["trial", "val loss", "validation %", "n", "best epoch", *space.domains]]
     for trial in ranked:
-        val, point = Measurement.from_dict(trial.user_attrs["val"]), _point(space, trial)
-        accuracy, low, high = (100 * share for share in (val.accuracy, *val.interval))
-        rows.append(
-            [
-                trial.user_attrs["run"],
-                f"{val.loss:.3f}",
-                f"{accuracy:.1f} [{low:.1f}, {high:.1f}]",
-                str(val.n),
-                f"{trial.user_attrs['best_epoch']} of {trial.user_attrs['epochs']}",
-                *(in_words(point[name]) if name in point else "-" for name in space.domains),
-            ]
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+        facts, point = trial.user_attrs, _point(space, trial)
+        val = Measurement.from_dict(facts["val"])
+        best_epoch = f"{facts['best_epoch']} of {facts['epochs']}"
+        values = [in_words(point[name]) if name in point else "-" for name in space.domains]
+        rows.append([facts["run"], f"{val.loss:.3f}", val.percent, str(val.n), best_epoch, *values])
+    return aligned(rows)
 
 
 def _point(space: Space, trial: FrozenTrial) -> dict[str, Value]:

@@ -32,8 +32,9 @@ from pydantic import (
     model_validator,
 )
 
-from vehicle_lightning.config import PLACES, Settings, nearest_setting, read_mapping
+from vehicle_lightning.config import PLACES, Settings
 from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.settings_file import nearest_setting, read_mapping
 
 SHIPPED = Path(__file__).parent / "spaces"
 # Trials with other validation images, or other numbers of fold runs, could not be compared.
@@ -161,11 +162,7 @@ class Space:
     fixed: Mapping[str, Value]
 
     def choose(self, pick: Callable[[str, Range | Choice], Value]) -> dict[str, Value]:
-        """Return one point: a value of every setting whose conditions hold.
-
-        Args:
-            pick: gives a value of a setting.
-        """
+        """Return one point: a picked value of every setting whose conditions hold."""
         chosen: dict[str, Value] = {}
         for name, domain in self.domains.items():
             if all(k in chosen and chosen[k] in values for k, values in domain.when.items()):
@@ -173,10 +170,7 @@ class Space:
         return chosen
 
     def check(self, base: Settings) -> None:
-        """Try the space out on settings, at random points.
-
-        Args:
-            base: what all trials share.
+        """Try the space out at random points, on the settings that all trials share.
 
         Raises:
             SettingsError: some of its points are no settings.
@@ -212,10 +206,7 @@ def in_words(value: Value) -> str:
 
 
 def read_space(named: Path) -> Space:
-    """Read a search space.
-
-    Args:
-        named: the file, or the name of one that comes with this package, such as `switches`.
+    """Read a search space from a file, or one that comes with this package, such as `switches`.
 
     Raises:
         SettingsError: the file is missing or is not YAML, or an entry is wrong.

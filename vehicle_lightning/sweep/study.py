@@ -127,13 +127,7 @@ class Study:
     @classmethod
     @contextmanager
     def open(cls, name: str, url: URL, folder: Path, seed: int) -> Iterator["Study"]:
-        """Open a study, or begin it where there is none of this name.
-
-        Args:
-            name: its name in the database.
-            url: the database.
-            folder: the study's folder on this machine.
-            seed: seed of what is tried.
+        """Open the study of a name in a database, or begin it; its folder is on this machine.
 
         Raises:
             SearchError: the database cannot be used.
@@ -156,12 +150,7 @@ class Study:
                 study._storage.engine.dispose()
 
     def agree(self, space: Space, base: Settings, fingerprint: str) -> None:
-        """Write down what is searched on what, or check that it is what stands there.
-
-        Args:
-            space: the search space.
-            base: what all trials share.
-            fingerprint: hash of the data.
+        """Write down what is searched on which data, or check that it is what stands there.
 
         Raises:
             SearchError: the study searches something else.
@@ -197,12 +186,8 @@ class Study:
     def take(self, trials: int) -> RunningTrial | None:
         """Return a trial to train: one that was left by its worker, else a new one.
 
-        Args:
-            trials: how many there are to be in all; where workers share a database but no disk,
-                several may begin the last one in the same moment.
-
-        Returns:
-            The trial, or None where there are as many, and those that run are in other hands.
+        None where there are as many as there are to be, and those that run are in other hands.
+        Where workers share a database but no disk, several may begin the last one in one moment.
         """
         with self._lock:
             fail_stale_trials(self.optuna)
@@ -221,16 +206,13 @@ class Study:
         return running
 
     def finish(self, running: RunningTrial, facts: dict[str, Any], loss: float | None) -> bool:
-        """Write down what a trial came to, once.
+        """Write down what a trial came to; return whether it still was this worker's.
 
         Args:
             running: the trial.
             facts: what to remember of it, as JSON types.
             loss: validation loss in nats, infinite where it could not be trained; None where it was
                 pruned.
-
-        Returns:
-            Whether the trial still was this worker's.
         """
         state = TrialState.PRUNED if loss is None else TrialState.COMPLETE
         try:
@@ -298,11 +280,7 @@ def _using(url: URL) -> Iterator[None]:
 
 
 def find_database(storage: str | None, folder: Path) -> URL:
-    """Return the database that is meant.
-
-    Args:
-        storage: its URL; None is a SQLite file in the folder.
-        folder: the study's folder on this machine.
+    """Return the database of a URL; without one, a SQLite file in the study's folder.
 
     Raises:
         SearchError: it is no URL of a database, or the driver of that kind is missing.

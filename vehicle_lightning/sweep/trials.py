@@ -14,7 +14,7 @@ import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import MedianPruner
 
-from vehicle_lightning.config import Settings, changed_settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.console import notice
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.fit.callbacks import PruningCallback
@@ -22,11 +22,13 @@ from vehicle_lightning.fit.train import train
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.settings_file import changed_settings, read_settings
 from vehicle_lightning.sweep.arguments import SweepCommand
 from vehicle_lightning.sweep.space import Value, in_words, trial_settings
 from vehicle_lightning.sweep.study import RunningTrial, Study, suggest
 
 JUDGED_FROM = 5  # finished trials, before any is pruned
+FACTS = ("train", "val", "best_epoch", "epochs", "seconds")  # attributes: of the summary
 FOLD_RUNS = "fold_runs"  # attribute: validation loss and images of each fold run so far
 
 Part = tuple[float, int]
@@ -34,13 +36,7 @@ Part = tuple[float, int]
 
 @dataclass(frozen=True)
 class Search:
-    """What this worker works on.
-
-    Attributes:
-        command: what is asked for.
-        study: what the workers share.
-        deadline: by `time.monotonic`, when to stop.
-    """
+    """What this worker works on, until when by `time.monotonic`."""
 
     command: SweepCommand
     study: Study
@@ -100,12 +96,9 @@ def cannot_win(parts: Sequence[Part], others: Sequence[Sequence[Part]]) -> bool:
     """Return whether a trial over several fold runs cannot become the best any more.
 
     That is so where its pooled loss would be above that of the best trial even if each fold run it
-    still lacks came out as well as the best of any trial did there. Before enough trials have all
-    their fold runs there is no telling.
-
-    Args:
-        parts: mean validation loss, in nats, and number of images of each fold run so far.
-        others: the same of the trials that have finished; of pruned ones, of fewer fold runs.
+    still lacks came out as well as the best of any trial did there. Both are given as mean
+    validation loss, in nats, and number of images of each fold run so far. Before enough trials
+    have all their fold runs there is no telling.
     """
     length = max((len(other) for other in others), default=0)
     complete = [other for other in others if len(other) == length]
@@ -150,7 +143,10 @@ def _train(search: Search, running: RunningTrial) -> None:
         return _give_up(search, running, point, str(error).rstrip("."))
     run = RunFolder(command.folder / running.run)
     run.path.mkdir(exist_ok=True)
-    if _is_in_use(run):  # by a worker that was suspended; its trial is retried later
+    try:
+        with run.lock():
+            pass
+    except RunError:  # a worker that was suspended has it; the trial is retried later
         return notice(f"The run of trial {running.run} is still in use by another process.")
     is_begun = _is_begun(run, settings)
     if running.is_retried:
@@ -175,14 +171,6 @@ def _train(search: Search, running: RunningTrial) -> None:
     return None
 
 
-def _is_in_use(run: RunFolder) -> bool:
-    try:
-        with run.lock():
-            return False
-    except RunError:
-        return True
-
-
 def _is_begun(run: RunFolder, settings: Settings) -> bool:
     """Return whether a run is to be continued."""
     if not run.config.is_file():
@@ -198,15 +186,9 @@ def _is_begun(run: RunFolder, settings: Settings) -> bool:
 def _finish(
     search: Search, running: RunningTrial, point: dict[str, Value], summary: Summary
 ) -> None:
-    facts = {
-        "val": summary.val.to_dict(),
-        "train": summary.train.to_dict(),
-        "best_epoch": summary.best_epoch,
-        "epochs": summary.epochs,
-        "seconds": summary.seconds,
-    }
     is_pruned = summary.status == "pruned"
     loss = summary.val.loss if math.isfinite(summary.val.loss) else math.inf
+    facts = {key: summary.to_dict()[key] for key in FACTS}
     if search.study.finish(running, facts, None if is_pruned else loss):
         notice(
             f"Trial {running.run}: val loss {summary.val.loss:.3f}, accuracy {summary.val}"

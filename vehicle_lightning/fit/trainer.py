@@ -1,0 +1,116 @@
+"""Lightning's Trainer as a run has it: devices, switches, callbacks, checkpoints."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
+
+from vehicle_lightning.config import DeviceSettings, Settings
+from vehicle_lightning.errors import SettingsError, one_line
+from vehicle_lightning.fit.callbacks import AverageWeights, StopBetweenSteps, StopWithoutProgress
+from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, BestAndLast
+from vehicle_lightning.fit.devices import own_environment, started_together
+from vehicle_lightning.fit.report import Data
+from vehicle_lightning.runs.folder import RunFolder
+
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+DEVICES = set(DeviceSettings.model_fields) - {"compile"}
+# The Trainer has them under the same names; of the others None is its default.
+SWITCHES = {"gradient_clip_val", "accumulate_grad_batches", "limit_train_batches"} | {
+    *("limit_val_batches", "fast_dev_run")
+}
+
+
+def build_trainer(
+    settings: Settings,
+    run: RunFolder,
+    callbacks: Sequence[L.Callback],
+    loggers: Sequence[Logger],
+) -> L.Trainer:
+    """Build the Trainer.
+
+    Raises:
+        SettingsError: this machine has no such devices.
+    """
+    patience = settings.patience
+    with _refusing_devices(settings):
+        trainer = L.Trainer(
+            **settings.model_dump(include=DEVICES | SWITCHES),
+            overfit_batches=settings.overfit_batches or 0,
+            deterministic=settings.deterministic or None,
+            profiler=settings.profiler and PROFILERS[settings.profiler](run.path, "profile"),
+            max_epochs=settings.epochs,
+            logger=list(loggers),
+            log_every_n_steps=1,  # nothing is logged by the step, and Lightning warns of more
+            callbacks=[
+                *callbacks,
+                StopBetweenSteps(),
+                *([] if patience is None else [StopWithoutProgress(patience)]),
+                # Lightning's own for max_time stops within an epoch, which cannot be resumed.
+                *([Timer(settings.max_time, "epoch", verbose=False)] if settings.max_time else []),
+                *([AverageWeights(settings.ema)] if settings.ema else []),
+                BestAndLast(run),
+            ],
+            plugins=[AtomicCheckpointIO(), *own_environment()],
+            default_root_dir=run.path,  # under SLURM, Lightning starts from what it finds there
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            sync_batchnorm=torch.cuda.is_available(),  # takes effect with several GPUs
+            enable_progress_bar=False,  # EpochLines has one for the whole training
+            enable_model_summary=False,
+        )
+        _check_devices(trainer, settings)
+    return trainer
+
+
+@contextmanager
+def _refusing_devices(settings: Settings) -> Iterator[None]:
+    """Turn what a Trainer complains of while it is built into one sentence."""
+    try:
+        yield
+    except Exception as error:  # each accelerator refuses in its own way
+        differing = settings.model_dump(exclude_defaults=True)
+        flags = (
+            f"--{name.replace('_', '-')} {differing[name]}" for name in DEVICES & set(differing)
+        )
+        what = " ".join(sorted(flags)) or "The default of the device flags"
+        raise SettingsError(f"{what} cannot be used here: {one_line(error)}") from error
+
+
+def _check_devices(trainer: L.Trainer, settings: Settings) -> None:
+    """Refuse what a Trainer takes without a word, but would fail or be slow with."""
+    cores = os.cpu_count() or 1
+    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
+        raise ValueError(f"this machine has {cores} cores")
+    if started_together() != trainer.world_size and started_together() > 1:
+        raise ValueError(
+            f"{started_together()} processes were started, and --devices times --num-nodes is "
+            f"{trainer.world_size}"
+        )
+    if trainer.world_size > 1 and settings.frozen_epochs:
+        raise ValueError("--frozen-epochs needs one device")
+
+
+def check_limits(settings: Settings, data: Data) -> None:
+    """Refuse a fraction of the batches that is none.
+
+    Raises:
+        SettingsError: it is.
+    """
+    for name in ("limit_train_batches", "limit_val_batches", "overfit_batches"):
+        share = getattr(settings, name)
+        if isinstance(share, float):
+            loaders: list[Any] = [] if name == "limit_val_batches" else [data.train_dataloader()]
+            loaders += [] if name == "limit_train_batches" else data.val_dataloader()
+            batches = min(map(len, loaders))
+            if int(share * batches) == 0:
+                raise SettingsError(
+                    f"--{name.replace('_', '-')} {share:g} of {batches} batches is none; give a "
+                    f"number of batches, or a larger fraction."
+                )

@@ -1,0 +1,1 @@
+"""Say what more images would bring."""

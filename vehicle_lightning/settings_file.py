@@ -1,0 +1,84 @@
+"""Settings in YAML files, and which of them a run that goes on must keep."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vehicle_lightning.config import DeviceSettings, RunSettings, Settings
+from vehicle_lightning.errors import SettingsError, one_line
+
+# The one in C, where PyYAML was built with it, reads hundreds of runs in no time.
+SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Beside the package in a checkout, inside it where it is installed.
+EXPERIMENTS = (Path(__file__).parents[1] / "experiments", Path(__file__).parent / "experiments")
+
+# What may change when a run is continued; anything else would make it another run.
+CHANGEABLE = frozenset(
+    {"epochs", "patience", "seeds", "data_dir", "cache", "cache_dir", "num_workers", "weights"}
+    | {"max_time", "profiler", "deterministic"}
+    | set(DeviceSettings.model_fields)
+    | set(RunSettings.model_fields)
+)
+
+
+def changed_settings(before: Settings, now: Settings) -> list[str]:
+    """Return the names of settings that differ though a continued run must keep them."""
+    changeable = CHANGEABLE
+    if before.schedule != "constant" or before.initial_size is not None or before.warmup_epochs:
+        # laid out over the epochs
+        changeable -= {"epochs", "devices", "num_nodes"}
+    return [
+        name for name, value in now if name not in changeable and value != getattr(before, name)
+    ]
+
+
+def read_settings(path: Path) -> Settings:
+    """Read settings from a YAML file; what it leaves out keeps its default.
+
+    A bare name such as `best`, where there is no such file, is that of an experiment that ships.
+
+    Raises:
+        SettingsError: the file is missing, is not YAML, or a key or value in it is wrong.
+    """
+    for folder in EXPERIMENTS:
+        if not path.exists() and (shipped := folder / f"{path}.yaml").is_file():
+            path = shipped
+    content = read_mapping(path, "Settings file")
+    try:
+        return Settings(**content)
+    except SettingsError as error:
+        raise SettingsError(f"Settings file {path}: {error}") from error
+
+
+def read_mapping(path: Path, kind: str) -> dict[str, Any]:
+    """Read a YAML file whose keys are settings; its values may be anything.
+
+    Args:
+        path: the file.
+        kind: what it is called in messages.
+
+    Raises:
+        SettingsError: the file is missing, is not YAML, or a key in it is no setting.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)
+    except OSError as error:
+        raise SettingsError(f"{kind} {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SettingsError(f"{kind} {path} is not YAML: {one_line(error)}.") from error
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{kind} {path} must hold lines of the form `key: value`.")
+    for key in content:
+        if key not in Settings.model_fields:
+            raise SettingsError(f"{kind} {path} has the unknown key {key}.{nearest_setting(key)}")
+    return content
+
+
+def nearest_setting(key: Any) -> str:
+    """Return a hint at the setting that an unknown key resembles, or nothing."""
+    near = difflib.get_close_matches(str(key), Settings.model_fields, n=1)
+    return f" Perhaps you meant {near[0]}." if near else ""
