@@ -50,7 +50,6 @@ class MadeTraining:
     ) -> TrainResult:
         (pruning,) = callbacks
         self.trained.append(run.path.name)
-        run.config.write_text(settings.to_yaml())
         run.environment.write_text(json.dumps({"data": {"fingerprint": self.fingerprint}}))
         frames, measured = [], []
         status: Status = "finished"
