@@ -176,7 +176,7 @@ def _with_test_images(
     test = _read_listed(settings.model_copy(update=same)).with_sound_rows()
     if unknown := set(test.class_names) - set(table.class_names):
         raise DataError(
-            f"{path}: no training image has the label {join_first(sorted(unknown))}; name it, or "
+            f"{path}: no training image has the label {join_first(sorted(unknown))}; correct it, or "
             f"leave such rows out of --test-csv."
         )
     tested = set(test.names)
