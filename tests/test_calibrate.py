@@ -95,6 +95,7 @@ def test_several_classes_need_a_name(fit_quickly: Fit, data_folder: DataFolder) 
     data_folder.write_csv([(f"{number}.png", "abc"[number % 3]) for number in range(30)])
     run = fit_quickly("--val-fraction", "0.4", "--epochs", "1", data_dir=data_folder.path)
     assert main([str(run.path)]) == 0
+    assert run.picture("calibration").is_file()
     with pytest.raises(SettingsError, match="Name the class to find by --positive: a, b, c"):
         main([str(run.path), "--recall", "0.9"])
     assert main([str(run.path), "--recall", "0.9", "--positive", "b"]) == 0

@@ -1,5 +1,6 @@
 """What the figures say, read back from their artists, and that awkward input draws."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -95,6 +96,14 @@ class TestCurves:
                     history[["epoch", f"{split}/{name}"]].to_numpy(float)
                 )
         assert curve(loss, TRAIN, "--")[:, 1] == pytest.approx(history["train/running_loss"])
+
+    def test_several_trainings_have_a_band(self) -> None:
+        history = history_of(5)
+        for split, name in itertools.product(("train", "val"), ("loss", "accuracy")):
+            history[f"{split}/spread/{name}_lowest"] = history[f"{split}/{name}"] - 0.1
+            history[f"{split}/spread/{name}_highest"] = history[f"{split}/{name}"] + 0.2
+        for axes in plot_curves(history, best_epoch=2, title="folds").axes:
+            assert len(axes.collections) == 2
 
     def test_says_what_is_what(self) -> None:
         said = texts(plot_curves(history_of(25), best_epoch=25, title="dropout=0.5"))

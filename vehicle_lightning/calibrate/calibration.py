@@ -104,25 +104,27 @@ def calibrate(
     scaling, scaled = fit_temperature(networks, labels, parts)
     every = networks.reshape(1, -1, len(class_names))
     single = best_temperature(every, np.tile(labels, len(networks)))
-    column = 0 if positive is None else class_names.index(positive)
+    seeds, images = networks.shape[:2]
+    before = networks.mean(axis=0)
+    # Of each image the class to find; where none is named, the one that is predicted.
+    column = before.argmax(axis=1) if positive is None else class_names.index(positive)
+    asked = (np.arange(images), column)
     is_positive = labels == column
-    shares = mean_with_temperature(networks, scaling.temperature)[:, column]
+    shares = mean_with_temperature(networks, scaling.temperature)[asked]
     point = None
     if cost is not None:
         threshold = threshold_for_cost(cost)
-        point = operating_point(threshold, scaled[:, column] >= threshold, is_positive)
+        point = operating_point(threshold, scaled[asked] >= threshold, is_positive)
     elif recall is not None:
         point = _point_for_recall(shares, is_positive, recall, parts)
-    seeds, images = networks.shape[:2]
     calibrated = Calibrated(run, images, seeds, len(set(folds)), positive, scaling, single, point)
     write_text(run.calibration, calibrated.to_json())
+    title = f"{run.label}: {images} unseen images"
+    figure = plot_calibration(
+        before[asked], shares, is_positive, positive=positive, point=point, title=title
+    )
+    save(figure, run.picture("calibration"))
     if positive is not None:
-        title = f"{run.label}: {images} unseen images"
-        before = networks.mean(axis=0)[:, column]
-        figure = plot_calibration(
-            before, shares, is_positive, positive=positive, point=point, title=title
-        )
-        save(figure, run.picture("calibration"))
         with SummaryWriter(str(run.path)) as writer:
             writer.add_pr_curve(f"precision and recall of {positive}", is_positive, shares)
     return calibrated

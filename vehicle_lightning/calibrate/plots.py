@@ -25,7 +25,7 @@ def plot_calibration(
     after: NDArray[np.float64],
     is_positive: NDArray[np.bool_],
     *,
-    positive: str,
+    positive: str | None,
     point: OperatingPoint | None,
     title: str,
 ) -> Figure:
@@ -35,17 +35,20 @@ def plot_calibration(
         before: float of shape (N,), probability of the positive class as the network gives it.
         after: likewise, with temperature.
         is_positive: bool of shape (N,), whether the image is.
-        positive: name of the positive class.
+        positive: name of the positive class; None where the predicted one is meant, of which there
+            is no recall to draw.
         point: the threshold asked for, if any.
         title: stands above.
     """
-    figure = begin_figure(10, 4.6, title)
+    panels = 1 if positive is None else 2
+    figure = begin_figure(5 * panels, 4.6, title)
     lay_out(figure)
-    reliability, tradeoff = figure.subplots(1, 2)
-    for axes in (reliability, tradeoff):
+    reliability, *others = figure.subplots(1, panels, squeeze=False)[0]
+    for axes in (reliability, *others):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
-    prepare_panel(reliability, "Reliability", f"Probability of {positive}", "Share that are")
+    name = positive or "the predicted class"
+    prepare_panel(reliability, "Reliability", f"Probability of {name}", "Share that are")
     reliability.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
     for shares, colour, label in (
         (before, VAL, "as the network gives it"),
@@ -55,6 +58,9 @@ def plot_calibration(
         reliability.plot(mean, right, color=colour, marker="o", markersize=4, label=label)
     reliability.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper left")
 
+    if not others:
+        return figure
+    (tradeoff,) = others
     prepare_panel(tradeoff, "Precision and recall", f"Recall of {positive}", "Precision")
     precision, recall, _ = precision_recall_curve(is_positive, after)
     tradeoff.plot(recall, precision, color=TRAIN, drawstyle="steps-post")

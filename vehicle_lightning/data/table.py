@@ -176,8 +176,8 @@ def _with_test_images(
     test = _read_listed(settings.model_copy(update=same)).with_sound_rows()
     if unknown := set(test.class_names) - set(table.class_names):
         raise DataError(
-            f"{path}: no training image has the label {join_first(sorted(unknown))}; correct it, or "
-            f"leave such rows out of --test-csv."
+            f"{path}: no training image has the label {join_first(sorted(unknown))}; correct it, "
+            f"or leave such rows out of --test-csv."
         )
     tested = set(test.names)
     if listed_twice := [row for row, name in enumerate(table.names) if name in tested]:

@@ -192,11 +192,12 @@ def _write_report(
         history.to_csv(temporary, index=False, float_format="%.7g")
     names = read_data_facts(run.environment)["class_names"]
     matrix = confusion_matrix(predictions["label"], predictions["prediction"], labels=names)
+    curves = history.join(spread_of_curves(results))
     save(
         plot_curves(
-            history,
+            curves,
             best_epoch=summary.best_epoch,
-            title=f"{run.label}: mean of {len(results)} trainings",
+            title=f"{run.label}: mean and range of {len(results)} trainings",
         ),
         run.picture("curves"),
     )
@@ -206,7 +207,7 @@ def _write_report(
     )
     for logger in build_loggers(run, settings):
         log_start(logger, settings)
-        log_curves(logger, history.join(spread_of_curves(results)))
+        log_curves(logger, curves)
         log_summary(logger, summary)
     summary.write(run.summary)
     return summary

@@ -59,7 +59,8 @@ def plot_curves(history: pd.DataFrame, *, best_epoch: int, title: str) -> Figure
     Args:
         history: one row an epoch, with the columns `epoch` (from 1), `train/running_loss`,
             `train/loss`, `val/loss` (nats), `train/accuracy` and `val/accuracy` (in [0, 1]). What
-            is not finite leaves a hole in its curve.
+            is not finite leaves a hole in its curve. Of several trainings also, as in
+            `val/spread/loss_lowest` and `_highest`, how far they lie apart: a band.
         best_epoch: the epoch whose weights were kept.
         title: stands above both panels.
     """
@@ -76,6 +77,10 @@ def plot_curves(history: pd.DataFrame, *, best_epoch: int, title: str) -> Figure
             ("val", VAL, "validation images"),
         ):
             values = _finite(history[f"{split}/{metric}"])
+            spread = [f"{split}/spread/{metric}_{end}" for end in ("lowest", "highest")]
+            if set(spread) <= set(history):
+                low, high = (_finite(history[end]) for end in spread)
+                axes.fill_between(history["epoch"], low, high, color=color, alpha=0.15, lw=0)
             axes.plot(  # the markers keep a single epoch visible
                 history["epoch"], values, "o-", color=color, lw=1.8, ms=2.7, label=label
             )
