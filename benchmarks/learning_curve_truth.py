@@ -1,17 +1,22 @@
 """Does the learning curve's interval hold what more images really bring?
 
-    python benchmarks/learning_curve_truth.py [--cases 12] [--pool FOLDER]
+    python benchmarks/learning_curve_truth.py [--cases 12] [--linear] [--pool FOLDER]
 
 Any number of synthetic vehicles can be drawn, so the truth is at hand. In each case a curve is
 fitted to five folds of 600 of them, at shares of 1/8 to all of the 480 that train in a fold; then
 three networks are trained on 480 of the 600, and with 480 and 1,440 new ones besides, and measured
 on 4,000 others. All trainings take as many steps. A bare loop, as all that is asked is whether the
 intervals hold; `python -m vehicle_lightning.learning_curve` fits the same curve to run folders.
+
+With --linear the learners are ridge classifiers, of pixels or of random convolutions, which cost
+next to nothing, so that there can be many cases.
 """
 
 import argparse
 import csv
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +43,7 @@ NETWORKS = (
     {"channels": (8, 16), "batchnorm": True, "dropout": 0.3, "learning_rate": 1e-3},
 )
 Rows = NDArray[np.int64]
+Learner = Callable[[Rows, Rows, int], float]  # rows to train on, rows to measure, seed: the error
 
 
 class Vehicles:
@@ -50,6 +56,28 @@ class Vehicles:
         pixels = np.stack(list(in_threads(lambda path: read_image(path, SIZE), paths)))
         self.images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         self.labels = torch.tensor([int(row["emergency_or_not"]) for row in rows])
+
+    def features(self, seed: int) -> NDArray[np.float32]:
+        """Return random convolutions of all images, pooled to 4 x 4: shape (N, 16 x 32)."""
+        torch.manual_seed(seed)
+        layer = torch.nn.Conv2d(3, 32, 5)
+        with torch.inference_mode():
+            parts = [
+                F.adaptive_avg_pool2d(layer(some.float() / 64 - 2).relu(), 4).flatten(1)
+                for some in self.images.split(1000)
+            ]
+        return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
+
+    def linear_error(
+        self, features: NDArray[np.float32], alpha: float, train: Rows, measured: Rows, _: int
+    ) -> float:
+        """Return the same of a ridge classifier; `alpha` for each image."""
+        labels = 2 * self.labels.numpy().astype(np.float32) - 1
+        mean, std = features[train].mean(axis=0), features[train].std(axis=0) + 1e-6
+        x, y = (features[train] - mean) / std, labels[train] - labels[train].mean()
+        weights = x.T @ np.linalg.solve(x @ x.T + alpha * len(x) * np.eye(len(x)), y)
+        guess = (features[measured] - mean) / std @ weights + labels[train].mean()
+        return float(((guess > 0) != (labels[measured] > 0)).mean())
 
     def error(self, settings: Settings, train: Rows, measured: Rows, seed: int) -> float:
         """Train on some rows and return the share of others that the network gets wrong."""
@@ -69,7 +97,7 @@ class Vehicles:
             batch, left = left[:BATCH], left[BATCH:]
             loss = F.cross_entropy(model(self.images[batch]), self.labels[batch])
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
         model.eval()
         with torch.inference_mode():
@@ -80,7 +108,7 @@ class Vehicles:
         return float(torch.cat(parts).float().mean())
 
 
-def curve_of(vehicles: Vehicles, settings: Settings, base: Rows, seed: int) -> Curve:
+def curve_of(vehicles: Vehicles, learner: Learner, base: Rows, seed: int) -> Curve:
     """Measure the shares over the folds, and fit."""
     labels, groups = vehicles.labels.numpy()[base], np.arange(len(base))
     errors, images = np.zeros((len(SHARES), FOLDS)), np.zeros(len(SHARES))
@@ -89,11 +117,11 @@ def curve_of(vehicles: Vehicles, settings: Settings, base: Rows, seed: int) -> C
         for place, share in enumerate(SHARES):
             part = train[share_of(labels[train], groups[train], share, (seed, fold))]
             images[place] += len(part) / FOLDS
-            errors[place, fold] = vehicles.error(settings, base[part], base[val], seed)
+            errors[place, fold] = learner(base[part], base[val], seed)
     return Curve.fit(images, errors)
 
 
-def truth(vehicles: Vehicles, settings: Settings, drawn: Rows, times: int, seed: int) -> float:
+def truth(learner: Learner, drawn: Rows, times: int, seed: int) -> float:
     """Return the accuracy that so many times the images of a fold bring, the mean of TRAININGS."""
     own = BASE - BASE // FOLDS
     test = np.arange(POOL, POOL + TEST)
@@ -104,7 +132,7 @@ def truth(vehicles: Vehicles, settings: Settings, drawn: Rows, times: int, seed:
         chosen = np.concatenate(
             [rng.permutation(base)[:own], rng.permutation(more)[: (times - 1) * own]]
         )
-        errors.append(vehicles.error(settings, chosen, test, 1000 * seed + training))
+        errors.append(learner(chosen, test, 1000 * seed + training))
     return 1 - float(np.mean(errors))
 
 
@@ -112,11 +140,23 @@ def main() -> None:
     """Print a row a case, and how often the intervals hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=12)
+    parser.add_argument("--linear", action="store_true")
     parser.add_argument("--pool", type=Path, default=Path(tempfile.gettempdir()) / "vehicles-20000")
     options = parser.parse_args()
     torch.set_num_threads(1)
     make_vehicles(options.pool, count=POOL + TEST, image_size=64, seed=1000)
     vehicles = Vehicles(options.pool)
+    learners: list[Learner] = [
+        partial(vehicles.error, Settings.model_validate({"image_size": SIZE, **network}))
+        for network in NETWORKS
+    ]
+    if options.linear:
+        pixels = vehicles.images.flatten(1).numpy().astype(np.float32)
+        learners = [
+            partial(vehicles.linear_error, features, alpha)
+            for features in (pixels, vehicles.features(0))
+            for alpha in (0.3, 3.0)
+        ]
     print(
         "| case | law fits, p | measured | 2 x: interval | truth | gain | truth "
         "| 4 x: interval | truth | gain | truth |"
@@ -124,10 +164,10 @@ def main() -> None:
     print("| --- " * 11 + "|")
     held: list[bool] = []
     for case in range(options.cases):
-        settings = Settings(image_size=SIZE, **NETWORKS[case % len(NETWORKS)])
+        learner = learners[case % len(learners)]
         drawn = np.random.default_rng(case).permutation(POOL)
-        curve = curve_of(vehicles, settings, drawn[:BASE], case)
-        found = {times: truth(vehicles, settings, drawn, times, case) for times in (1, 2, 4)}
+        curve = curve_of(vehicles, learner, drawn[:BASE], case)
+        found = {times: truth(learner, drawn, times, case) for times in (1, 2, 4)}
         cells = [
             f"{case}",
             f"{curve.p_fit:.2f}",

@@ -26,6 +26,7 @@ OTHER_VALUES: dict[str, Any] = {
     "image_size": 64,
     "val_fraction": 0.25,
     "train_fraction": 0.5,
+    "test_csv": Path("test.csv"),
     "folds": 5,
     "fold": 2,
     "split_seed": 3,
@@ -93,6 +94,8 @@ OTHER_VALUES: dict[str, Any] = {
     "name": "trial",
     "log_dir": Path("runs"),
 }
+# They stand in the place of other values above.
+NOT_TOGETHER = {"test_csv", "trivial_augment", "balanced", "warmup_epochs"}
 NEEDS: dict[str, dict[str, Any]] = {
     "fold": {"folds": 5},
     "initial_size": {"pooling": "average"},
@@ -130,7 +133,8 @@ def test_every_flag_reaches_its_setting(name: str) -> None:
 
 def test_settings_survive_yaml(tmp_path: Path) -> None:
     blocks = {"channels", "residual", "pooling"}  # in whose place a backbone stands
-    settings = Settings(**{k: v for k, v in OTHER_VALUES.items() if k not in blocks})
+    left_out = blocks | NOT_TOGETHER
+    settings = Settings(**{k: v for k, v in OTHER_VALUES.items() if k not in left_out})
     file = tmp_path / "config.yaml"
     file.write_text(settings.to_yaml())
     assert read_settings(file) == settings
@@ -214,6 +218,10 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
         ({"name": ".."}, "one folder"),
         ({"name": ""}, "one folder"),
         ({"devices": "some"}, "devices"),
+        ({"augment": True, "trivial_augment": True}, "two ways to change images"),
+        ({"balanced": True, "class_weights": True}, "leave one out"),
+        ({"warmup_epochs": 1, "schedule": "onecycle"}, "leave out --warmup-epochs"),
+        ({"warmup_epochs": 10}, "fewer than --epochs 10"),
         ({"no_such": 1}, "no_such"),
     ],
 )
@@ -241,7 +249,8 @@ def test_run_names(values: dict[str, Any], name: str) -> None:
 def test_the_longest_run_name_is_a_folder_name(tmp_path: Path) -> None:
     no_backbone = {"backbone": None, "weights": None, "frozen_epochs": 0}
     channels = tuple(range(1000, 1005))
-    values = OTHER_VALUES | no_backbone | {"name": None, "channels": channels}
+    together = {k: v for k, v in OTHER_VALUES.items() if k not in NOT_TOGETHER}
+    values = together | no_backbone | {"name": None, "channels": channels}
     (tmp_path / Settings(**values).run_name).mkdir()
 
 

@@ -1,6 +1,7 @@
 """Test images: measured at the end of `fit`, and never read for anything else."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import torch
 from tests.conftest import QUICK, curve, quick_fit
 from tests.test_fit import hyper_parameters
 from vehicle_lightning.compare.__main__ import main as compare
+from vehicle_lightning.errors import InputError
 from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.predictions import read_predictions
@@ -86,3 +88,33 @@ def test_every_fold_run_is_measured_on_the_same_test_images(drawn: Path, tmp_pat
     assert summary["test"]["accuracy"] == pytest.approx(right.mean())
     assert summary["test"]["interval"] == pytest.approx(wilson_interval(right.sum(), 20))
     assert summary["test"]["loss"] == pytest.approx(pooled["loss"].mean())
+
+
+def test_a_csv_of_its_own_names_the_test_images(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What looks like one of them never trains, whatever it is called."""
+    shutil.copytree(drawn, data := tmp_path / "data")
+    frame = pd.read_csv(data / "train.csv")
+    test, rest = frame[:16], frame[12:]  # four images stand in both
+    shutil.copy(data / "images" / test["image_names"][0], data / "images" / "again.png")
+    again = pd.DataFrame({"image_names": ["again.png"], "emergency_or_not": [frame.iloc[0, 1]]})
+    test.to_csv(data / "test.csv", index=False)
+    pd.concat([rest, again]).to_csv(data / "train.csv", index=False)
+    run = quick_fit(data, tmp_path / "logs")("--test-csv", "test.csv", "--epochs", "1")
+    said = capsys.readouterr().err
+    assert f"4 images that {data / 'test.csv'} lists too are tested on, not trained on." in said
+    assert "1 are left out, as a duplicate of each is in another split" in said
+    assert set(read_predictions(run.test_predictions)["file"]) == set(test["image_names"])
+    counts = json.loads(run.environment.read_text())["data"]
+    assert (counts["train"] + counts["val"], counts["test"]) == (64, 16)
+    assert main(["--resume", str(run.path), "--epochs", "2"]) == 0
+
+    flags = ["--data-dir", str(data), "--log-dir", str(tmp_path / "none")]
+    with pytest.raises(InputError, match="leave out --test-fraction"):
+        main([*flags, "--test-csv", "test.csv", "--test-fraction", "0.2"])
+    with pytest.raises(InputError, match=r"no CSV file .*other\.csv; name it with --test-csv"):
+        main([*flags, "--test-csv", "other.csv"])
+    test.assign(emergency_or_not="bus").to_csv(data / "test.csv", index=False)
+    with pytest.raises(InputError, match="no training image has the label bus"):
+        main([*flags, "--test-csv", "test.csv"])

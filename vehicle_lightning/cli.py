@@ -52,6 +52,12 @@ class CommandOptions(BaseModel):
         "given beside it come on top.",
     )
     print_config: bool = Field(False, description="Print the resolved settings as YAML and stop.")
+    summary: bool = Field(
+        False, description="Print the layers of the network, their parameters and shapes, and stop."
+    )
+    lr_find: bool = Field(
+        False, description="Try rising learning rates, draw lr_find.png, name the best, and stop."
+    )
     resume: Path | None = Field(
         None, description="Run folder to continue, with the settings it was started with."
     )
@@ -113,7 +119,7 @@ class FitCommand:
 
     settings: Settings
     resume: RunFolder | None
-    print_config: bool
+    options: CommandOptions
 
 
 def parse_fit(arguments: Sequence[str]) -> FitCommand:
@@ -141,7 +147,9 @@ def parse_fit(arguments: Sequence[str]) -> FitCommand:
     settings = parsed.settings.joined()
     if resume:
         _check_resumable(defaults, settings, resume)
-    return FitCommand(settings, resume, parsed.command.print_config)
+        if parsed.command.lr_find:
+            raise SettingsError("--lr-find comes before a training; leave out --resume.")
+    return FitCommand(settings, resume, parsed.command)
 
 
 def read_ahead(arguments: Sequence[str], *paths: str) -> argparse.Namespace:

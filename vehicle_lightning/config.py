@@ -80,6 +80,8 @@ class DataSettings(SourceSettings):
     """Fraction of the images kept for a test at the end."""
     train_fraction: float = Field(1.0, gt=0, le=1)
     """Fraction of the training images to train on; a smaller one is a part of a larger one."""
+    test_csv: Path | None = None
+    """CSV of the test images, relative to the data dir, with the columns and folder of --csv."""
     folds: int | None = Field(None, ge=2)
     """Cross-validate: train once for each of so many folds, which validates."""
     fold: int | None = Field(None, ge=0)
@@ -139,7 +141,7 @@ class NetworkSettings(SettingsGroup):
     pretrained: Path | None = None
     """Run folder or checkpoint of the same network to take the weights from."""
     backbone: str | None = Field(None, min_length=1)
-    """Network trained on ImageNet in the place of the convolutional blocks, as resnet18."""
+    """Network trained on ImageNet in the place of the blocks, as resnet18; list names them all."""
     weights: Path | None = None
     """File of the backbone's weights; by default they are downloaded, once."""
     hidden: tuple[Width, ...] = ()
@@ -280,6 +282,7 @@ class Settings(
             self.val_fraction if self.folds is None else self.folds,
             self.fold,
             self.test_fraction,
+            self.test_csv,
             self.duplicates,
             self.group_column,
             self.split_column,

@@ -17,6 +17,9 @@ def conflicts(s: "Settings") -> Iterator[str]:
             f"--val-fraction {s.val_fraction:g} and --test-fraction {s.test_fraction:g} leave "
             f"nothing to train on"
         )
+    asked = (s.test_fraction > 0, s.test_csv is not None, s.split_column is not None)
+    if asked[1] and sum(asked) > 1:
+        yield "--test-csv gives the test images; leave out --test-fraction and --split-column"
     if s.fold is not None and s.folds is None:
         yield f"--fold {s.fold} needs --folds, the number of folds"
     if s.fold is not None and s.folds is not None and s.fold >= s.folds:

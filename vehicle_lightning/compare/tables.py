@@ -106,8 +106,7 @@ def notes(ranking: Ranking, *, wide: bool = True) -> list[str]:
         low, high = (f"{100 * bound:.1f}" for bound in (min(smallest), max(smallest)))
         lines.append(
             f"No difference shown: one of {low if low == high else f'{low} to {high}'} points "
-            "would have been, with a power of 80 %. "
-            + " ".join(_to_show(row) for row in unshown[:SENTENCES])
+            "would have been, with a power of 80 %." + "".join(map(_to_show, unshown[:SENTENCES]))
         )
     if wide and any(record.settings.is_repeated for record in records):
         lines.append(
@@ -132,7 +131,7 @@ def _to_show(row: Row) -> str:
     ways = [f"{images:,} images"] if images is not None and images > difference.n else []
     ways += [f"{seeds} seeds"] if seeds is not None and seeds > difference.seeds else []
     seen = f"{100 * difference.value:+.1f} points of {row.record.name}"
-    return f"To show the {seen} takes {' or '.join(ways) or 'more images and seeds'}."
+    return f" To show the {seen} takes {' or '.join(ways) or 'more images and seeds'}."
 
 
 def _adjusted(tests: int) -> str:

@@ -18,7 +18,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from vehicle_lightning.config import SourceSettings
+from vehicle_lightning.config import DataSettings, SourceSettings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.findings import Finding
 from vehicle_lightning.data.images import IMAGE_SUFFIXES
@@ -157,6 +157,43 @@ def _refusal(finding: Finding) -> str:
     return f"{finding.what.rstrip('.')}{where}; {advice}"
 
 
+def read_table(settings: SourceSettings) -> Table:
+    """Read names and labels as `_read_listed` does, and those of `--test-csv` as test images."""
+    table = _read_listed(settings)
+    test_csv = settings.test_csv if isinstance(settings, DataSettings) else None
+    if test_csv is None:
+        return table
+    return _with_test_images(table, data_folder(settings), test_csv, settings)
+
+
+def _with_test_images(
+    table: Table, data_dir: Path, test_csv: Path, settings: SourceSettings
+) -> Table:
+    """Add the rows of a CSV as the test split; what it names is taken out of the others."""
+    if not (path := data_dir / test_csv).is_file():
+        raise DataError(f"There is no CSV file {path.absolute()}; name it with --test-csv.")
+    same = dict(table.found) | {"csv": test_csv, "split_column": None, "group_column": None}
+    test = _read_listed(settings.model_copy(update=same)).with_sound_rows()
+    if unknown := set(test.class_names) - set(table.class_names):
+        raise DataError(
+            f"{path}: no training image has the label {join_first(sorted(unknown))}; correct it, or "
+            f"leave such rows out of --test-csv."
+        )
+    tested = set(test.names)
+    if listed_twice := [row for row, name in enumerate(table.names) if name in tested]:
+        notice(f"{len(listed_twice)} images that {path} lists too are tested on, not trained on.")
+        table = table.without(listed_twice)
+    codes = [table.class_names.index(name) for name in test.class_names]
+    return replace(
+        table,
+        names=(*table.names, *test.names),
+        labels=np.concatenate([table.labels, np.array(codes, dtype=np.int64)[test.labels]]),
+        paths=[*table.paths, *test.paths],
+        groups=None if table.groups is None else (*table.groups, *[""] * len(test)),
+        splits=("train",) * len(table) + ("test",) * len(test),
+    )
+
+
 def read_names(path: Path, column: str) -> list[str]:
     """Read the image names of a CSV that need not have labels, blank ones as empty text.
 
@@ -210,7 +247,7 @@ def _find_csv(data_dir: Path, settings: SourceSettings) -> Path | None:
     return there[0] if there else None
 
 
-def read_table(settings: SourceSettings) -> Table:
+def _read_listed(settings: SourceSettings) -> Table:
     """Read names and labels: of a CSV, or of a folder of class folders.
 
     Rows that cannot be used are left out and stand in `findings`; `Table.checked` refuses them.

@@ -15,18 +15,34 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, train, and print the result."""
     command = parse_fit(arguments)
-    if command.print_config:
-        print(command.settings.to_yaml(), end="")
+    settings = command.settings
+    if command.options.print_config:
+        print(settings.to_yaml(), end="")
         return 0
-    table = read_table(command.settings).checked()
+    if settings.backbone == "list":
+        from vehicle_lightning.model.backbone import list_backbones
+
+        print("\n".join(list_backbones()))
+        return 0
+    table = read_table(settings).checked()
+    if command.options.summary:
+        from vehicle_lightning.fit.previews import layer_table
+
+        print(layer_table(settings, table.class_names))
+        return 0
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
     from vehicle_lightning.data.datamodule import VehicleDataModule
     from vehicle_lightning.fit.train import train
 
-    data = VehicleDataModule(command.settings, table)
-    result = train(command.settings, command.resume, data=data)
-    if command.settings.fast_dev_run:
+    data = VehicleDataModule(settings, table)
+    if command.options.lr_find:
+        from vehicle_lightning.fit.previews import find_learning_rate
+
+        print(find_learning_rate(settings, data))
+        return 0
+    result = train(settings, command.resume, data=data)
+    if settings.fast_dev_run:
         print("One batch of training and one of validation went through; nothing was kept.")
         return 0
     print(_report(result))

@@ -82,7 +82,7 @@ class PowerLaw:
         return cls(unit, a[rows, best], EXPONENTS[best], c[rows, best])
 
     def error(self, images: Floats | float) -> Floats:
-        """Return the error of each law with so many images: shape (B,)."""
+        """Return the error of each law with so many images: shape (B,), or (I, B) for (I, 1)."""
         return self.a * (images / self.unit) ** -self.b + self.c
 
     def images(self, errors: Floats | float) -> Floats:

@@ -2,7 +2,7 @@
 
 import difflib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from vehicle_lightning.errors import SettingsError, one_line
 
 Weights = Mapping[str, Tensor]
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which files keep weights
+NO_DENSE_LAYER = "squeezenet"  # they end in a convolution
 _TORCHVISION = frozenset(models.list_models(module=models))
 
 
@@ -90,6 +91,26 @@ def find_backbone(network: nn.Module) -> Backbone | None:
     """Return the backbone that a network has as its `features`, if any."""
     features = getattr(network, "features", None)
     return features if isinstance(features, Backbone) else None
+
+
+def list_backbones() -> Iterator[str]:
+    """Yield what may be named: a line each with parameters and input size.
+
+    timm does not say how many parameters its networks have before it builds them.
+    """
+    yield f"{'backbone':44} {'parameters':>12}  input, pixels"
+    for name in sorted(_TORCHVISION):
+        best = models.get_model_weights(name)["DEFAULT"]
+        size = best.transforms().crop_size[0]
+        if not name.startswith(NO_DENSE_LAYER):
+            yield f"{name:44} {best.meta['num_params']:12,}  {size}"
+    if importlib.util.find_spec("timm") is None:
+        yield 'More with timm: pip install -e ".[backbones]".'
+        return
+    import timm
+
+    for name in timm.list_models(pretrained=True):
+        yield f"{name:44} {'':12}  {timm.get_pretrained_cfg(name).input_size[-1]}"
 
 
 def _build_torchvision(name: str) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
