@@ -155,6 +155,12 @@ MOVES = (
         lambda s: None if s.augment else {"augment": True},
         cost=1.5,
     ),
+    Move(
+        "TrivialAugment",
+        RESTRAINT,
+        lambda s: None if s.trivial_augment else {"trivial_augment": True, "augment": False},
+        cost=1.5,
+    ),
     Move("averaging over the mirror image", RESTRAINT, _mirror),
     Move("smaller batches", SLOW, _smaller_batches, cost=1.2),
     Move("more epochs", SLOW, lambda s: {"epochs": 2 * s.epochs}),
