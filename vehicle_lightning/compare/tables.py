@@ -144,8 +144,7 @@ def notes(ranking: Ranking, *, wide: bool = True) -> list[str]:
         low, high = (f"{100 * bound:.1f}" for bound in (min(smallest), max(smallest)))
         lines.append(
             f"No difference shown: one of {low if low == high else f'{low} to {high}'} points "
-            "would have been, with a power of 80 %."
-            + "".join(map(_to_show, unshown[:SENTENCES]))
+            "would have been, with a power of 80 %." + "".join(map(_to_show, unshown[:SENTENCES]))
         )
     if wide and any(record.settings.is_repeated for record in records):
         lines.append(

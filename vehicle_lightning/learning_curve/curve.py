@@ -238,4 +238,5 @@ def _smoothed(images: Floats, variances: Floats) -> Floats:
     x = np.log(images) - np.log(images).mean()
     slope = float(np.clip((x @ logs) / (x @ x), -1.5, 0.5))
     smooth: Floats = np.exp(slope * x)
-    return smooth * (variances.mean() / smooth.mean())
+    smooth *= variances.mean() / smooth.mean()
+    return smooth
