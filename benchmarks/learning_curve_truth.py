@@ -64,7 +64,7 @@ class Vehicles:
         with torch.inference_mode():
             parts = [
                 F.adaptive_avg_pool2d(layer(some.float() / 64 - 2).relu(), 4).flatten(1)
-                for some in self.images.split(1000)
+                for some in torch.split(self.images, 1000)
             ]
         return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
 

@@ -237,6 +237,6 @@ def _smoothed(images: Floats, variances: Floats) -> Floats:
     logs = np.log(np.maximum(variances, 1e-8))
     x = np.log(images) - np.log(images).mean()
     slope = float(np.clip((x @ logs) / (x @ x), -1.5, 0.5))
-    shape = np.exp(slope * x)
-    smooth: Floats = shape * (variances.mean() / shape.mean())
+    smooth: Floats = np.exp(slope * x)
+    smooth *= variances.mean() / smooth.mean()
     return smooth
