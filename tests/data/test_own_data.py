@@ -319,6 +319,15 @@ def test_pictures_that_are_all_one_value_are_not_trained_on(data: Path) -> None:
         module(data)
 
 
+def test_colours_that_are_equally_bright_are_no_blank_picture(data: Path) -> None:
+    for number in range(COUNT):
+        picture = Image.new("RGB", (40, 40), (200, 0, 0))
+        picture.paste((0, 102, 0), (0, 0, 20, 10 + number % 20))  # as bright as the red
+        picture.save(data / "images" / f"{number:02d}.png")
+    write(data, USUAL, rows("{name},{label}"))
+    assert module(data).contrast.min() > 20
+
+
 def test_home_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     settings = Settings(data_dir="~/photos", log_dir="~/runs", cache_dir="~")

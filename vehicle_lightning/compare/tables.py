@@ -103,10 +103,13 @@ def notes(ranking: Ranking, *, wide: bool = True) -> list[str]:
     unshown = [row for row in ranking.rows if row.test and row.test.p_adjusted >= SIGNIFICANCE]
     if unshown:
         smallest = [row.test.difference.smallest_shown for row in unshown if row.test]
-        low, high = (f"{100 * bound:.1f}" for bound in (min(smallest), max(smallest)))
+        low, high = (f"{100 * min(end, 1):.1f}" for end in (min(smallest), max(smallest)))
+        bound = f"{low if low == high else f'{low} to {high}'} points would have been"
+        if min(smallest) >= 1:  # a share of the images cannot be larger
+            bound = "any size would not have been; train with more folds or seeds"
         lines.append(
-            f"No difference shown: one of {low if low == high else f'{low} to {high}'} points "
-            "would have been, with a power of 80 %." + "".join(map(_to_show, unshown[:SENTENCES]))
+            f"No difference shown: one of {bound}, with a power of 80 %."
+            + "".join(map(_to_show, unshown[:SENTENCES]))
         )
     if wide and any(record.settings.is_repeated for record in records):
         lines.append(

@@ -38,7 +38,7 @@ from vehicle_lightning.files import atomic_write, remove_half_written
 from vehicle_lightning.parallel import in_threads
 
 AT_ONCE = 64  # files
-CACHE_VERSION = 2  # raise it when read_image or the layout of the files changes
+CACHE_VERSION = 3  # raise it when read_image or the layout of the files changes
 # A file that was changed this short before it was listed may have been changed again since without
 # a later time; its content is compared. Some file systems count whole seconds.
 UNSURE = 2 * 10**9  # nanoseconds

@@ -37,7 +37,7 @@ MANY = 5000  # files that are worth the second it takes to start processes
 LARGEST_FILE = 1 << 30  # bytes; a file is read as a whole
 DRAFTED = ("JPEG", "MPO")  # formats that decode at a fraction of their size, for each use anew
 FRAMED = ("GIF", "TIFF", "WEBP", "PNG")  # formats that may hold several frames
-FLAT = 1.0  # grey levels of standard deviation below which a picture is blank
+FLAT = 1.0  # levels of standard deviation below which a picture is blank
 NO_IMAGES = {
     b"%pdf": "a PDF, no image",
     b"pk\x03\x04": "a ZIP archive, no image",
@@ -63,7 +63,10 @@ FACTS = np.dtype(
         ("kind", object),  # of a deep grey image, or ""
         ("highest", np.float64),  # value of a deep grey image
         ("grey", np.float64),  # mean of its thumbnail, in [0, 255]; NaN where there is none
-        ("contrast", np.float64),  # standard deviation of its thumbnail; NaN where there is none
+        (
+            "contrast",
+            np.float64,
+        ),  # standard deviation of its thumbnail, of the colours where grey is flat
         ("mean", np.float64, 3),  # of its red, green, blue in [0, 1], where pixels are asked for
         ("mean_square", np.float64, 3),
     ]
@@ -273,7 +276,11 @@ def _examine(
         values = pixels.reshape(-1, 3).astype(np.float32) / 255
         note(mean=values.mean(axis=0, dtype=np.float64))
         note(mean_square=(values**2).mean(axis=0, dtype=np.float64))
-    return note(grey=thumbnail.mean(), contrast=thumbnail.std())
+    contrast = float(thumbnail.std())
+    if contrast < FLAT:  # colours that are equally bright make a picture too
+        with Image.open(io.BytesIO(content)) as image:
+            contrast = float(to_rgb(image, THUMBNAIL, white).std(axis=(0, 1)).max())
+    return note(grey=thumbnail.mean(), contrast=contrast)
 
 
 def _reason(error: Exception, content: bytes) -> str:

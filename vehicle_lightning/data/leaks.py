@@ -226,7 +226,7 @@ def _properties(names: Sequence[str], order: NDArray[np.int64], facts: Facts) ->
     columns = {
         "number in the file name": [every[-1] for every in numbers],
         "first number in the file name": [every[0] for every in numbers],
-        "oddness of the number in the file name": [every[-1] % 2 for every in numbers],
+        "odd or even number in the file name": [every[-1] % 2 for every in numbers],
         "length of the file name": [len(name) for name in names],
         "order of the rows": order,
         "file size": size,
@@ -243,7 +243,7 @@ def _properties(names: Sequence[str], order: NDArray[np.int64], facts: Facts) ->
         is_new = not any(np.array_equal(column, other) for other in properties.values())
         if is_new and len(np.unique(column)) > 1:
             properties[title] = column
-    return properties | {"letters of the file name": _letters(names)}
+    return properties | {"characters of the file name": _letters(names)}
 
 
 def _numbers(name: str) -> list[float]:

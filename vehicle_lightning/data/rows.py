@@ -74,14 +74,14 @@ class CsvFile:
             raise DataError(
                 f"{self.path}: the column {name} stands there twice; rename or remove one of them."
             )
+        if not self.rows:
+            raise DataError(
+                f"{self.path} has no rows below its header; add one row for each image."
+            )
         if name not in self.columns:
             raise DataError(
                 f"{self.path} has no column {name} (it has {join_first(self.columns)}); name "
                 f"another with {flag}."
-            )
-        if not self.rows:
-            raise DataError(
-                f"{self.path} has no rows below its header; add one row for each image."
             )
         return self.columns[name]
 

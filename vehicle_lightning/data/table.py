@@ -191,6 +191,7 @@ def _with_test_images(
         paths=[*table.paths, *test.paths],
         groups=None if table.groups is None else (*table.groups, *[""] * len(test)),
         splits=("train",) * len(table) + ("test",) * len(test),
+        source=f"{table.source} and {path}",
     )
 
 
