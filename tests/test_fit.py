@@ -334,9 +334,10 @@ def test_the_report_in_the_terminal(fit_quickly: Fit, capsys: pytest.CaptureFixt
     run = fit_quickly("--epochs", "3")
     output = capsys.readouterr()
     lines = output.out.splitlines()
-    assert [line.split()[0] for line in lines[:7]] == [
+    assert [line.split()[0] for line in lines[:8]] == [
         "train",
         "val",
+        "seeds",
         "always",
         "gap",
         "best",

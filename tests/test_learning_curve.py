@@ -10,13 +10,14 @@ from PIL import Image
 
 from tests.conftest import QUICK
 from vehicle_lightning.cli import INTERRUPTED
-from vehicle_lightning.config import Settings, read_settings
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.fit.train import TrainResult
 from vehicle_lightning.learning_curve.__main__ import main
 from vehicle_lightning.learning_curve.arguments import parse_curve
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.settings_file import read_settings
 
 SHARES = ("0.25", "0.5", "0.75", "1")
 
