@@ -303,7 +303,7 @@ def test_classes_out_of_balance(colours: DataFolder) -> None:
     assert findings(colours.path)["one-class"]["severity"] == "serious"
 
 
-def test_label_errors_of_a_run(drawn: Path, tmp_path: Path, fit_quickly: Fit) -> None:
+def test_label_errors_of_a_run(tmp_path: Path, fit_quickly: Fit) -> None:
     run = fit_quickly("--folds", "2")
     predictions = pd.read_csv(run.predictions, dtype={"label": str, "prediction": str})
     wrong = predictions["file"].iloc[5]
@@ -316,7 +316,7 @@ def test_label_errors_of_a_run(drawn: Path, tmp_path: Path, fit_quickly: Fit) ->
     predictions.loc[row, [f"p_{own}", f"p_{1 - int(own)}"]] = [0.02, 0.98]
     predictions.to_csv(run.predictions, index=False)
     report = tmp_path / "report"
-    flags = ["--data-dir", str(drawn), "--report", str(report), "--run", str(run.path)]
+    flags = ["--report", str(report), "--run", str(run.path)]  # a run remembers its data
     assert main(flags) == 0
     content = json.loads((report / "findings.json").read_text())
     (finding,) = [f for f in content["findings"] if f["kind"] == "label-error"]

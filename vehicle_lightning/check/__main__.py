@@ -12,6 +12,7 @@ from vehicle_lightning.data.table import data_folder, read_table
 from vehicle_lightning.errors import DataError, join_first, one_line
 from vehicle_lightning.files import atomic_write
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.settings_file import read_settings
 
 if TYPE_CHECKING:
     from vehicle_lightning.check.checks import Checked
@@ -32,7 +33,8 @@ class CheckOptions(SourceSettings):
         None, description="A second CSV, relative to the data dir, whose images must be others."
     )
     run: Path | None = Field(
-        None, description="A run on these images: which labels do its networks contradict?"
+        None,
+        description="A run: which labels do its networks contradict? Its data, without --data-dir.",
     )
     mirrored: bool = Field(False, description="Look for mirrored duplicates too.")
     report: Path | None = Field(
@@ -58,6 +60,11 @@ def check(options: CheckOptions) -> "Report":
         DataError: a CSV, a column or a folder is missing, or a place cannot be written to.
         OSError: the disk is full.
     """
+    run = None if options.run is None else RunFolder.open(options.run)
+    if run is not None and options.data_dir is None:  # a run remembers its data
+        remembered = read_settings(run.config)
+        source = set(SourceSettings.model_fields) - {"test_csv"}
+        options = options.model_copy(update={name: getattr(remembered, name) for name in source})
     table = read_table(options)
     data_dir = data_folder(options)
     test_csv = None if options.test_csv is None else data_dir / options.test_csv
@@ -68,7 +75,6 @@ def check(options: CheckOptions) -> "Report":
         _refuse_to_overwrite(options.write_clean, inputs, table.image_dir)
     from vehicle_lightning.check.checks import check_data_set
 
-    run = None if options.run is None else RunFolder.open(options.run)
     checked = check_data_set(table, options, test_csv=test_csv, run=run, mirrored=options.mirrored)
     print(_text(checked.report))
     if options.report is not None:
