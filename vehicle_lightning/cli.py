@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
 import tyro
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from vehicle_lightning.config import (
     AugmentSettings,
@@ -246,6 +246,15 @@ def seconds(time: str) -> float:
     if total == 0:
         raise ValueError("a time has the form 90, 30m, 2h or 2h30m")
     return total
+
+
+def _checked_time(time: str) -> str:
+    seconds(time)
+    return time
+
+
+Duration = Annotated[str, AfterValidator(_checked_time)]
+"""A setting that `seconds` can read."""
 
 
 def run_command(command: Callable[[Sequence[str]], int]) -> None:

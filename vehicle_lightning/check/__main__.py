@@ -63,8 +63,8 @@ def check(options: CheckOptions) -> "Report":
     run = None if options.run is None else RunFolder.open(options.run)
     if run is not None and options.data_dir is None:  # a run remembers its data
         remembered = read_settings(run.config)
-        source = set(SourceSettings.model_fields) - {"test_csv"}
-        options = options.model_copy(update={name: getattr(remembered, name) for name in source})
+        source = {name: getattr(remembered, name) for name in SourceSettings.model_fields}
+        options = options.model_copy(update=source)
     table = read_table(options)
     data_dir = data_folder(options)
     test_csv = None if options.test_csv is None else data_dir / options.test_csv

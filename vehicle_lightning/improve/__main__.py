@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vehicle_lightning.cli import INTERRUPTED, run_command
-from vehicle_lightning.console import notice
+from vehicle_lightning.console import notice, quiet_lightning
 from vehicle_lightning.data.table import read_table
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.improve.arguments import ImproveCommand, parse_improve
@@ -37,7 +37,6 @@ def improve(command: ImproveCommand) -> tuple[str, bool]:
     table = read_table(command.settings).checked()
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
-    from vehicle_lightning.console import quiet_lightning
     from vehicle_lightning.improve.report import report
     from vehicle_lightning.improve.walk import go_on
 

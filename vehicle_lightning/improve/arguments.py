@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from vehicle_lightning.cli import SettingsGroups, read_ahead, seconds
+from vehicle_lightning.cli import Duration, SettingsGroups, read_ahead, seconds
 from vehicle_lightning.config import Settings, SettingsGroup
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.settings_file import read_settings
@@ -21,7 +21,7 @@ TEST_FRACTION = 0.2
 class WalkOptions(SettingsGroup):
     """Where to start, and how long to go on."""
 
-    budget: str | None = Field(
+    budget: Duration | None = Field(
         None,
         description="Time for the whole walk, as in 30m, 1h or 2h30m; by default 1h. A walk that "
         "is resumed has what is left of it, or of the larger one given then.",
@@ -30,13 +30,6 @@ class WalkOptions(SettingsGroup):
         None, description="YAML file of the settings to start from; flags beside it come on top."
     )
     resume: Path | None = Field(None, description="Folder of a walk to go on with.")
-
-    @field_validator("budget")
-    @classmethod
-    def _a_time(cls, budget: str | None) -> str | None:
-        if budget is not None:
-            seconds(budget)
-        return budget
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vehicle_lightning.config import PLACES
+from vehicle_lightning.console import aligned
 from vehicle_lightning.files import write_text
 from vehicle_lightning.improve.moves import listed
 from vehicle_lightning.improve.state import Step, Walk, run_of, summary_of
@@ -30,7 +31,6 @@ from vehicle_lightning.runs.plots import (
 from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.statistics import Measurement
 
-GAP = "  "
 LONGEST_LABEL = 46  # characters in the picture
 # What a settings file needs to find the same images; where results go is for whoever uses it.
 KEPT_PLACES = {"data_dir", "csv", "image_dir", "image_column", "label_column", "weights"}
@@ -103,11 +103,7 @@ def table(walk: Walk, folder: Path) -> list[str]:
                 f"{step.seconds / 60:.1f}",
             ]
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return aligned(rows)
 
 
 def _accuracy(folder: Path, number: int, step: Step) -> str:

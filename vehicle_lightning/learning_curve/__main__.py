@@ -120,8 +120,9 @@ def _train(settings: Settings, run: RunFolder, data: "VehicleDataModule") -> boo
 
 
 def _check_same_data(run: RunFolder, fingerprint: str) -> None:
-    facts = json.loads(run.environment.read_text(encoding="utf-8"))
-    if facts["data"]["fingerprint"] != fingerprint:
+    from vehicle_lightning.fit.start import read_data_facts
+
+    if read_data_facts(run.environment)["fingerprint"] != fingerprint:
         raise RunError(
             f"The names, labels or images of the data have changed since {run.path} was trained; "
             f"choose another --name or --log-dir for this curve."

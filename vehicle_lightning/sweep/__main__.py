@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vehicle_lightning.cli import INTERRUPTED, run_command
-from vehicle_lightning.console import notice
+from vehicle_lightning.console import notice, quiet_lightning
 from vehicle_lightning.data.table import read_table
 from vehicle_lightning.errors import SearchError
 from vehicle_lightning.parallel import keep_freed_memory
@@ -44,7 +44,6 @@ def sweep(command: SweepCommand) -> tuple[str, bool]:
 
     started = time.monotonic()
     url = find_database(command.storage, command.folder)
-    from vehicle_lightning.console import quiet_lightning
     from vehicle_lightning.data.datamodule import VehicleDataModule
     from vehicle_lightning.fit.train import read_data
     from vehicle_lightning.sweep.results import report

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from vehicle_lightning.cli import SettingsGroups, read_ahead, seconds
+from vehicle_lightning.cli import Duration, SettingsGroups, read_ahead, seconds
 from vehicle_lightning.config import Settings, SettingsGroup
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.settings_file import read_settings
@@ -20,7 +20,7 @@ class SearchOptions(SettingsGroup):
 
     trials: int = Field(50, ge=1, le=100_000)
     """Finished trials the study is to have, of all workers."""
-    timeout: str | None = None
+    timeout: Duration | None = None
     """Stop after this time, as in 90, 30m or 2h; the same command goes on."""
     space: Path = Path("switches")
     """YAML file of settings, some with a range or values; or switches or training, as shipped."""
@@ -30,13 +30,6 @@ class SearchOptions(SettingsGroup):
     """URL of a database to share, as postgresql://user@host/name; by default a SQLite file."""
     config: Path | None = None
     """YAML file of settings that the trials share; the space comes on top."""
-
-    @field_validator("timeout")
-    @classmethod
-    def _a_time(cls, timeout: str | None) -> str | None:
-        if timeout is not None:
-            seconds(timeout)
-        return timeout
 
 
 @dataclass(frozen=True)
