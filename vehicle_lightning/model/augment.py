@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -31,15 +32,12 @@ class Augment(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Change float images of shape (B, 3, H, W) in [0, 255]; the range stays the same."""
-        if self._moves():
+        s = self._settings
+        if any((s.flip, s.rotation, s.shear, s.scale, s.shift)):
             images = _sampled(images, self._affine(images))
-        if self._changes_colour():
+        if any((s.brightness, s.contrast, s.saturation)):
             images = self._colour(images)
         return self._erase(images).clamp(0, 255)
-
-    def _moves(self) -> bool:
-        s = self._settings
-        return any((s.flip, s.rotation, s.shear, s.scale, s.shift))
 
     def _affine(self, images: Tensor) -> Tensor:
         """Draw an affine map for each image: float of shape (B, 2, 3), output to input."""
@@ -50,31 +48,22 @@ class Augment(nn.Module):
         zoom = torch.exp(_symmetric(images, math.log1p(s.scale)))
         mirror = 1 - 2 * _happens(images, s.flip).to(images.dtype)
         cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-        x_row = torch.stack(
-            [cos * mirror, cos * slant - sin, 2 * _symmetric(images, s.shift)], dim=1
+        shift_x, shift_y = (2 * _symmetric(images, s.shift) for _ in range(2))
+        return _affine_map(
+            (cos * mirror, cos * slant - sin, shift_x), (sin * mirror, sin * slant + cos, shift_y)
         )
-        y_row = torch.stack(
-            [sin * mirror, sin * slant + cos, 2 * _symmetric(images, s.shift)], dim=1
-        )
-        return torch.stack([x_row, y_row], dim=1)
-
-    def _changes_colour(self) -> bool:
-        s = self._settings
-        return any((s.brightness, s.contrast, s.saturation))
 
     def _colour(self, images: Tensor) -> Tensor:
         """Apply brightness, then contrast, then saturation, as one colour matrix an image.
 
         Contrast stretches about the image's mean grey, saturation about each pixel's own grey.
         """
-        s = self._settings
-        brightness = 1 + _symmetric(images, s.brightness)
-        contrast = 1 + _symmetric(images, s.contrast)
-        saturation = 1 + _symmetric(images, s.saturation)
-        luma = self._luma
+        s, luma = self._settings, self._luma
+        brightness, contrast, saturation = (
+            1 + _symmetric(images, largest) for largest in (s.brightness, s.contrast, s.saturation)
+        )
         identity = torch.eye(3, dtype=images.dtype, device=images.device)
-        to_grey = luma.expand(3, 3)
-        matrix = torch.lerp(to_grey, identity, saturation.view(-1, 1, 1))
+        matrix = torch.lerp(luma.expand(3, 3), identity, saturation.view(-1, 1, 1))
         matrix = matrix * (brightness * contrast).view(-1, 1, 1)
         mean_grey = images.mean(dim=(2, 3)) @ luma
         offset = (brightness * (1 - contrast) * mean_grey).view(-1, 1, 1)
@@ -121,35 +110,30 @@ def build_augment(settings: AugmentSettings) -> nn.Module:
     return Augment(settings) if settings.augment else nn.Identity()
 
 
-def _warp(
-    images: Tensor, x_row: Sequence[Tensor | float], y_row: Sequence[Tensor | float]
-) -> Tensor:
-    """Sample each image through its affine map, given by numbers and tensors (B,)."""
-    one = torch.ones_like(images[:, 0, 0, 0])
-    affine = torch.stack([torch.stack([one * v for v in row], 1) for row in (x_row, y_row)], 1)
+def _affine_map(x_row: Sequence[Tensor], y_row: Sequence[Tensor]) -> Tensor:
+    return torch.stack([torch.stack([*row], dim=1) for row in (x_row, y_row)], dim=1)
+
+
+def _sampled(images: Tensor, affine: Tensor) -> Tensor:
+    """Sample images through affine maps, float (B, 2, 3), output to input."""
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    return F.grid_sample(
+        images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+
+
+def _warp(images: Tensor, *, place: tuple[int, int], largest: float) -> Tensor:
+    """Put a random number of each image into one place of the identity's map: shear or shift."""
+    affine = torch.eye(2, 3, dtype=images.dtype, device=images.device).repeat(len(images), 1, 1)
+    affine[:, *place] = _symmetric(images, largest)
     return _sampled(images, affine)
-
-
-def _shear_x(images: Tensor) -> Tensor:
-    return _warp(images, (1, _symmetric(images, 0.99), 0), (0, 1, 0))
-
-
-def _shear_y(images: Tensor) -> Tensor:
-    return _warp(images, (1, 0, 0), (_symmetric(images, 0.99), 1, 0))
-
-
-def _shift_x(images: Tensor) -> Tensor:
-    return _warp(images, (1, 0, _symmetric(images, 2 * LARGEST_SHIFT)), (0, 1, 0))
-
-
-def _shift_y(images: Tensor) -> Tensor:
-    return _warp(images, (1, 0, 0), (0, 1, _symmetric(images, 2 * LARGEST_SHIFT)))
 
 
 def _rotate(images: Tensor) -> Tensor:
     angle = torch.deg2rad(_symmetric(images, 135))
     cos, sin = angle.cos(), angle.sin()
-    return _warp(images, (cos, -sin, 0), (sin, cos, 0))
+    zero = torch.zeros_like(cos)
+    return _sampled(images, _affine_map((cos, -sin, zero), (sin, cos, zero)))
 
 
 def _away_from(other: Tensor | float, images: Tensor) -> Tensor:
@@ -190,20 +174,17 @@ def _equalize(images: Tensor) -> Tensor:
 
 
 CHANGES: tuple[Callable[[Tensor], Tensor], ...] = (
-    *(lambda images: images, _shear_x, _shear_y, _shift_x, _shift_y, _rotate),
+    lambda images: images,
+    partial(_warp, place=(0, 1), largest=0.99),  # shear along x, along y
+    partial(_warp, place=(1, 0), largest=0.99),
+    partial(_warp, place=(0, 2), largest=2 * LARGEST_SHIFT),  # shift, of half the side
+    partial(_warp, place=(1, 2), largest=2 * LARGEST_SHIFT),
+    _rotate,
     lambda images: _away_from(0.0, images),  # brightness
     lambda images: _away_from(_grey(images), images),  # colour
     lambda images: _away_from(_grey(images).mean((1, 2, 3), keepdim=True), images),  # contrast
     *(_sharpen, _posterize, _solarize, _stretch, _equalize),
 )
-
-
-def _sampled(images: Tensor, affine: Tensor) -> Tensor:
-    """Sample images through affine maps, float (B, 2, 3), output to input."""
-    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
-    return F.grid_sample(
-        images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
-    )
 
 
 def _uniform(images: Tensor, low: float, high: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 import difflib
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Backbone(nn.Module):
         """
         super().__init__()
         self.name = name
-        self.body, self.mean, self.std = _builder(name)(name)
+        self.body, self.mean, self.std = _build(name)
         self.width = _take_off_last_layer(self.body, name)
         self._learns = True
         for module in self.modules():
@@ -113,29 +113,20 @@ def list_backbones() -> Iterator[str]:
         yield f"{name:44} {'':12}  {timm.get_pretrained_cfg(name).input_size[-1]}"
 
 
-def _build_torchvision(name: str) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
-    transforms = models.get_model_weights(name)["DEFAULT"].transforms()
-    return models.get_model(name, weights=None), transforms.mean, transforms.std
-
-
-def _build_timm(name: str) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
-    import timm
-
-    model = timm.create_model(name, pretrained=False)
-    facts: Any = model.default_cfg
-    return model, facts["mean"], facts["std"]
-
-
-def _builder(name: str) -> Callable[[str], tuple[nn.Module, Sequence[float], Sequence[float]]]:
+def _build(name: str) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
+    """Return the whole network, and the mean and the deviation of colours that it expects."""
     if name in _TORCHVISION:
-        return _build_torchvision
-    known, more = list(_TORCHVISION), "; timm's are known too where timm is installed"
+        transforms = models.get_model_weights(name)["DEFAULT"].transforms()
+        return models.get_model(name, weights=None), transforms.mean, transforms.std
+    known, more = sorted(_TORCHVISION), "; timm's are known too where timm is installed"
     if importlib.util.find_spec("timm") is not None:
         import timm
 
         known, more = sorted({*known, *timm.list_models()}), ""
         if name in known:
-            return _build_timm
+            model = timm.create_model(name, pretrained=False)
+            facts: Any = model.default_cfg
+            return model, facts["mean"], facts["std"]
     near = " or ".join(difflib.get_close_matches(name, known, n=3)) or "resnet18"
     raise SettingsError(f"There is no --backbone {name}; perhaps you meant {near}{more}.")
 
