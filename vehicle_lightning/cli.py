@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Self, TypeVar, get_type_hints
 
 import tyro
 from pydantic import AfterValidator, BaseModel, Field
@@ -40,7 +40,6 @@ NUMBER = r"(\d+(?:\.\d+)?)"
 TIME = rf"(?:{NUMBER}d)?(?:{NUMBER}h)?(?:{NUMBER}m)?(?:{NUMBER}s?)?"
 
 Options = TypeVar("Options", bound=BaseModel)
-Group = TypeVar("Group", bound=BaseModel)
 
 
 class CommandOptions(BaseModel):
@@ -63,33 +62,28 @@ class CommandOptions(BaseModel):
     )
 
 
+@tyro.conf.configure(tyro.conf.OmitArgPrefixes)
 @dataclass(frozen=True)
 class SettingsGroups:
     """All settings, group by group, as `--help` shows them."""
 
-    data: Annotated[DataSettings, tyro.conf.OmitArgPrefixes]
-    augmentation: Annotated[AugmentSettings, tyro.conf.OmitArgPrefixes]
-    network: Annotated[NetworkSettings, tyro.conf.OmitArgPrefixes]
-    optimization: Annotated[OptimizerSettings, tyro.conf.OmitArgPrefixes]
-    trainer: Annotated[TrainerSettings, tyro.conf.OmitArgPrefixes]
-    device: Annotated[DeviceSettings, tyro.conf.OmitArgPrefixes]
-    run: Annotated[RunSettings, tyro.conf.OmitArgPrefixes]
+    data: DataSettings
+    augmentation: AugmentSettings
+    network: NetworkSettings
+    optimization: OptimizerSettings
+    trainer: TrainerSettings
+    device: DeviceSettings
+    run: RunSettings
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Return the same settings in groups."""
-
-        def group(kind: type[Group]) -> Group:
-            return kind(**{name: getattr(settings, name) for name in kind.model_fields})
-
+        values = dict(settings)
         return cls(
-            data=group(DataSettings),
-            augmentation=group(AugmentSettings),
-            network=group(NetworkSettings),
-            optimization=group(OptimizerSettings),
-            trainer=group(TrainerSettings),
-            device=group(DeviceSettings),
-            run=group(RunSettings),
+            **{
+                name: kind(**{key: values[key] for key in kind.model_fields})
+                for name, kind in get_type_hints(cls).items()
+            }
         )
 
     def joined(self) -> Settings:

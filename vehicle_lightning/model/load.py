@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.errors import RunError, SettingsError, join_first, one_line
+from vehicle_lightning.errors import RunError, join_first, one_line
 from vehicle_lightning.model.network import ImageClassifier, NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
 
@@ -77,17 +77,23 @@ def read_checkpoint(path: Path, *, network: NetworkFactory | None = None) -> Che
 def load_start(classifier: ImageClassifier, fingerprint: str) -> None:
     """Load the weights that a training starts from, where they are not random.
 
+    Of another run's weights the normalisation is not taken, as that belongs to the data, nor the
+    last layer where the other tells apart another number of classes.
+
     Args:
         classifier: what is to be trained.
         fingerprint: that of its data.
 
     Raises:
-        RunError: those of another run cannot be taken.
-        SettingsError: those of the backbone cannot be had.
+        RunError: there is no such checkpoint, its network is another one, or it was trained on
+            images that are to validate now.
+        SettingsError: the weights of the backbone cannot be had.
     """
     settings = classifier.settings
     if settings.pretrained is not None:
-        take_weights(classifier, settings.pretrained, fingerprint)
+        run = RunFolder(settings.pretrained)
+        file = run.best_checkpoint if run.path.is_dir() else run.path
+        _take_weights(classifier, _read(file), file, fingerprint)
     elif settings.backbone is not None:
         from vehicle_lightning.model.backbone import find_backbone
 
@@ -95,35 +101,25 @@ def load_start(classifier: ImageClassifier, fingerprint: str) -> None:
             backbone.load_weights(settings.weights)
 
 
-def take_weights(classifier: ImageClassifier, path: Path, fingerprint: str) -> None:
-    """Start a network from the weights of another run.
-
-    The normalisation stays, as that belongs to the data, and so does the last layer where the other
-    tells apart another number of classes.
-
-    Args:
-        classifier: what is to be trained.
-        path: the run folder, or a checkpoint.
-        fingerprint: that of the data to train on.
-
-    Raises:
-        RunError: there is no such checkpoint, its network is another one, or it was trained on
-            images that are to validate now.
-    """
-    file = RunFolder(path).best_checkpoint if path.is_dir() else path
-    other = _read(file)
+def _take_weights(
+    classifier: ImageClassifier, other: "_Content", file: Path, fingerprint: str
+) -> None:
     if other.fingerprint == fingerprint and other.settings.split != classifier.settings.split:
         raise RunError(
             f"{file} was trained on the same images in another split, so it has seen some of those "
             f"that are to validate; take weights from other data or the same split."
         )
-    own = classifier.state_dict()
-    numbers = len(other.class_names), len(classifier.class_names)
-    kept = {
-        name
-        for name, weight in own.items()
-        if name.startswith("normalize.") or _is_of_classes(weight, other.weights.get(name), numbers)
-    }
+    own, classes = classifier.state_dict(), len(classifier.class_names)
+
+    def is_kept(name: str) -> bool:
+        if name.startswith("normalize."):
+            return True
+        if name not in other.weights or classes == len(other.class_names):
+            return False
+        mine, theirs = own[name].shape, other.weights[name].shape
+        return mine == (classes, *mine[1:]) and theirs == (len(other.class_names), *mine[1:])
+
+    kept = {name for name in own if is_kept(name)}
     taken = {name: weight for name, weight in other.weights.items() if name not in kept}
     if difference := _difference({k: v for k, v in own.items() if k not in kept}, taken):
         raise RunError(
@@ -171,21 +167,9 @@ def _read(path: Path) -> _Content:
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"it lacks {error}"
-    if isinstance(error, RunError | SettingsError):
-        return str(error).rstrip(".")
     if isinstance(error, pickle.UnpicklingError | RuntimeError | EOFError):
         return "it is damaged, or holds more than weights and plain values"
-    return one_line(error)
-
-
-def _is_of_classes(own: Tensor, other: Tensor | None, numbers: tuple[int, int]) -> bool:
-    """Whether weights differ just as the numbers of classes do: those of the last layer."""
-    return (
-        other is not None
-        and numbers[0] != numbers[1]
-        and own.shape[1:] == other.shape[1:]
-        and (len(other), len(own)) == numbers
-    )
+    return one_line(error).rstrip(".")
 
 
 def _difference(own: Weights, found: Weights) -> str:

@@ -10,7 +10,7 @@ to logits (B, C). It may have besides, each asked for by one part of the package
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -133,47 +133,40 @@ def build_network(settings: Settings, classes: int) -> nn.Module:
     stands in the place of the convolutional blocks; `batchnorm` and `dropout` follow it as they
     follow a block.
     """
-    batchnorm, dropout = settings.batchnorm, settings.dropout
-    if settings.backbone is not None:
+    s = settings
+    if s.backbone is not None:
         from vehicle_lightning.model.backbone import Backbone  # torchvision takes its time
 
-        backbone = Backbone(settings.backbone)
-        head = nn.Sequential(
-            *_optional(nn.BatchNorm1d(backbone.width), batchnorm),
-            *_optional(Dropout(dropout), dropout > 0),
-            *_dense(backbone.width, settings, classes),
-        )
-        network = Network(backbone, head, backbone.last_convolution)
+        backbone = Backbone(s.backbone)
+        head = [
+            *_optional(nn.BatchNorm1d(backbone.width), s.batchnorm),
+            *_optional(Dropout(s.dropout), s.dropout > 0),
+            *_dense(backbone.width, s, classes),
+        ]
+        network = Network(backbone, nn.Sequential(*head), backbone.last_convolution)
         network.mean, network.std = backbone.mean, backbone.std
         return network
-    width, blocks, pooling = _convolutional(settings)
-    head = nn.Sequential(*_dense(width, settings, classes))
-    return Network(nn.Sequential(blocks, *pooling), head, blocks)
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise((3, *s.channels)):
+        layers.append(ConvBlock(inputs, outputs, batchnorm=s.batchnorm, dropout=s.dropout))
+        layers += _optional(ResidualBlock(outputs, batchnorm=s.batchnorm), s.residual)
+    blocks, width = nn.Sequential(*layers), s.channels[-1]
+    pooling = [POOLINGS[s.pooling](1)] if s.pooling in POOLINGS else []
+    if not pooling:
+        width *= (s.image_size // 2 ** len(s.channels)) ** 2
+    head = _dense(width, s, classes)
+    return Network(nn.Sequential(blocks, *pooling, nn.Flatten()), nn.Sequential(*head), blocks)
 
 
-def _dense(width: int, settings: Settings, classes: int) -> list[nn.Module]:
-    widths = (width, *settings.hidden)
-    batchnorm, dropout = settings.batchnorm, settings.dropout
-    blocks = [DenseBlock(i, o, batchnorm=batchnorm, dropout=dropout) for i, o in _pairs(widths)]
-    return [*blocks, nn.Linear(widths[-1], classes)]
-
-
-def _convolutional(settings: Settings) -> tuple[int, nn.Sequential, list[nn.Module]]:
-    """Return the number of features an image, the blocks that find them, and what flattens them."""
-    blocks = nn.Sequential(
+def _dense(width: int, s: Settings, classes: int) -> list[nn.Module]:
+    widths = (width, *s.hidden)
+    return [
         *(
-            layer
-            for i, o in _pairs((3, *settings.channels))
-            for layer in (
-                ConvBlock(i, o, batchnorm=settings.batchnorm, dropout=settings.dropout),
-                *_optional(ResidualBlock(o, batchnorm=settings.batchnorm), settings.residual),
-            )
-        )
-    )
-    if settings.pooling in POOLINGS:
-        return settings.channels[-1], blocks, [POOLINGS[settings.pooling](1), nn.Flatten()]
-    side = settings.image_size // 2 ** len(settings.channels)
-    return settings.channels[-1] * side**2, blocks, [nn.Flatten()]
+            DenseBlock(inputs, outputs, batchnorm=s.batchnorm, dropout=s.dropout)
+            for inputs, outputs in itertools.pairwise(widths)
+        ),
+        nn.Linear(widths[-1], classes),
+    ]
 
 
 class ImageClassifier(nn.Module):
@@ -238,7 +231,3 @@ class ImageClassifier(nn.Module):
 
 def _optional(layer: nn.Module, wanted: bool) -> list[nn.Module]:
     return [layer] if wanted else []
-
-
-def _pairs(widths: Sequence[int]) -> Iterable[tuple[int, int]]:
-    return itertools.pairwise(widths)
