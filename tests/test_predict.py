@@ -25,7 +25,7 @@ from vehicle_lightning.data.images import IMAGE_SUFFIXES, read_image
 from vehicle_lightning.data.paths import ImageFile, listed_images
 from vehicle_lightning.data.table import read_names
 from vehicle_lightning.errors import InputError
-from vehicle_lightning.model import explanations, stream
+from vehicle_lightning.model import ensemble, explanations
 from vehicle_lightning.model.explanations import Subject
 from vehicle_lightning.model.load import load
 from vehicle_lightning.model.network import ImageClassifier
@@ -527,7 +527,7 @@ def test_few_images_are_held_at_a_time(
         decoded[0] += 1
         return read_image(path, size)
 
-    monkeypatch.setattr(stream, "read_or_fault", counted)
+    monkeypatch.setattr(ensemble, "read_or_fault", counted)
     measured, seen = ImageClassifier.forward, [0]
 
     def watched(self: ImageClassifier, images: torch.Tensor) -> torch.Tensor:

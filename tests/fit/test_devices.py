@@ -1,15 +1,17 @@
-from pathlib import Path
-
 import lightning as L
 import pytest
 
 from vehicle_lightning.fit.devices import announce_meeting, lost_process
-from vehicle_lightning.runs.folder import RunFolder
 
 
 def trainer(nodes: int) -> L.Trainer:
     return L.Trainer(
-        accelerator="cpu", devices=1, num_nodes=nodes, strategy="ddp", logger=False, barebones=True
+        accelerator="cpu",
+        devices=1,
+        num_nodes=nodes,
+        strategy="ddp",
+        barebones=True,
+        default_root_dir="logs/run/0",
     )
 
 
@@ -29,11 +31,10 @@ def test_what_is_waited_for_is_named(two_machines: L.Trainer) -> None:
 
 
 def test_a_lost_connection_is_told_from_a_mistake(two_machines: L.Trainer) -> None:
-    run = RunFolder(Path("logs/run/0"))
-    lost = lost_process(RuntimeError("[gloo/transport] Connection reset"), two_machines, run)
+    lost = lost_process(RuntimeError("[gloo/transport] Connection reset"), two_machines)
     assert str(lost) == (
         "The training of 2 processes has ended, as another process ended or cannot be reached. "
         "To go on from the last whole epoch: --resume logs/run/0"
     )
-    assert lost_process(RuntimeError("a bug"), two_machines, run) is None
-    assert lost_process(RuntimeError("gloo"), trainer(1), run) is None
+    assert lost_process(RuntimeError("a bug"), two_machines) is None
+    assert lost_process(RuntimeError("gloo"), trainer(1)) is None

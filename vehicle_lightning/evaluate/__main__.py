@@ -187,7 +187,6 @@ def _predict(
 
     from vehicle_lightning.model.ensemble import Ensemble, find_device
     from vehicle_lightning.model.evaluation import predictions_table
-    from vehicle_lightning.model.stream import predict_images
 
     decision, temperatures = calibrated_by(checkpoints, calibrated=options.calibrated)
     device = find_device(options.accelerator)
@@ -198,7 +197,7 @@ def _predict(
             f"{join_first(class_names)}; evaluate them one by one."
         )
     total = -(-len(images) // options.batch_size)
-    stream = predict_images(images, ensemble, options.batch_size)
+    stream = ensemble.predict(images, options.batch_size)
     batches = list(progress_over(stream, total, "Evaluating"))
     faults = [
         f"{name} ({fault})"

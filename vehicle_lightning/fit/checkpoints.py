@@ -9,9 +9,9 @@ import lightning as L
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 
-from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import atomic_write
+from vehicle_lightning.fit.report import Data
 from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder
@@ -102,15 +102,12 @@ def _weights_alone(trainer: L.Trainer, module: L.LightningModule) -> dict[str, A
     return checkpoint
 
 
-def epochs_behind(
-    run: RunFolder, settings: Settings, fingerprint: str, network: NetworkFactory | None
-) -> int:
+def epochs_behind(run: RunFolder, data: Data, network: NetworkFactory | None) -> int:
     """Return how many whole epochs a run has behind it; 0 begins at the beginning.
 
     Args:
         run: the run to continue.
-        settings: the settings to continue it with.
-        fingerprint: that of the data to continue it with.
+        data: the data to continue it with, and the settings.
         network: what builds the network, where that was given from Python.
 
     Raises:
@@ -121,13 +118,14 @@ def epochs_behind(
         if run.summary.exists() or _epochs_told(run) > 1:
             raise RunError(f"{run.last_checkpoint} is gone; start a new run instead.")
         return 0
+    settings = data.settings
     last = read_checkpoint(run.last_checkpoint, network=network)
     if changed := changed_settings(last.classifier.settings, settings):
         raise RunError(
             f"{run.last_checkpoint} was written with another {', '.join(changed)} than "
             f"{run.config} has; start a new run instead."
         )
-    if last.fingerprint != fingerprint:
+    if last.fingerprint != data.fingerprint:
         raise RunError(
             f"The names, labels or images of the data have changed since {run.path} was started, "
             f"so its validation images may be training images now; start a new run instead."

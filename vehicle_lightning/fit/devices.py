@@ -18,7 +18,6 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.fit.callbacks import SIGNALS
-from vehicle_lightning.runs.folder import RunFolder
 
 
 def own_environment() -> list[Any]:
@@ -71,18 +70,13 @@ def ended_by_signals(trainer: L.Trainer) -> Iterator[None]:
             signal.signal(name, handler)
 
 
-def lost_process(error: Exception, trainer: L.Trainer, run: RunFolder) -> RunError | None:
-    """Return what to say where another process ended, and this one noticed by an error.
-
-    Args:
-        error: what this process stumbled on.
-        trainer: what trained.
-        run: to go on with.
-    """
+def lost_process(error: Exception, trainer: L.Trainer) -> RunError | None:
+    """Return what to say where another process ended, and this one noticed by this error."""
     is_connection = isinstance(error, dist.DistError) or "gloo" in str(error)
     if trainer.world_size == 1 or not is_connection:
         return None
-    again = f" To go on from the last whole epoch: --resume {shlex.quote(str(run.path))}"
+    run = shlex.quote(trainer.default_root_dir)
+    again = f" To go on from the last whole epoch: --resume {run}"
     return RunError(
         f"The training of {trainer.world_size} processes has ended, as another process ended or "
         f"cannot be reached." + again * trainer.is_global_zero

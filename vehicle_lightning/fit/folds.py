@@ -14,14 +14,13 @@ from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.files import atomic_write, write_csv
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.devices import started_together
-from vehicle_lightning.fit.loggers import build_loggers, log_curves, log_start, log_summary
+from vehicle_lightning.fit.loggers import build_loggers, log_curves, log_summary
 from vehicle_lightning.fit.pooling import (
     PooledSummary,
     Result,
-    mean_curves,
     pool,
+    pool_curves,
     pool_predictions,
-    spread_of_curves,
 )
 from vehicle_lightning.fit.start import read_data_facts, run_folder, write_start
 from vehicle_lightning.fit.train import (
@@ -70,16 +69,22 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
                 "--folds and --seeds split the images anew, which only a VehicleDataModule can; "
                 "give a subclass of it as data, or train each seed on its own."
             )
-        _check_every_fold(every, data, parts)
-        if run.config.is_file():
-            _check_same_data(run, data.fingerprint)
+        # What would stop a later fold is found before the first one is trained.
+        for fold_run in {fold_run.fold: fold_run for fold_run in every}.values():
+            own_data = data.split_anew(fold_run.settings)
+            load_start(build_classifier(own_data, parts).model, own_data.fingerprint)
+        facts = read_data_facts(run.environment) if run.config.is_file() else None
+        if facts is not None and facts["fingerprint"] != data.fingerprint:
+            raise RunError(
+                f"The names, labels or images of the data have changed since {run.path} was "
+                f"started, so its folds would not be the same; start a new run instead."
+            )
         said = write_start(run, settings, data, [], epochs=0)
-        pruning = next((c for c in parts.callbacks if isinstance(c, PruningCallback)), None)
-        if pruning is None:
+        if parts.pruning is None:
             notice(_first_line(run, data, every))
             for sentence in said[1:]:
                 notice(sentence)
-        results, status = _train_all(run, every, data, parts, pruning)
+        results, status = _train_all(run, every, data, parts)
         if not results:
             return TrainResult(run, None)
         return TrainResult(run, _write_report(run, settings, results, every, status))
@@ -94,31 +99,15 @@ def _on_one_device(settings: Settings) -> Settings:
     )
 
 
-def _check_same_data(run: RunFolder, fingerprint: str) -> None:
-    if read_data_facts(run.environment)["fingerprint"] != fingerprint:
-        raise RunError(
-            f"The names, labels or images of the data have changed since {run.path} was started, "
-            f"so its folds would not be the same; start a new run instead."
-        )
-
-
-def _check_every_fold(every: Sequence[FoldRun], data: VehicleDataModule, parts: Parts) -> None:
-    """Find what would stop a later fold before the first one is trained."""
-    for fold_run in {fold_run.fold: fold_run for fold_run in every}.values():
-        own_data = data.split_anew(fold_run.settings)
-        classifier = build_classifier(fold_run.settings, own_data, parts)
-        load_start(classifier.model, own_data.fingerprint)
-
-
 def _train_all(
     run: RunFolder,
     every: Sequence[FoldRun],
     data: VehicleDataModule,
     parts: Parts,
-    pruning: PruningCallback | None,
 ) -> tuple[list[Result], Status]:
     """Train what is not finished; fewer results come back where the training is stopped."""
     results: list[Result] = []
+    pruning = parts.pruning
     started, trained = time.monotonic(), 0
     for number, fold_run in enumerate(every, start=1):
         folder = run.fold_run(fold_run.name)
@@ -184,7 +173,8 @@ def _write_report(
 ) -> PooledSummary:
     """Write the pooled predictions, curves, figures and pictures, also into TensorBoard."""
     summary = pool(results, every, status)
-    predictions, history = pool_predictions(results, "val"), mean_curves(results)
+    predictions = pool_predictions(results, "val")
+    history, spread = pool_curves(results)
     write_csv(run.predictions, predictions)
     if summary.test is not None:
         write_csv(run.test_predictions, pool_predictions(results, "test"))
@@ -192,21 +182,13 @@ def _write_report(
         history.to_csv(temporary, index=False, float_format="%.7g")
     names = read_data_facts(run.environment)["class_names"]
     matrix = confusion_matrix(predictions["label"], predictions["prediction"], labels=names)
-    curves = history.join(spread_of_curves(results))
-    save(
-        plot_curves(
-            curves,
-            best_epoch=summary.best_epoch,
-            title=f"{run.label}: mean and range of {len(results)} trainings",
-        ),
-        run.picture("curves"),
-    )
-    save(
-        plot_confusion_matrix(matrix, names, title=f"{run.label}: validation images"),
-        run.picture("confusion_matrix"),
-    )
+    curves = history.join(spread)
+    title = f"{run.label}: mean and range of {len(results)} trainings"
+    save(plot_curves(curves, best_epoch=summary.best_epoch, title=title), run.picture("curves"))
+    title = f"{run.label}: validation images"
+    save(plot_confusion_matrix(matrix, names, title=title), run.picture("confusion_matrix"))
     for logger in build_loggers(run, settings):
-        log_start(logger, settings)
+        logger.log_hyperparams(settings.model_dump(mode="json"))
         log_curves(logger, curves)
         log_summary(logger, summary)
     summary.write(run.summary)

@@ -41,10 +41,6 @@ def build_loggers(run: RunFolder, settings: Settings) -> list[Logger]:
     return loggers
 
 
-def _csv(run: RunFolder) -> Logger:
-    return CSVLogger(run.path, name="csv", version="")
-
-
 def _mlflow(run: RunFolder) -> Logger:
     parent = _ids(run.path.parent).get("mlflow") if run.is_fold_run else None
     logger = MLFlowLogger(
@@ -68,7 +64,11 @@ def _wandb(run: RunFolder) -> Logger:
     return logger
 
 
-BUILD = {"csv": _csv, "mlflow": _mlflow, "wandb": _wandb}
+BUILD = {
+    "csv": lambda run: CSVLogger(run.path, name="csv", version=""),
+    "mlflow": _mlflow,
+    "wandb": _wandb,
+}
 
 
 def _ids(folder: Path) -> dict[str, str]:
@@ -80,14 +80,6 @@ def _ids(folder: Path) -> dict[str, str]:
 def _remember(run: RunFolder, kind: str, name: str | None) -> None:
     if name is not None:  # it is in all processes but the first
         write_text(run.path / "loggers.json", json.dumps(_ids(run.path) | {kind: name}) + "\n")
-
-
-def log_start(logger: Logger, settings: Settings) -> None:
-    """Tell a logger of a run that begins, and of its settings."""
-    if isinstance(logger, RunLogger):
-        logger.start()
-    else:
-        logger.log_hyperparams(settings.model_dump(mode="json"))
 
 
 def log_summary(logger: Logger, summary: Summary) -> None:

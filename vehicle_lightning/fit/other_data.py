@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vehicle_lightning.config import Settings
 from vehicle_lightning.data.datamodule import Split
 from vehicle_lightning.errors import DataError, SettingsError
 from vehicle_lightning.model.classifier import IMAGENET
@@ -23,9 +24,12 @@ class OtherData(L.LightningDataModule):
     fingerprint = ""  # nothing is known of its content
     measured_each_epoch = None  # all training images
 
-    def __init__(self, data: L.LightningDataModule) -> None:
+    def __init__(self, data: L.LightningDataModule, settings: Settings) -> None:
         super().__init__()
+        if settings.balanced:
+            raise SettingsError("--balanced needs a VehicleDataModule; other data draw their own.")
         self._data = data
+        self.settings = settings
 
     def setup(self, stage: str | None = None) -> None:
         """Prepare and set up the data.

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from vehicle_lightning.runs.fold_runs import FoldRun
 from vehicle_lightning.runs.folder import RunFolder
@@ -157,50 +156,35 @@ def pool_predictions(results: Sequence[Result], split: str) -> pd.DataFrame:
     return pooled.sort_values("loss", ascending=False, kind="stable", ignore_index=True)
 
 
-def mean_curves(results: Sequence[Result]) -> pd.DataFrame:
-    """Return the mean of all columns of the fold runs' curves: one row an epoch.
+def pool_curves(results: Sequence[Result]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the mean of the fold runs' curves, and the range of their losses and accuracies.
 
-    A figure that is not a number in one fold run is none in the mean.
+    One row an epoch: all columns of a single run, and `<split>/spread/<curve>_lowest` and
+    `_highest`. One that patience ended earlier goes on with its last figures, so that every epoch
+    is told of all of them. A figure that is not a number in one fold run is none in the mean.
     """
-    values = _curves(results, list(results[0].history.columns))
-    mean = pd.DataFrame(values.mean(axis=0), columns=results[0].history.columns)
-    return mean.assign(epoch=np.arange(1, len(mean) + 1))
-
-
-def spread_of_curves(results: Sequence[Result]) -> pd.DataFrame:
-    """Return the lowest and the highest of the fold runs' losses and accuracies, row by row."""
-    values = _curves(results, list(SPREAD_CURVES))
-    columns = {}
-    for number, name in enumerate(SPREAD_CURVES):
-        split, _, curve = name.partition("/")
-        columns[f"{split}/spread/{curve}_lowest"] = values[:, :, number].min(axis=0)
-        columns[f"{split}/spread/{curve}_highest"] = values[:, :, number].max(axis=0)
-    return pd.DataFrame(columns)
-
-
-def _curves(results: Sequence[Result], columns: list[str]) -> NDArray[np.float64]:
-    """Return the curves of all fold runs, float64 of shape (fold runs, epochs, columns).
-
-    One that patience ended earlier goes on with its last figures, so that every epoch is told of
-    all of them.
-    """
+    columns = results[0].history.columns
     histories = [result.history[columns].to_numpy(dtype=np.float64) for result in results]
-    length = max(map(len, histories))
-    return np.stack([h[np.minimum(np.arange(length), len(h) - 1)] for h in histories])
+    epochs = np.arange(max(map(len, histories)))
+    values = np.stack([history[np.minimum(epochs, len(history) - 1)] for history in histories])
+    mean = pd.DataFrame(values.mean(axis=0), columns=columns).assign(epoch=epochs + 1)
+    spread = {}
+    for name in SPREAD_CURVES:
+        split, _, curve = name.partition("/")
+        of_curve = values[:, :, columns.get_loc(name)]
+        spread[f"{split}/spread/{curve}_lowest"] = of_curve.min(axis=0)
+        spread[f"{split}/spread/{curve}_highest"] = of_curve.max(axis=0)
+    return mean, pd.DataFrame(spread)
 
 
 def _measure_each_image(predictions: pd.DataFrame) -> Measurement:
     """Measure pooled predictions, in which each image counts once."""
     right = np.array(predictions["label"] == predictions["prediction"], dtype=np.float64)
     image = pd.factorize(predictions["file"])[0]
-    losses = predictions["loss"].to_numpy(dtype=float)
-    return Measurement.from_predictions(_mean_by(image, right), _mean_by(image, losses))
-
-
-def _mean_by(group: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of the values in each group; not a number where one of them is none."""
-    mean: NDArray[np.float64] = np.bincount(group, weights=values) / np.bincount(group)
-    return mean
+    trainings = np.bincount(image)
+    # Not a number where one of the losses is none.
+    losses = np.bincount(image, weights=predictions["loss"].to_numpy(dtype=float)) / trainings
+    return Measurement.from_predictions(np.bincount(image, weights=right) / trainings, losses)
 
 
 def _mean_of_training(summaries: Sequence[Summary]) -> Measurement:

@@ -55,7 +55,7 @@ def find_learning_rate(settings: Settings, data: L.LightningDataModule) -> str:
         # As many epochs as it takes; the schedule does not matter, as the rate is set by the step.
         trainer = build_trainer(settings.model_copy(update={"epochs": RATES}), run, [], [])
         ready = read_data(settings, data)
-        model = build_classifier(settings, ready, Parts())
+        model = build_classifier(ready, Parts())
         load_start(model.model, ready.fingerprint)
         found = Tuner(trainer).lr_find(
             model,

@@ -24,7 +24,6 @@ from vehicle_lightning.data.findings import read_report
 from vehicle_lightning.data.leaks import in_one_line, serious_findings
 from vehicle_lightning.errors import RunError, join_first
 from vehicle_lightning.files import write_text
-from vehicle_lightning.fit.loggers import log_start
 from vehicle_lightning.fit.report import Data
 from vehicle_lightning.runs.folder import RunFolder
 
@@ -74,7 +73,7 @@ def write_start(
     write_environment(run.environment, data)
     write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
     for logger in loggers:
-        log_start(logger, settings)
+        logger.log_hyperparams(settings.model_dump(mode="json"))
     if run.is_fold_run:
         return []
     said = [f"Run {run.path}: {_first_line(data, epochs)}"]
@@ -88,28 +87,37 @@ def write_environment(path: Path, data: Data) -> None:
 
     Where a run is resumed, its first start stays, and this one is added under `resumed`.
     """
-    environment = _read(path)
-    if environment is None:
-        environment = _this_start() | {
-            "data": {
-                "fingerprint": data.fingerprint,
-                "class_names": list(data.class_names),
-                **(_counts(data) if isinstance(data, VehicleDataModule) else {}),
-            },
-        }
-    else:
-        environment.setdefault("resumed", []).append(_this_start())
-    write_text(path, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
-
-
-def _counts(data: VehicleDataModule) -> dict[str, int]:
-    return {
-        "images": len(data.table),
-        **{split: len(rows) for split, rows in data.rows.items()},
-        "exact_duplicates": data.exact_duplicates,
-        "near_duplicates": data.near_duplicates,
-        "left_out": data.left_out,
+    start = {
+        "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in PACKAGES},
+        "git": _git_state(),
+        "hardware": {
+            "platform": platform.platform(),
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        },
     }
+    environment = _read(path)
+    if environment is not None:
+        environment.setdefault("resumed", []).append(start)
+    else:
+        facts: dict[str, Any] = {
+            "fingerprint": data.fingerprint,
+            "class_names": list(data.class_names),
+        }
+        if isinstance(data, VehicleDataModule):
+            facts |= {
+                "images": len(data.table),
+                **{split: len(rows) for split, rows in data.rows.items()},
+                "exact_duplicates": data.exact_duplicates,
+                "near_duplicates": data.near_duplicates,
+                "left_out": data.left_out,
+            }
+        environment = start | {"data": facts}
+    write_text(path, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
 
 
 def _first_line(data: Data, epochs: int) -> str:
@@ -165,17 +173,6 @@ def _read(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _this_start() -> dict[str, Any]:
-    return {
-        "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in PACKAGES},
-        "git": _git_state(),
-        "hardware": _hardware(),
-    }
-
-
 def _git_state() -> dict[str, Any] | None:
     """Return commit and cleanliness of the checkout the code runs from; None outside one."""
 
@@ -188,12 +185,3 @@ def _git_state() -> dict[str, Any] | None:
         return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _hardware() -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-    }

@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from numpy.typing import NDArray
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary as Record
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -50,8 +48,9 @@ class RunLogger(TensorBoardLogger):
         self._settings = settings
         self._writers: dict[str, SummaryWriter] = {}
 
-    def start(self) -> None:
-        """Write the settings, in place of what an earlier start wrote.
+    @rank_zero_only
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Write the settings of the run, in place of what an earlier start wrote.
 
         Its events may lack the last epochs before it was killed, and of two settings of one run
         TensorBoard shows the first; all of its curves are in the history.
@@ -76,15 +75,16 @@ class RunLogger(TensorBoardLogger):
     def finish(self, summary: Summary) -> None:
         """Write the final figures beside the settings, the verdict, and the pictures."""
         self._write_settings()
-        self.log_metrics(
-            {f"summary/{k}": v for k, v in summary.figures().items() if k in FINAL_FIGURES},
-            summary.epochs,
-        )
+        figures = {f"summary/{name}": value for name, value in summary.figures().items()}
+        self.log_metrics(figures, summary.epochs)
         self.experiment.add_text("summary/verdict", str(summary), summary.epochs)
         for name in PICTURES:
             if (path := self._run.picture(name)).is_file():
-                tag, pixels = f"pictures/{name}", _pixels(path)
-                self.experiment.add_image(tag, pixels, summary.epochs, dataformats="HWC")
+                with Image.open(path) as picture:
+                    pixels = np.asarray(picture.convert("RGB"))
+                self.experiment.add_image(
+                    f"pictures/{name}", pixels, summary.epochs, dataformats="HWC"
+                )
         self.finalize("success")
 
     def save(self) -> None:
@@ -118,11 +118,6 @@ def _tag(name: str) -> str:
     return f"metrics/{name.removeprefix('val/')}" if name.startswith("val/") else name
 
 
-def _pixels(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
-
-
 def _with_first_columns(experiment: Record) -> Record:
     """Mark what people vary as differing: TensorBoard shows such five without asking."""
     plugin_data = experiment.value[0].metadata.plugin_data
@@ -135,17 +130,14 @@ def _with_first_columns(experiment: Record) -> Record:
 
 def _flat(settings: Settings) -> dict[str, float | str]:
     """Return every setting as a number or text: one type for each, never None."""
-    plain = {name: _plain(value, _is_optional(name)) for name, value in settings}
+    plain = {name: _plain(name, value) for name, value in settings}
     return {name: plain[name] for name in FIRST_COLUMNS} | plain
 
 
-def _is_optional(name: str) -> bool:
-    return type(None) in get_args(Settings.model_fields[name].annotation)
-
-
-def _plain(value: Any, is_optional: bool) -> float | str:
+def _plain(name: str, value: Any) -> float | str:
     if isinstance(value, bool):
         return "on" if value else "off"
+    is_optional = type(None) in get_args(Settings.model_fields[name].annotation)
     if isinstance(value, int | float) and not is_optional:
         return float(value)
     if isinstance(value, tuple):

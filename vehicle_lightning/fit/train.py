@@ -54,6 +54,11 @@ class Parts:
     callbacks: Sequence[L.Callback] = ()
     loggers: Sequence[Logger] = ()
 
+    @property
+    def pruning(self) -> PruningCallback | None:
+        """What may end the training early, where a search gave one."""
+        return next((c for c in self.callbacks if isinstance(c, PruningCallback)), None)
+
 
 def train(
     settings: Settings,
@@ -102,33 +107,29 @@ def train_once(
     """Train a single network; `title` says which of several runs this is."""
     quiet_lightning()
     with run_folder(settings, run) as run:
-        pruning = next((c for c in parts.callbacks if isinstance(c, PruningCallback)), None)
-        history, lines = History(run), EpochLines(title or getattr(pruning, "title", ""))
+        history, lines = History(run), EpochLines(title or getattr(parts.pruning, "title", ""))
         loggers = [*build_loggers(run, settings), *parts.loggers]
         callbacks = [history, lines, FirstBatch(run), *parts.callbacks]
         trainer = build_trainer(settings, run, callbacks, loggers)
         data = read_data(settings, parts.data)
-        if isinstance(data, VehicleDataModule):
-            settings = data.settings  # with what was recognised of the data
-        check_limits(settings, data)
-        model = build_classifier(settings, data, parts)
-        epochs = epochs_behind(run, settings, data.fingerprint, parts.network)
+        model = build_classifier(data, parts)
+        epochs = epochs_behind(run, data, parts.network)
         checkpoint = run.last_checkpoint if epochs else None
         if checkpoint is None:
             load_start(model.model, data.fingerprint)
         if trainer.is_global_zero:
-            for sentence in write_start(run, settings, data, loggers, epochs):
+            for sentence in write_start(run, data.settings, data, loggers, epochs):
                 lines.say(sentence)
         if meeting := devices.announce_meeting(trainer):
             lines.say(meeting)
         device = trainer.strategy.root_device
-        if isinstance(data, VehicleDataModule) and features_suffice(settings):
+        if isinstance(data, VehicleDataModule) and features_suffice(data.settings):
             lines.say("Computing the features of all images once: the backbone stays frozen.")
             start = read_checkpoint(checkpoint).classifier if checkpoint else model.model
             data.use_features(compute_features(start, data.predict_dataloader(), device))
             model.train()  # looking put it into eval mode
 
-        status = fit_until_stopped(trainer, model, data, run, checkpoint)
+        status = fit_until_stopped(trainer, model, data, checkpoint)
         if not trainer.is_global_zero:
             sys.exit()
         if history.frame.empty or settings.fast_dev_run:
@@ -136,9 +137,7 @@ def train_once(
         lines.say("Measuring the best weights on all images.")
         best = read_checkpoint(run.best_checkpoint, network=parts.network)
         try:
-            summary = write_report(
-                run, settings, data, history.frame, best, device=device, status=status
-            )
+            summary = write_report(run, data, history.frame, best, device, status)
         except KeyboardInterrupt:
             lines.say(f"Interrupted while measuring; to measure again: --resume {run.quoted}")
             raise
@@ -148,40 +147,36 @@ def train_once(
 
 
 def read_data(settings: Settings, data: L.LightningDataModule | None = None) -> Data:
-    """Read and split the data.
+    """Read and split the data; their `settings` have what was recognised of them.
 
     Raises:
         DataError: something is wrong with the data, or with a folder to write to.
+        SettingsError: the settings do not go with the data.
     """
     if data is None:
         data = VehicleDataModule(settings)
     elif not isinstance(data, VehicleDataModule):
-        if settings.balanced:
-            raise SettingsError("--balanced needs a VehicleDataModule; other data draw their own.")
-        data = OtherData(data)
+        data = OtherData(data, settings)
     elif not data.is_ready:
         data.settings = settings
     data.setup()
+    check_limits(data)
     return data
 
 
-def build_classifier(settings: Settings, data: Data, parts: Parts) -> VehicleClassifier:
+def build_classifier(data: Data, parts: Parts) -> VehicleClassifier:
     """Build the classifier for these data, its weights at random by the seed."""
-    L.seed_everything(settings.seed, verbose=False)
+    L.seed_everything(data.settings.seed, verbose=False)
     weights = None
-    if settings.class_weights:
+    if data.settings.class_weights:
         counts = np.asarray(data.class_counts)
         weights = (counts.sum() / (len(counts) * counts)).tolist()
     mean, std = (np.asarray(values).tolist() for values in (data.mean, data.std))
-    return parts.classifier(settings, data.class_names, mean, std, weights, parts.network)
+    return parts.classifier(data.settings, data.class_names, mean, std, weights, parts.network)
 
 
 def fit_until_stopped(
-    trainer: L.Trainer,
-    model: VehicleClassifier,
-    data: Data,
-    run: RunFolder,
-    checkpoint: Path | None,
+    trainer: L.Trainer, model: VehicleClassifier, data: Data, checkpoint: Path | None
 ) -> Status:
     """Fit; a signal, another process that failed, or a search may end it before its time.
 
@@ -194,7 +189,7 @@ def fit_until_stopped(
     except (TrainingInterruptedError, SystemExit):  # the latter is Lightning's, before any step
         return "interrupted"
     except Exception as error:
-        if lost := devices.lost_process(error, trainer, run):
+        if lost := devices.lost_process(error, trainer):
             raise lost from error
         raise
     callbacks: list[L.Callback] = getattr(trainer, "callbacks")  # noqa: B009  # untyped

@@ -1,8 +1,7 @@
 """Lightning's Trainer as a run has it: devices, switches, callbacks, checkpoints."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -39,7 +38,7 @@ def build_trainer(
         SettingsError: this machine has no such devices.
     """
     patience = settings.patience
-    with _refusing_devices(settings):
+    try:
         trainer = L.Trainer(
             **settings.model_dump(include=DEVICES | SWITCHES),
             overfit_batches=settings.overfit_batches or 0,
@@ -66,21 +65,12 @@ def build_trainer(
             enable_model_summary=False,
         )
         _check_devices(trainer, settings)
-    return trainer
-
-
-@contextmanager
-def _refusing_devices(settings: Settings) -> Iterator[None]:
-    """Turn what a Trainer complains of while it is built into one sentence."""
-    try:
-        yield
     except Exception as error:  # each accelerator refuses in its own way
-        differing = settings.model_dump(exclude_defaults=True)
-        flags = (
-            f"--{name.replace('_', '-')} {differing[name]}" for name in DEVICES & set(differing)
-        )
+        differing = settings.model_dump(exclude_defaults=True, include=DEVICES)
+        flags = (f"--{name.replace('_', '-')} {value}" for name, value in differing.items())
         what = " ".join(sorted(flags)) or "The default of the device flags"
         raise SettingsError(f"{what} cannot be used here: {one_line(error)}") from error
+    return trainer
 
 
 def _check_devices(trainer: L.Trainer, settings: Settings) -> None:
@@ -97,14 +87,14 @@ def _check_devices(trainer: L.Trainer, settings: Settings) -> None:
         raise ValueError("--frozen-epochs needs one device")
 
 
-def check_limits(settings: Settings, data: Data) -> None:
+def check_limits(data: Data) -> None:
     """Refuse a fraction of the batches that is none.
 
     Raises:
         SettingsError: it is.
     """
     for name in ("limit_train_batches", "limit_val_batches", "overfit_batches"):
-        share = getattr(settings, name)
+        share = getattr(data.settings, name)
         if isinstance(share, float):
             loaders: list[Any] = [] if name == "limit_val_batches" else [data.train_dataloader()]
             loaders += [] if name == "limit_train_batches" else data.val_dataloader()

@@ -1,15 +1,40 @@
-"""One or several classifiers as one: the mean of their probabilities."""
+"""One or several classifiers as one: the mean of their probabilities of image files."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vehicle_lightning.config import Settings
+from vehicle_lightning.data.images import read_or_fault
+from vehicle_lightning.data.paths import ImageFile
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.model.network import ImageClassifier
+from vehicle_lightning.parallel import in_threads
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PredictedBatch:
+    """What the networks say of a few images.
+
+    Attributes:
+        names: N names.
+        faults: why each could not be predicted; empty if it was.
+        probabilities: float64 of shape (N, C); NaN where there is a fault.
+    """
+
+    names: list[str]
+    faults: list[str]
+    probabilities: NDArray[np.float64]
 
 
 class Ensemble:
@@ -84,6 +109,49 @@ class Ensemble:
             for one, temperature in zip(logits, self._temperatures, strict=True)
         ]
         return torch.stack(every).mean(dim=0)
+
+    def predict(self, images: Sequence[ImageFile], batch_size: int) -> Iterator[PredictedBatch]:
+        """Predict image files in their order, decoded in threads ahead of the networks.
+
+        No more than three batches of pixels are held at a time.
+
+        Args:
+            images: what to predict.
+            batch_size: images that go through the networks at once.
+        """
+        # The warnings are of odd files, which Pillow reads all the same.
+        with warnings.catch_warnings(action="ignore"):
+            decoded = in_threads(self._read, images, ahead=2 * batch_size)
+            for start in range(0, len(images), batch_size):
+                part = images[start : start + batch_size]
+                yield self._predict(part, list(islice(decoded, len(part))))
+
+    def _read(self, image: ImageFile) -> list[Pixels] | str:
+        """Decode an image at each size, uint8 of shape (size, size, 3), or say what is wrong."""
+        if image.fault:
+            return image.fault
+        read = [read_or_fault(image.path, size, self.white) for size in self.image_sizes]
+        fault = next((one for one in read if isinstance(one, str)), None)
+        return [one for one in read if not isinstance(one, str)] if fault is None else fault
+
+    def _predict(
+        self, images: Sequence[ImageFile], decoded: Sequence[list[Pixels] | str]
+    ) -> PredictedBatch:
+        faults = [one if isinstance(one, str) else "" for one in decoded]
+        readable = [one for one in decoded if not isinstance(one, str)]
+        probabilities = np.full((len(images), len(self.class_names)), np.nan)
+        if readable:
+            # A permuted view, not a reshape: (B, H, W, C) in memory is (B, C, H, W) channels-last.
+            batch = {
+                size: torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+                for size, pixels in zip(self.image_sizes, zip(*readable, strict=True), strict=True)
+            }
+            is_read = np.array([not fault for fault in faults])
+            probabilities[is_read] = self.probabilities(batch).numpy()
+        for row in np.flatnonzero(np.isnan(probabilities).any(axis=1)):
+            probabilities[row] = np.nan
+            faults[row] = faults[row] or "the network's output is not a number"
+        return PredictedBatch([image.name for image in images], faults, probabilities)
 
 
 def find_device(accelerator: str) -> torch.device:

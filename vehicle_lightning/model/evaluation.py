@@ -1,13 +1,12 @@
 """Evaluation: a classifier over the images of a split, in eval mode, without Lightning."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,25 +16,11 @@ from vehicle_lightning.model.network import ImageClassifier
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
-class Evaluated(NamedTuple):
-    """What a classifier says of one batch.
-
-    Attributes:
-        logits: float32 or 64 of shape (B, C), on the device.
-        labels: int64 of shape (B,), where the batch has them.
-        batch: as it came out of the loader.
-    """
-
-    logits: Tensor
-    labels: Tensor
-    batch: Sequence[Any]
-
-
 @torch.inference_mode()
-def evaluate_batches(
+def evaluate(
     classifier: ImageClassifier, batches: Iterable[Any], device: torch.device, precision: str
-) -> Iterator[Evaluated]:
-    """Measure a classifier, batch by batch.
+) -> tuple[Tensor, Tensor]:
+    """Return logits, float64 of shape (N, C), and labels, int64 of shape (N,), on the CPU.
 
     Args:
         classifier: put on the device and into eval mode.
@@ -48,14 +33,13 @@ def evaluate_batches(
     autocast: AbstractContextManager[Any] = nullcontext()
     if precision in AUTOCAST:
         autocast = torch.autocast(device.type, AUTOCAST[precision])
+    # Left on the device until the end: to bring each batch to the host would wait for it.
+    logits, labels = [], []
     for batch in batches:
-        images = batch[0].to(device, non_blocking=True)
         with autocast:
-            logits = classifier(images)
-        # Left where they are: to bring each batch to the host would wait for the device.
-        yield Evaluated(
-            logits if logits.dtype == torch.float64 else logits.float(), batch[1], batch
-        )
+            logits.append(classifier(batch[0].to(device, non_blocking=True)))
+        labels.append(batch[1])
+    return torch.cat(logits).cpu().double(), torch.cat(labels).cpu()
 
 
 @torch.inference_mode()
@@ -66,7 +50,7 @@ def compute_features(
 
     Args:
         classifier: whose network has `features`; put on the device and into eval mode.
-        batches: as in `evaluate_batches`.
+        batches: as in `evaluate`.
         device: where to compute.
     """
     classifier.to(device).eval()
@@ -77,9 +61,9 @@ def compute_features(
 def features_suffice(settings: Settings) -> bool:
     """Whether a backbone sees the same in every epoch: it never learns, and no image changes."""
     s = settings
-    changes = s.augment or s.trivial_augment or s.mixup or s.cutmix or s.initial_size
-    is_frozen = settings.backbone is not None and settings.frozen_epochs >= settings.epochs
-    return is_frozen and not changes and not s.flip_averaging
+    is_frozen = s.backbone is not None and s.frozen_epochs >= s.epochs
+    changes = (s.augment, s.trivial_augment, s.mixup, s.cutmix, s.initial_size, s.flip_averaging)
+    return is_frozen and not any(changes)
 
 
 def predictions_table(
@@ -98,7 +82,7 @@ def predictions_table(
         to 1), `loss` (cross-entropy, unweighted), in descending order of `loss`; its index is the
         place of the image among the N.
     """
-    names: NDArray[np.object_] = np.array(class_names, dtype=object)
+    names = np.array(class_names, dtype=object)
     probabilities = logits.softmax(dim=1).numpy()
     frame = pd.DataFrame(
         {

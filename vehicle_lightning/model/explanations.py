@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vehicle_lightning.data.images import read_image
+from vehicle_lightning.data.images import read_or_fault
 from vehicle_lightning.errors import DataError, RunError
 from vehicle_lightning.model.evidence import change_by_masking, enlarge, evidence_maps
 from vehicle_lightning.model.load import read_checkpoint
@@ -87,7 +87,10 @@ def explain_subjects(subjects: Sequence[Subject], sheet: Path, *, title: str) ->
     explanations = []
     for subject in subjects:
         classifiers = [load(checkpoint).classifier for checkpoint in subject.checkpoints]
-        image = _read(subject, classifiers[0])
+        size, white = classifiers[0].settings.image_size, classifiers[0].white
+        image = read_or_fault(subject.path, size, white)
+        if isinstance(image, str):
+            raise DataError(f"{subject.path} cannot be read: {image}.")
         explanations.append(explain(classifiers, image, subject.prediction))
     figure = plot_explanations(
         np.stack([explanation.image for explanation in explanations]),
@@ -120,7 +123,12 @@ def explain(
         RunError: the last feature maps have one pixel, which speaks for the whole image.
     """
     images = torch.tensor(image).permute(2, 0, 1)[None].float()
-    predicted, probability = prediction or _likeliest(classifiers, images)
+    if prediction is None:
+        with torch.inference_mode():
+            every = [classifier(images).softmax(dim=1) for classifier in classifiers]
+        highest, number = torch.stack(every).mean(dim=0).squeeze(0).max(dim=0)
+        prediction = classifiers[0].class_names[int(number)], float(highest)
+    predicted, probability = prediction
     classes = torch.tensor([classifiers[0].class_names.index(predicted)])
     maps = [evidence_maps(classifier, images, classes) for classifier in classifiers]
     if any(one[0].numel() == 1 for one in maps):
@@ -141,26 +149,6 @@ def explain(
         hottest=change(evidence),
         coldest=change(-evidence),
     )
-
-
-def _likeliest(classifiers: Sequence[ImageClassifier], images: Tensor) -> tuple[str, float]:
-    """Return the class that one image, float (1, 3, H, W), is taken for, and its probability."""
-    with torch.inference_mode():
-        every = [classifier(images).softmax(dim=1) for classifier in classifiers]
-    probability, number = torch.stack(every).mean(dim=0).squeeze(0).max(dim=0)
-    return classifiers[0].class_names[int(number)], float(probability)
-
-
-def _read(subject: Subject, classifier: ImageClassifier) -> NDArray[np.uint8]:
-    try:
-        return read_image(subject.path, classifier.settings.image_size, classifier.white)
-    except MemoryError:
-        raise
-    except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
-        reason = " ".join(str(error).replace(str(subject.path), "the file").split())
-        raise DataError(
-            f"{subject.path} cannot be read: {reason or type(error).__name__}."
-        ) from error
 
 
 def _caption(subject: Subject, explanation: Explanation) -> tuple[str, str]:

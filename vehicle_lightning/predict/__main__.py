@@ -115,7 +115,6 @@ def predict(options: PredictOptions) -> PredictResult:
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
     from vehicle_lightning.model.ensemble import Ensemble, find_device
-    from vehicle_lightning.model.stream import predict_images
 
     device = find_device(options.accelerator)
     ensemble = Ensemble.load(
@@ -135,7 +134,7 @@ def predict(options: PredictOptions) -> PredictResult:
         images = listed_images(names, _image_dir(options, options.csv))
     started = time.perf_counter()
     batches = progress_over(
-        predict_images(images, ensemble, options.batch_size),
+        ensemble.predict(images, options.batch_size),
         -(-len(images) // options.batch_size),
         "Predicting",
     )

@@ -12,7 +12,7 @@ from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import atomic_write
 
 if TYPE_CHECKING:
-    from vehicle_lightning.model.stream import PredictedBatch
+    from vehicle_lightning.model.ensemble import PredictedBatch
     from vehicle_lightning.runs.calibration import Calibration
 
 WriteRow = Callable[[Sequence[object]], None]
