@@ -436,7 +436,7 @@ def test_links_out_of_the_folder(
         ("nowhere/0 photos", "There is no file or folder nowhere/0"),
         ("none.ckpt photos", "There is no file or folder none.ckpt"),
         ("text.ckpt photos", "text.ckpt is no checkpoint of this package"),
-        ("unfinished photos", "unfinished has no best.ckpt yet"),
+        ("unfinished photos", "unfinished has no best.ckpt; finish the run"),
         ("{run} {run}/.. photos", "holds the run"),
         ("{run} --csv none.csv", "There is no CSV file none.csv"),
         ("{run} --csv test.csv --image-dir none", "There is no image folder none"),

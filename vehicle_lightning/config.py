@@ -277,16 +277,9 @@ class Settings(
     @property
     def split(self) -> tuple[object, ...]:
         """What decides which of the same images train and which validate."""
-        return (
-            self.split_seed,
-            self.val_fraction if self.folds is None else self.folds,
-            self.fold,
-            self.test_fraction,
-            self.test_csv,
-            self.duplicates,
-            self.group_column,
-            self.split_column,
-        )
+        names = {"split_seed", "fold", "duplicates", "group_column", "split_column"}
+        names |= {"test_fraction", "test_csv", "val_fraction" if self.folds is None else "folds"}
+        return tuple(self.model_dump(include=names).values())
 
     @property
     def is_repeated(self) -> bool:

@@ -28,8 +28,7 @@ def is_first_process() -> bool:
     return all(os.environ.get(number, "0") == "0" for number in NUMBERS)
 
 
-speaks = is_first_process()
-console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not speaks)
+console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not is_first_process())
 
 
 def progress_bar() -> Progress:
@@ -42,7 +41,7 @@ def progress_bar() -> Progress:
         TextColumn("left"),
         console=console,
         transient=True,
-        disable=not (speaks and console.is_terminal),
+        disable=console.quiet or not console.is_terminal,
     )
 
 
@@ -80,8 +79,12 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def ignore_harmless_warnings() -> None:
-    """Mute warnings of libraries that nobody here can act on."""
+def quiet_lightning() -> None:
+    """Mute what Lightning says of itself and warnings that nobody here can act on.
+
+    Its errors stay, and so does why it ends all processes within seconds where one of them has
+    failed, also where this one hangs waiting for the one that is gone.
+    """
     for message in (
         ".*does not have many workers.*",  # a batch is one look-up in a mapped file
         ".*Checkpoint directory .* exists and is not empty.*",  # as it is on --resume
@@ -94,15 +97,6 @@ def ignore_harmless_warnings() -> None:
         ".*treespec, LeafSpec.*is deprecated.*",  # Lightning's own use of torch
     ):
         warnings.filterwarnings("ignore", message)
-
-
-def quiet_lightning() -> None:
-    """Mute what Lightning says of itself and what cannot be acted on; its errors stay.
-
-    So does why it ends all processes within seconds where one of them has failed, also where this
-    one hangs waiting for the one that is gone.
-    """
-    ignore_harmless_warnings()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logger = logging.getLogger("lightning.fabric.strategies.launchers.subprocess_script")

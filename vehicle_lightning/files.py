@@ -7,8 +7,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from filelock import FileLock
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -59,13 +57,6 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
     with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False, quoting=quoting)
-
-
-def release_and_remove(lock: FileLock) -> None:
-    """Let go of a lock that this process holds, and leave no file behind."""
-    with suppress(OSError):  # Windows keeps an open file
-        Path(lock.lock_file).unlink()
-    lock.release()
 
 
 def remove_half_written(folder: Path, stem: str = "") -> None:

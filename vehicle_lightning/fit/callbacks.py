@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any, cast
 
 import lightning as L
@@ -139,13 +138,11 @@ class EpochLines(L.Callback):
         )
         self.say(f"epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}   {splits}")
 
-    def on_train_end(self, *_: Any) -> None:
+    def on_train_end(self, *_: Any, **__: Any) -> None:
         """Close the bar."""
         self._bar.stop()
 
-    def on_exception(self, *_: Any) -> None:
-        """Close the bar."""
-        self._bar.stop()
+    on_exception = on_train_end
 
 
 class FirstBatch(L.Callback):
@@ -153,35 +150,29 @@ class FirstBatch(L.Callback):
 
     def __init__(self, run: RunFolder) -> None:
         self._picture = run.picture("train_batch")
-        self._seen: Tensor | None = None
         self._hook: RemovableHandle | None = None
 
-    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
-        """Listen at the entrance of the classifier in the first step of the run."""
-        if trainer.is_global_zero and not self._picture.exists() and self._hook is None:
-            normalize = module.get_submodule("model.normalize")
-            self._hook = normalize.register_forward_pre_hook(self._look)
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, *_: Any
+    def on_train_batch_start(
+        self, trainer: L.Trainer, module: L.LightningModule, batch: Any, *_: Any
     ) -> None:
-        """Draw what was seen."""
-        if self._hook is None:
+        """Listen at the entrance of the classifier in the first step of the run."""
+        if self._picture.exists() or not trainer.is_global_zero:
             return
-        self._hook.remove()
-        self._hook = None
-        if self._seen is not None:
-            names = cast(VehicleClassifier, module).class_names
-            figure = plot_images(
-                self._seen.permute(0, 2, 3, 1).round().to(torch.uint8).cpu().numpy(),
-                [names[label] for label in batch[1][:SHOWN].tolist()],
-                title="First training batch as the network saw it, with labels",
-            )
-            save(figure, self._picture)
-            self._seen = None
+        names = cast(VehicleClassifier, module).class_names
 
-    def _look(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._seen = inputs[0][:SHOWN].detach().clone()
+        def draw(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            images = inputs[0][:SHOWN].detach().permute(0, 2, 3, 1).round().to(torch.uint8)
+            captions = [names[label] for label in batch[1][:SHOWN].tolist()]
+            title = "First training batch as the network saw it, with labels"
+            save(plot_images(images.cpu().numpy(), captions, title=title), self._picture)
+
+        self._hook = module.get_submodule("model.normalize").register_forward_pre_hook(draw)
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        """Listen no more."""
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
 
 
 class AverageWeights(WeightAveraging):
@@ -241,35 +232,25 @@ class StopBetweenSteps(L.Callback):
         if threading.current_thread() is threading.main_thread():
             self._before = {name: signal.signal(name, self._receive) for name in SIGNALS}
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
         """End the training where a signal came."""
-        self._stop_if_received(trainer)
+        # All processes stop after the same step, whichever of them the signal reached first.
+        if trainer.strategy.reduce_boolean_decision(self._received, all=False):
+            raise TrainingInterruptedError
 
-    def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """End the training where a signal came."""
-        self._stop_if_received(trainer)
+    on_validation_batch_end = on_train_batch_end
 
-    def on_train_end(self, *_: Any) -> None:
+    def on_train_end(self, *_: Any, **__: Any) -> None:
         """Listen no more."""
-        self._restore()
-
-    def on_exception(self, *_: Any) -> None:
-        """Listen no more."""
-        self._restore()
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        self._received = True
-        self._restore()
-
-    def _restore(self) -> None:
         for name, handler in self._before.items():
             signal.signal(name, handler)
         self._before = {}
 
-    def _stop_if_received(self, trainer: L.Trainer) -> None:
-        # All processes stop after the same step, whichever of them the signal reached first.
-        if trainer.strategy.reduce_boolean_decision(self._received, all=False):
-            raise TrainingInterruptedError
+    on_exception = on_train_end
+
+    def _receive(self, *_: Any) -> None:
+        self._received = True
+        self.on_train_end()
 
 
 class PruningCallback(L.Callback):

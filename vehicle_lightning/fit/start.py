@@ -87,7 +87,7 @@ def write_environment(path: Path, data: Data) -> None:
 
     Where a run is resumed, its first start stays, and this one is added under `resumed`.
     """
-    start = {
+    start: dict[str, Any] = {
         "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version()}
@@ -109,9 +109,9 @@ def write_environment(path: Path, data: Data) -> None:
             "class_names": list(data.class_names),
         }
         if isinstance(data, VehicleDataModule):
+            facts |= {split: len(rows) for split, rows in data.rows.items()}
             facts |= {
                 "images": len(data.table),
-                **{split: len(rows) for split, rows in data.rows.items()},
                 "exact_duplicates": data.exact_duplicates,
                 "near_duplicates": data.near_duplicates,
                 "left_out": data.left_out,

@@ -67,7 +67,10 @@ def _maps(classifier: ImageClassifier, layer: nn.Module, images: Tensor, classes
     hook = layer.register_forward_hook(see)
     with hook, torch.enable_grad():
         logits = classifier.network(classifier.normalize(images.clone().requires_grad_()))
-        (gradient,) = torch.autograd.grad(_log_odds(logits, classes).sum(), seen)
+        chosen = classes[:, None]
+        others = logits.scatter(1, chosen, -torch.inf).logsumexp(dim=1, keepdim=True)
+        log_odds = logits.gather(1, chosen) - others  # the logarithm of p / (1 - p)
+        (gradient,) = torch.autograd.grad(log_odds.sum(), seen)
     maps: Tensor = (gradient * seen[0]).detach().sum(dim=1)
     return maps
 
@@ -107,10 +110,3 @@ def change_by_masking(
             for batch in (images, masked)
         )
     return (after - before).squeeze(1)
-
-
-def _log_odds(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return float (N,), the logarithm of p / (1 - p) of these classes."""
-    chosen = classes[:, None]
-    others = logits.scatter(1, chosen, -torch.inf).logsumexp(dim=1)
-    return logits.gather(1, chosen).squeeze(1) - others

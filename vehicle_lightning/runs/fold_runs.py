@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError
-from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
 from vehicle_lightning.settings_file import read_settings
 
 
@@ -67,9 +67,7 @@ def _checkpoints(model: Path) -> list[Path]:
     run = RunFolder(model)
     settings = read_settings(run.config)
     if not settings.is_repeated:
-        if not run.best_checkpoint.is_file():
-            raise RunError(f"{model} has no {run.best_checkpoint.name} yet; train it first.")
-        return [run.best_checkpoint]
+        return [find_checkpoint(model)]
     files = [run.fold_run(fold_run.name).best_checkpoint for fold_run in fold_runs(settings)]
     missing = sum(not file.is_file() for file in files)
     if missing:

@@ -2,14 +2,14 @@
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from vehicle_lightning.errors import RunError
-from vehicle_lightning.files import release_and_remove, remove_half_written
+from vehicle_lightning.files import remove_half_written
 
 
 class _Inside:
@@ -98,7 +98,9 @@ class RunFolder:
                 remove_half_written(folder)
             yield
         finally:
-            release_and_remove(lock)
+            with suppress(OSError):  # Windows keeps an open file
+                Path(lock.lock_file).unlink()
+            lock.release()
 
     @property
     def quoted(self) -> str:

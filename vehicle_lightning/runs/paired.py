@@ -35,6 +35,7 @@ Sources:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -83,18 +84,12 @@ class Outcomes:
         )
         return cls(files, image, fold, seed, right)
 
-    def only(self, which: NDArray[np.intp]) -> "Outcomes":
-        """Keep these of the files, given by ascending indices."""
-        place = np.full(len(self.files), -1, dtype=np.int64)
-        place[which] = np.arange(len(which))
-        rows = place[self.image] >= 0
-        return Outcomes(
-            self.files[which],
-            place[self.image[rows]],
-            self.fold[rows],
-            self.seed[rows],
-            self.right[rows],
-        )
+    def only(self, files: NDArray[np.str_]) -> "Outcomes":
+        """Keep these of the files."""
+        kept = np.isin(self.files, files)
+        rows = kept[self.image]
+        image = (np.cumsum(kept) - 1)[self.image[rows]]
+        return Outcomes(self.files[kept], image, self.fold[rows], self.seed[rows], self.right[rows])
 
     @property
     def trainings(self) -> NDArray[np.int64]:
@@ -233,30 +228,18 @@ def conclude(differences: Sequence[Difference]) -> list[Conclusion]:
     return conclusions
 
 
-@dataclass(frozen=True)
-class _Spread:
-    """Of one side: how the accuracy of a training varies with the seed.
+class _Spread(NamedTuple):
+    """Of one side: how the accuracy of a training varies with the seed."""
 
-    Attributes:
-        of_one: variance of the accuracy of one training in a fold, pooled over the folds.
-        freedom: degrees of freedom of it; 0 where no fold has two seeds.
-        share: what of it the variance of the mean accuracy over all images is.
-        chance: variance of the mean accuracy if each image varied by itself.
-    """
-
-    of_one: float
-    freedom: int
-    share: float
-    chance: float
-
-    @property
-    def is_known(self) -> bool:
-        return self.freedom > 0
+    of_one: float  # variance of the accuracy of one training in a fold, pooled over the folds
+    freedom: int  # degrees of freedom of it; 0 where no fold has two seeds
+    share: float  # what of it the variance of the mean accuracy over all images is
+    chance: float  # variance of the mean accuracy if each image varied by itself
 
 
 def paired_difference(run: Outcomes, baseline: Outcomes) -> Difference | None:
     """Compare two runs on the images that both validated; None where there are none."""
-    a, b = _common(run, baseline)
+    a, b = run.only(baseline.files), baseline.only(run.files)
     n = len(a.files)
     if n == 0:
         return None
@@ -286,10 +269,13 @@ def _error(
     differences: NDArray[np.float64], folds: NDArray[np.int64], spreads: Sequence[_Spread]
 ) -> tuple[float, float]:
     """Return the standard error of the mean difference for the settings, and its freedom."""
+    # Of the images' mean, after adding one image in favour of each side (Bonett and Price 2012).
+    # That keeps it above zero where few images or none differ.
     n = len(differences)
-    images = _image_variance(differences)
+    mean = float(differences.sum()) / (n + 2)
+    images = ((float(np.square(differences).sum()) + 2) / (n + 2) - mean**2) / (n + 2)
     _, fold, sizes = np.unique(folds, return_inverse=True, return_counts=True)
-    if all(spread.is_known for spread in spreads):
+    if all(spread.freedom for spread in spreads):
         parts = [spread.of_one * spread.share for spread in spreads]
         doubt = sum(v**2 / s.freedom for v, s in zip(parts, spreads, strict=True))
         chance = sum(spread.chance for spread in spreads)
@@ -301,7 +287,7 @@ def _error(
         variance = float(spread) * len(sizes) / (len(sizes) - 1)
         return math.sqrt(max(images, variance)), len(sizes) - 1
     known = max(spreads, key=lambda spread: spread.freedom)
-    if not known.is_known:
+    if not known.freedom:
         return math.nan, math.nan
     trainings = known.of_one * sum(spread.share for spread in spreads)
     variance = max(images, trainings, images + trainings - known.chance)
@@ -320,10 +306,9 @@ def _spread_of_both(
     n = len(differences)
     p, q = (side.hits / side.trainings for side in (a, b))
     discordant = float((p * (1 - q) + q * (1 - p)).mean())
-    known = [(spread, len(side.image)) for spread, side in zip(sides, (a, b), strict=True)]
-    known = [(spread, trainings) for spread, trainings in known if spread.is_known]
+    known = [(s, len(side.image)) for s, side in zip(sides, (a, b), strict=True) if s.freedom]
     if known:
-        # `spread.chance` is of the mean over the images' trainings: times n of one image in them.
+        # `chance` is of the mean over the images' trainings: times n of one image in them.
         chance = 2 * float(np.mean([spread.chance * trainings for spread, trainings in known]))
         chance = min(chance, discordant)
         variance = float(np.mean([spread.of_one for spread, _ in known])) - chance / 2 * folds / n
@@ -353,16 +338,6 @@ def _spread(side: Outcomes) -> _Spread:
     p, repeats = side.hits / side.trainings, side.trainings
     chance = float((p * (1 - p) / (repeats - 1).clip(1)).sum()) / n**2
     return _Spread(of_one, freedom, share, chance)
-
-
-def _image_variance(differences: NDArray[np.float64]) -> float:
-    """Of the mean, after adding one image in favour of each side (Bonett and Price 2012).
-
-    That keeps it above zero where few images or none differ.
-    """
-    n = len(differences) + 2
-    mean = float(differences.sum()) / n
-    return ((float(np.square(differences).sum()) + 2) / n - mean**2) / n
 
 
 def sign_flip_p_value(steps: NDArray[np.int64]) -> float:
@@ -404,10 +379,3 @@ def holm_adjusted(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(p_values))
     adjusted[order] = np.minimum(stepped, 1.0)
     return [float(value) for value in adjusted]
-
-
-def _common(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
-    if np.array_equal(a.files, b.files):
-        return a, b
-    _, in_a, in_b = np.intersect1d(a.files, b.files, assume_unique=True, return_indices=True)
-    return a.only(in_a), b.only(in_b)
