@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
 import lightning as L
 import torch.distributed as dist
@@ -17,16 +17,10 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from vehicle_lightning.errors import RunError
-from vehicle_lightning.fit.callbacks import SIGNALS
-
-
-def own_environment() -> list[Any]:
-    """Return what replaces Lightning's own choice of who starts the processes.
-
-    Lightning answers SLURM's signal by a checkpoint of its own in the working directory, from where
-    every later run would start; here a job is stopped and resumed like any other run.
-    """
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+from vehicle_lightning.fit.callbacks import SIGNALS, PruningCallback, TrainingInterruptedError
+from vehicle_lightning.fit.report import Data
+from vehicle_lightning.model.classifier import VehicleClassifier
+from vehicle_lightning.runs.summary import Status
 
 
 def started_together() -> int:
@@ -52,8 +46,30 @@ def announce_meeting(trainer: L.Trainer) -> str | None:
     )
 
 
+def fit_until_stopped(
+    trainer: L.Trainer, model: VehicleClassifier, data: Data, checkpoint: Path | None
+) -> Status:
+    """Fit; a signal, another process that failed, or a search may end it before its time.
+
+    Raises:
+        RunError: another process was lost.
+    """
+    try:
+        with _ended_by_signals(trainer):
+            trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except (TrainingInterruptedError, SystemExit):  # the latter is Lightning's, before any step
+        return "interrupted"
+    except Exception as error:
+        if lost := lost_process(error, trainer):
+            raise lost from error
+        raise
+    callbacks: list[L.Callback] = getattr(trainer, "callbacks")  # noqa: B009  # untyped
+    is_pruned = any(isinstance(c, PruningCallback) and c.is_pruned for c in callbacks)
+    return "pruned" if is_pruned else "finished"
+
+
 @contextmanager
-def ended_by_signals(trainer: L.Trainer) -> Iterator[None]:
+def _ended_by_signals(trainer: L.Trainer) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end a process that waits for other machines.
 
     No handler written in Python would run meanwhile. Once the training has begun,

@@ -14,15 +14,9 @@ from vehicle_lightning.config import Settings
 from vehicle_lightning.console import quiet_lightning
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import SettingsError
-from vehicle_lightning.fit import devices
-from vehicle_lightning.fit.callbacks import (
-    EpochLines,
-    FirstBatch,
-    History,
-    PruningCallback,
-    TrainingInterruptedError,
-)
+from vehicle_lightning.fit.callbacks import EpochLines, FirstBatch, History, PruningCallback
 from vehicle_lightning.fit.checkpoints import epochs_behind
+from vehicle_lightning.fit.devices import announce_meeting, fit_until_stopped
 from vehicle_lightning.fit.loggers import build_loggers, log_summary
 from vehicle_lightning.fit.other_data import OtherData
 from vehicle_lightning.fit.report import Data, write_report
@@ -33,7 +27,7 @@ from vehicle_lightning.model.evaluation import compute_features, features_suffic
 from vehicle_lightning.model.load import load_start, read_checkpoint
 from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.runs.summary import Status, Summary
+from vehicle_lightning.runs.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -120,7 +114,7 @@ def train_once(
         if trainer.is_global_zero:
             for sentence in write_start(run, data.settings, data, loggers, epochs):
                 lines.say(sentence)
-        if meeting := devices.announce_meeting(trainer):
+        if meeting := announce_meeting(trainer):
             lines.say(meeting)
         device = trainer.strategy.root_device
         if isinstance(data, VehicleDataModule) and features_suffice(data.settings):
@@ -173,25 +167,3 @@ def build_classifier(data: Data, parts: Parts) -> VehicleClassifier:
         weights = (counts.sum() / (len(counts) * counts)).tolist()
     mean, std = (np.asarray(values).tolist() for values in (data.mean, data.std))
     return parts.classifier(data.settings, data.class_names, mean, std, weights, parts.network)
-
-
-def fit_until_stopped(
-    trainer: L.Trainer, model: VehicleClassifier, data: Data, checkpoint: Path | None
-) -> Status:
-    """Fit; a signal, another process that failed, or a search may end it before its time.
-
-    Raises:
-        RunError: another process was lost.
-    """
-    try:
-        with devices.ended_by_signals(trainer):
-            trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    except (TrainingInterruptedError, SystemExit):  # the latter is Lightning's, before any step
-        return "interrupted"
-    except Exception as error:
-        if lost := devices.lost_process(error, trainer):
-            raise lost from error
-        raise
-    callbacks: list[L.Callback] = getattr(trainer, "callbacks")  # noqa: B009  # untyped
-    is_pruned = any(isinstance(c, PruningCallback) and c.is_pruned for c in callbacks)
-    return "pruned" if is_pruned else "finished"

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
@@ -14,7 +15,7 @@ from vehicle_lightning.config import DeviceSettings, Settings
 from vehicle_lightning.errors import SettingsError, one_line
 from vehicle_lightning.fit.callbacks import AverageWeights, StopBetweenSteps, StopWithoutProgress
 from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, BestAndLast
-from vehicle_lightning.fit.devices import own_environment, started_together
+from vehicle_lightning.fit.devices import started_together
 from vehicle_lightning.fit.report import Data
 from vehicle_lightning.runs.folder import RunFolder
 
@@ -56,7 +57,12 @@ def build_trainer(
                 *([AverageWeights(settings.ema)] if settings.ema else []),
                 BestAndLast(run),
             ],
-            plugins=[AtomicCheckpointIO(), *own_environment()],
+            # Lightning answers SLURM's signal by a checkpoint of its own in the working directory,
+            # from where every later run would start; here a job is resumed like any other run.
+            plugins=[
+                AtomicCheckpointIO(),
+                *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []),
+            ],
             default_root_dir=run.path,  # under SLURM, Lightning starts from what it finds there
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
