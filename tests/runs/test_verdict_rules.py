@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.runs.statistics import Measurement
@@ -462,7 +463,7 @@ def test_a_resumed_history_counts_epochs_by_their_number() -> None:
 
 def test_a_verdict_becomes_plain_types() -> None:
     verdict = judge(falling_history(), 0.88, 0.86)
-    assert verdict.to_dict() == {
+    assert TypeAdapter(Verdict).dump_python(verdict, mode="json", by_alias=True) == {
         "kind": "stopped too early",
         "because": verdict.because,
         "try": ["--epochs 50"],

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,24 +61,15 @@ class PooledSummary(Summary):
     seed_accuracies: dict[int, float]
     fold_accuracies: dict[int, float]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return super().to_dict() | {
-            "seconds_per_epoch": self.seconds / self.trained_epochs,
-            "fold_runs": self.fold_runs,
-            "finished": self.finished,
-            "trained_epochs": self.trained_epochs,
-            "seed_accuracies": {str(key): value for key, value in self.seed_accuracies.items()},
-            "fold_accuracies": {str(key): value for key, value in self.fold_accuracies.items()},
-        }
+    @property
+    def seconds_per_epoch(self) -> float:
+        """How long an epoch took, on average over all trainings."""
+        return self.seconds / self.trained_epochs
 
     @property
     def speed(self) -> str:
         """Time and size in words."""
-        return (
-            f"{self.seconds / 60:.1f} min in all, {self.seconds / self.trained_epochs:.1f} s an "
-            f"epoch, {self.parameters:,} parameters"
-        )
+        return f"{self.seconds / 60:.1f} min in all, {super().speed}"
 
     @property
     def spread(self) -> str:

@@ -16,7 +16,7 @@ from vehicle_lightning.errors import DataError, RunError
 from vehicle_lightning.model.evidence import change_by_masking, enlarge, evidence_maps
 from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.model.network import ImageClassifier
-from vehicle_lightning.runs.plots import plot_explanations, save
+from vehicle_lightning.runs.plots import heat_over, plot_images, save
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,6 @@ class Explanation:
     """What one or several networks, whose probabilities are averaged, made of one image.
 
     Attributes:
-        image: uint8 of shape (H, W, 3), as the networks see it.
         evidence: float32 of shape (H, W); above 0 where it speaks for the prediction.
         prediction: the class.
         probability: that of the class, in [0, 1].
@@ -52,7 +51,6 @@ class Explanation:
         coldest: the same of the quarter that speaks least for it, or most against it.
     """
 
-    image: NDArray[np.uint8]
     evidence: NDArray[np.float32]
     prediction: str
     probability: float
@@ -84,21 +82,23 @@ def explain_subjects(subjects: Sequence[Subject], sheet: Path, *, title: str) ->
         OSError: the sheet cannot be written.
     """
     load = cache(read_checkpoint)
-    explanations = []
+    explanations, pictures, captions = [], [], []
     for subject in subjects:
         classifiers = [load(checkpoint).classifier for checkpoint in subject.checkpoints]
         size, white = classifiers[0].settings.image_size, classifiers[0].white
         image = read_or_fault(subject.path, size, white)
         if isinstance(image, str):
             raise DataError(f"{subject.path} cannot be read: {image}.")
-        explanations.append(explain(classifiers, image, subject.prediction))
-    figure = plot_explanations(
-        np.stack([explanation.image for explanation in explanations]),
-        np.stack([explanation.evidence for explanation in explanations]),
-        [_caption(*pair) for pair in zip(subjects, explanations, strict=True)],
-        title=f"{title}: what spoke for the prediction",
-    )
-    save(figure, sheet)
+        explanation = explain(classifiers, image, subject.prediction)
+        explanations.append(explanation)
+        pictures += [image, heat_over(image, explanation.evidence)]
+        prediction = f"{explanation.prediction} ({explanation.probability:.0%})"
+        if subject.label is None:
+            captions += [subject.name, f"predicted\n{prediction}"]
+        else:
+            captions += [f"{subject.name}\nlabel {subject.label}", f"taken for\n{prediction}"]
+    title = f"{title}: what spoke for the prediction"
+    save(plot_images(np.stack(pictures), captions, title=title), sheet)
     return ExplainResult(
         sheet,
         len(explanations),
@@ -142,17 +142,9 @@ def explain(
         return fmean(float(change_by_masking(c, images, classes, order)) for c in classifiers)
 
     return Explanation(
-        image,
         evidence[0].numpy(),
         predicted,
         probability,
         hottest=change(evidence),
         coldest=change(-evidence),
     )
-
-
-def _caption(subject: Subject, explanation: Explanation) -> tuple[str, str]:
-    prediction = f"{explanation.prediction} ({explanation.probability:.0%})"
-    if subject.label is None:
-        return subject.name, f"predicted\n{prediction}"
-    return f"{subject.name}\nlabel {subject.label}", f"taken for\n{prediction}"

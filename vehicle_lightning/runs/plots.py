@@ -203,26 +203,6 @@ def plot_images(images: NDArray[np.uint8], captions: Sequence[str], *, title: st
     return figure
 
 
-def plot_explanations(
-    images: NDArray[np.uint8],
-    evidence: NDArray[np.float32],
-    captions: Sequence[tuple[str, str]],
-    *,
-    title: str,
-) -> Figure:
-    """Draw pairs of a picture and the same picture under its heat map.
-
-    Args:
-        images: uint8 of shape (N, H, W, 3), RGB.
-        evidence: float32 of shape (N, H, W); what is above 0 glows, each map up to its own highest.
-        captions: N pairs of texts, beneath the picture and beneath the heat map.
-        title: stands above.
-    """
-    heated = [heat_over(image, one) for image, one in zip(images, evidence, strict=True)]
-    pairs = [picture for pair in zip(images, heated, strict=True) for picture in pair]
-    return plot_images(np.stack(pairs), [text for pair in captions for text in pair], title=title)
-
-
 def heat_over(image: NDArray[np.uint8], evidence: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Lay the positive part of a map, float32 (H, W), over a grey picture; uint8 (H, W, 3)."""
     heat = np.nan_to_num(evidence).clip(min=0)

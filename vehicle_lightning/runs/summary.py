@@ -64,9 +64,14 @@ class Summary:
             raise RunError(f"{path} is damaged, or no summary of a run.") from error
 
     @property
+    def seconds_per_epoch(self) -> float:
+        """How long an epoch took, on average."""
+        return self.seconds / self.epochs
+
+    @property
     def speed(self) -> str:
         """Time and size in words."""
-        return f"{self.seconds / self.epochs:.1f} s an epoch, {self.parameters:,} parameters"
+        return f"{self.seconds_per_epoch:.1f} s an epoch, {self.parameters:,} parameters"
 
     @property
     def gap(self) -> float:
@@ -75,20 +80,8 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return {
-            "train": self.train.to_dict(),
-            "val": self.val.to_dict(),
-            "test": None if self.test is None else self.test.to_dict(),
-            "most_frequent_class": self.most_frequent_class,
-            "gap": self.gap,
-            "best_epoch": self.best_epoch,
-            "epochs": self.epochs,
-            "seconds_per_epoch": self.seconds / self.epochs,
-            "seconds": self.seconds,
-            "parameters": self.parameters,
-            "verdict": self.verdict.to_dict(),
-            "status": self.status,
-        }
+        plain: dict[str, Any] = json.loads(TypeAdapter(type(self)).dump_json(self, by_alias=True))
+        return plain | {"gap": self.gap, "seconds_per_epoch": self.seconds_per_epoch}
 
     def write(self, path: Path) -> None:
         """Write `summary.json`."""

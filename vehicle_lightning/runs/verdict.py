@@ -25,7 +25,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -77,10 +77,6 @@ class Verdict:
     """One or two sentences with the figures and epochs that say so."""
     flags: Annotated[tuple[str, ...], Field(alias="try")] = ()
     """At most three command-line flags to try next, the most promising first."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {"kind": self.kind, "because": self.because, "try": list(self.flags)}
 
 
 def diagnose(
