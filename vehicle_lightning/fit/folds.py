@@ -72,7 +72,8 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
         # What would stop a later fold is found before the first one is trained.
         for fold_run in {fold_run.fold: fold_run for fold_run in every}.values():
             own_data = data.split_anew(fold_run.settings)
-            load_start(build_classifier(own_data, parts).model, own_data.fingerprint)
+            model = build_classifier(own_data, parts).model
+            load_start(model, own_data.fingerprint, network=parts.network)
         facts = read_data_facts(run.environment) if run.config.is_file() else None
         if facts is not None and facts["fingerprint"] != data.fingerprint:
             raise RunError(

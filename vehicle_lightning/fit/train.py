@@ -110,7 +110,7 @@ def train_once(
         epochs = epochs_behind(run, data, parts.network)
         checkpoint = run.last_checkpoint if epochs else None
         if checkpoint is None:
-            load_start(model.model, data.fingerprint)
+            load_start(model.model, data.fingerprint, network=parts.network)
         if trainer.is_global_zero:
             for sentence in write_start(run, data.settings, data, loggers, epochs):
                 lines.say(sentence)

@@ -1,7 +1,6 @@
 """Evaluation: a classifier over the images of a split, in eval mode, without Lightning."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -30,9 +29,7 @@ def evaluate(
         precision: as Lightning's Trainer calls it.
     """
     classifier.to(device, torch.float64 if precision == "64-true" else None).eval()
-    autocast: AbstractContextManager[Any] = nullcontext()
-    if precision in AUTOCAST:
-        autocast = torch.autocast(device.type, AUTOCAST[precision])
+    autocast = torch.autocast(device.type, AUTOCAST.get(precision), precision in AUTOCAST)
     # Left on the device until the end: to bring each batch to the host would wait for it.
     logits, labels = [], []
     for batch in batches:

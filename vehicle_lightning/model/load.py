@@ -58,23 +58,34 @@ def read_checkpoint(path: Path, *, network: NetworkFactory | None = None) -> Che
     Raises:
         RunError: the file is missing, damaged, or no checkpoint of this package.
     """
-    content = _read(path)
-    if content.is_from_python and network is None:
+    if not path.is_file():
+        raise RunError(f"There is no checkpoint {path}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        told, data = content["hyper_parameters"], content["data"]
+        parts = Settings(**told["settings"]), told["class_names"], told["mean"], told["std"]
+        is_from_python, epochs = bool(told["network_from_python"]), int(content["epoch"]) + 1
+        state = content["state_dict"].items()
+        weights = {k.removeprefix(MODEL): v for k, v in state if k.startswith(MODEL)}
+        fingerprint, white = str(data.get("fingerprint", "")), dict(data.get("white", {}))
+    except Exception as error:  # a damaged or foreign file fails in many ways
+        raise RunError(f"{path} is no checkpoint of this package: {_reason(error)}.") from error
+    if is_from_python and network is None:
         raise RunError(
             f"The network of {path} was given from Python; load it there by "
             f"vehicle_lightning.load(run, network=...)."
         )
-    classifier = ImageClassifier(
-        content.settings, content.class_names, content.mean, content.std, network
-    )
-    if difference := _difference(classifier.state_dict(), content.weights):
+    classifier = ImageClassifier(*parts, network)
+    if difference := _difference(classifier.state_dict(), weights):
         raise RunError(f"{path} holds the weights of another network: {difference}.")
-    classifier.load_state_dict(content.weights)
-    classifier.white = content.white
-    return Checkpoint(classifier.eval(), content.epochs, content.fingerprint)
+    classifier.load_state_dict(weights)
+    classifier.white = white
+    return Checkpoint(classifier.eval(), epochs, fingerprint)
 
 
-def load_start(classifier: ImageClassifier, fingerprint: str) -> None:
+def load_start(
+    classifier: ImageClassifier, fingerprint: str, *, network: NetworkFactory | None = None
+) -> None:
     """Load the weights that a training starts from, where they are not random.
 
     Of another run's weights the normalisation is not taken, as that belongs to the data, nor the
@@ -83,6 +94,7 @@ def load_start(classifier: ImageClassifier, fingerprint: str) -> None:
     Args:
         classifier: what is to be trained.
         fingerprint: that of its data.
+        network: what builds the network, where that was given from Python.
 
     Raises:
         RunError: there is no such checkpoint, its network is another one, or it was trained on
@@ -93,7 +105,7 @@ def load_start(classifier: ImageClassifier, fingerprint: str) -> None:
     if settings.pretrained is not None:
         run = RunFolder(settings.pretrained)
         file = run.best_checkpoint if run.path.is_dir() else run.path
-        _take_weights(classifier, _read(file), file, fingerprint)
+        _take_weights(classifier, fingerprint, file, read_checkpoint(file, network=network))
     elif settings.backbone is not None:
         from vehicle_lightning.model.backbone import find_backbone
 
@@ -102,25 +114,28 @@ def load_start(classifier: ImageClassifier, fingerprint: str) -> None:
 
 
 def _take_weights(
-    classifier: ImageClassifier, other: "_Content", file: Path, fingerprint: str
+    classifier: ImageClassifier, fingerprint: str, file: Path, other: Checkpoint
 ) -> None:
-    if other.fingerprint == fingerprint and other.settings.split != classifier.settings.split:
+    if (
+        other.fingerprint == fingerprint
+        and other.classifier.settings.split != classifier.settings.split
+    ):
         raise RunError(
             f"{file} was trained on the same images in another split, so it has seen some of those "
             f"that are to validate; take weights from other data or the same split."
         )
-    own, classes = classifier.state_dict(), len(classifier.class_names)
+    own, found = classifier.state_dict(), other.classifier.state_dict()
+    classes, others = len(classifier.class_names), len(other.classifier.class_names)
 
     def is_kept(name: str) -> bool:
         if name.startswith("normalize."):
             return True
-        if name not in other.weights or classes == len(other.class_names):
-            return False
-        mine, theirs = own[name].shape, other.weights[name].shape
-        return mine == (classes, *mine[1:]) and theirs == (len(other.class_names), *mine[1:])
+        shape = own[name].shape
+        is_of_classes = name in found and shape == (classes, *found[name].shape[1:])
+        return is_of_classes and classes != others and found[name].shape == (others, *shape[1:])
 
-    kept = {name for name in own if is_kept(name)}
-    taken = {name: weight for name, weight in other.weights.items() if name not in kept}
+    kept = set(filter(is_kept, own))
+    taken = {name: weight for name, weight in found.items() if name not in kept}
     if difference := _difference({k: v for k, v in own.items() if k not in kept}, taken):
         raise RunError(
             f"The network of {file} has other layers than the one to be trained ({difference}), so "
@@ -128,40 +143,6 @@ def _take_weights(
             f"without --pooling the same --image-size."
         )
     classifier.load_state_dict(own | taken)
-
-
-@dataclass(frozen=True)
-class _Content:
-    settings: Settings
-    class_names: list[str]
-    mean: list[float]
-    std: list[float]
-    is_from_python: bool
-    weights: Weights
-    epochs: int
-    fingerprint: str
-    white: Mapping[str, float]
-
-
-def _read(path: Path) -> _Content:
-    if not path.is_file():
-        raise RunError(f"There is no checkpoint {path}.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        told, state = content["hyper_parameters"], content["state_dict"]
-        return _Content(
-            Settings(**told["settings"]),
-            told["class_names"],
-            told["mean"],
-            told["std"],
-            bool(told["network_from_python"]),
-            {k.removeprefix(MODEL): v for k, v in state.items() if k.startswith(MODEL)},
-            int(content["epoch"]) + 1,
-            str(content["data"].get("fingerprint", "")),
-            dict(content["data"].get("white", {})),
-        )
-    except Exception as error:  # a damaged or foreign file fails in many ways
-        raise RunError(f"{path} is no checkpoint of this package: {_reason(error)}.") from error
 
 
 def _reason(error: Exception) -> str:
