@@ -95,19 +95,22 @@ def pool(results: Sequence[Result], fold_runs: Sequence[FoldRun], status: Status
     """
     summaries = [result.summary for result in results]
     predictions = pool_predictions(results, "val")
-    right = (predictions["label"] == predictions["prediction"]).to_numpy()
+    right = predictions["label"] == predictions["prediction"]
+    by_seed, by_fold = (right.groupby(predictions[key]).mean() for key in ("seed", "fold"))
     asked, done = (Counter(m.seed for m in of) for of in (fold_runs, [r.fold_run for r in results]))
-    complete = [seed for seed in done if done[seed] == asked[seed]]
-    folds = predictions["fold"].dropna().unique()
+    # The fold runs of one seed train on overlapping images: as many as there are, and no more.
+    n = max(summary.train.n for summary in summaries)
+    accuracy = fmean(summary.train.accuracy for summary in summaries)
+    loss = fmean(summary.train.loss for summary in summaries)
+    test = None
+    if all("test" in result.predictions for result in results):
+        test = _measure_each_image(pool_predictions(results, "test"))
+    labels = predictions.drop_duplicates("file")["label"]
     return PooledSummary(
-        train=_mean_of_training(summaries),
+        train=Measurement(accuracy, wilson_interval(accuracy * n, n), n, loss),
         val=_measure_each_image(predictions),
-        test=_measure_each_image(pool_predictions(results, "test"))
-        if all("test" in result.predictions for result in results)
-        else None,
-        most_frequent_class=float(
-            predictions.drop_duplicates("file")["label"].value_counts(normalize=True).max()
-        ),
+        test=test,
+        most_frequent_class=float(labels.value_counts(normalize=True).max()),
         best_epoch=round(median(summary.best_epoch for summary in summaries)),
         epochs=round(median(summary.epochs for summary in summaries)),
         seconds=sum(summary.seconds for summary in summaries),
@@ -117,13 +120,8 @@ def pool(results: Sequence[Result], fold_runs: Sequence[FoldRun], status: Status
         fold_runs=len(fold_runs),
         finished=len(results),
         trained_epochs=sum(summary.epochs for summary in summaries),
-        seed_accuracies={
-            seed: float(right[(predictions["seed"] == seed).to_numpy()].mean()) for seed in complete
-        },
-        fold_accuracies={
-            int(fold): float(right[(predictions["fold"] == fold).to_numpy(dtype=bool)].mean())
-            for fold in sorted(folds)
-        },
+        seed_accuracies={s: float(by_seed[s]) for s in done if done[s] == asked[s]},
+        fold_accuracies={fold: float(by_fold[fold]) for fold in by_fold.index.tolist()},
     )
 
 
@@ -134,15 +132,11 @@ def pool_predictions(results: Sequence[Result], split: str) -> pd.DataFrame:
     that was not trained on it; a test image is predicted by all networks.
     """
     frames = [
-        result.predictions[split].assign(
-            seed=result.fold_run.seed,
-            fold=pd.array([result.fold_run.fold] * len(result.predictions[split]), dtype="Int64"),
-        )
+        result.predictions[split].assign(seed=result.fold_run.seed, fold=result.fold_run.fold)
         for result in results
     ]
-    pooled = pd.concat(frames, ignore_index=True)
-    first = ["seed", "fold"]
-    pooled = pooled[first + [column for column in pooled.columns if column not in first]]
+    pooled = pd.concat(frames).astype({"fold": "Int64"})
+    pooled = pooled[["seed", "fold", *pooled.columns.drop(["seed", "fold"])]]
     return pooled.sort_values("loss", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -175,14 +169,6 @@ def _measure_each_image(predictions: pd.DataFrame) -> Measurement:
     # Not a number where one of the losses is none.
     losses = np.bincount(image, weights=predictions["loss"].to_numpy(dtype=float)) / trainings
     return Measurement.from_predictions(np.bincount(image, weights=right) / trainings, losses)
-
-
-def _mean_of_training(summaries: Sequence[Summary]) -> Measurement:
-    # The fold runs of one seed train on overlapping images: as many as there are, and no more.
-    n = max(summary.train.n for summary in summaries)
-    accuracy = fmean(summary.train.accuracy for summary in summaries)
-    loss = fmean(summary.train.loss for summary in summaries)
-    return Measurement(accuracy, wilson_interval(accuracy * n, n), n, loss)
 
 
 def _spread(accuracies: dict[int, float]) -> str:
