@@ -264,7 +264,7 @@ def test_interrupted_while_measuring(
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr("vehicle_lightning.fit.report.predict_split", interrupt)
+        patch.setattr("vehicle_lightning.fit.report.evaluate", interrupt)
         with pytest.raises(KeyboardInterrupt):
             main(["--resume", str(run.path)])
     assert f"to measure again: --resume {run.path}" in capsys.readouterr().err

@@ -4,12 +4,11 @@ import pandas as pd
 import torch
 from sklearn.metrics import confusion_matrix
 
-from vehicle_lightning.data.datamodule import Split, VehicleDataModule
+from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.files import write_csv
 from vehicle_lightning.fit.other_data import OtherData
 from vehicle_lightning.model.evaluation import evaluate, predictions_table
 from vehicle_lightning.model.load import Checkpoint
-from vehicle_lightning.model.network import ImageClassifier
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, plot_images, save
 from vehicle_lightning.runs.statistics import Measurement
@@ -34,11 +33,16 @@ def write_report(
     Writes `predictions_val.csv`, `curves.png`, `confusion_matrix.png`, `mistakes.png` and
     `summary.json`. Test images are measured last, into `predictions_test.csv`, and decide nothing.
     """
-    predictions = {
-        split: predict_split(best.classifier, data, split, device) for split in data.splits
-    }
+    predictions, measured = {}, {}
+    for split in data.splits:
+        batches, precision = data.loader(split), data.settings.precision
+        logits, labels = evaluate(best.classifier, batches, device, precision)
+        files = data.file_names(split, len(labels))
+        table = predictions_table(logits, labels, data.class_names, files)
+        right = (table["label"] == table["prediction"]).to_numpy(dtype=bool)
+        measured[split] = Measurement.from_predictions(right, table["loss"].to_numpy())
+        predictions[split] = table
     val = predictions["val"]
-    measured = {split: measure(table) for split, table in predictions.items()}
     majority = float(val["label"].value_counts(normalize=True).max())
     summary = Summary(
         train=measured["train"],
@@ -80,20 +84,6 @@ def write_report(
         save(figure, run.picture(name))
     summary.write(run.summary)
     return summary
-
-
-def predict_split(
-    classifier: ImageClassifier, data: Data, split: Split, device: torch.device
-) -> pd.DataFrame:
-    """Return the predictions of all images of a split, worst first, as `predictions_table` does."""
-    logits, labels = evaluate(classifier, data.loader(split), device, data.settings.precision)
-    return predictions_table(logits, labels, data.class_names, data.file_names(split, len(labels)))
-
-
-def measure(predictions: pd.DataFrame) -> Measurement:
-    """Return accuracy, interval, n and mean loss of predicted images."""
-    correct = (predictions["label"] == predictions["prediction"]).to_numpy(dtype=bool)
-    return Measurement.from_predictions(correct, predictions["loss"].to_numpy())
 
 
 def _caption(mistake: "pd.Series[str]") -> str:
