@@ -41,7 +41,11 @@ class SettingsGroup(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise SettingsError(_first_mistake(error)) from error
+            mistake = error.errors()[0]
+            message = mistake["msg"].removeprefix("Value error, ")
+            where = ".".join(str(part) for part in mistake["loc"])
+            sentence = f"{where}: {message} (got {mistake['input']!r})." if where else f"{message}."
+            raise SettingsError(sentence) from error
 
 
 class SourceSettings(SettingsGroup):
@@ -327,10 +331,3 @@ def _name_part(key: str, value: Any) -> str:
     if isinstance(value, list):
         return words + "-".join(map(str, value))
     return "".join(c for c in f"{words}{value}" if c.isalnum() or c in ".-_")
-
-
-def _first_mistake(error: ValidationError) -> str:
-    mistake = error.errors()[0]
-    message = mistake["msg"].removeprefix("Value error, ")
-    where = ".".join(str(part) for part in mistake["loc"])
-    return f"{where}: {message} (got {mistake['input']!r})." if where else f"{message}."

@@ -158,7 +158,7 @@ def test_with_one_training_a_side_nothing_is_said_of_the_settings() -> None:
 
 def test_images_of_one_run_alone_do_not_count() -> None:
     both = outcomes(np.ones((2, 9), dtype=bool))
-    other = both.only(np.array([1, 4]))
+    other = both.only(both.files[[1, 4]])
     found = paired_difference(both, other)
     assert found is not None
     assert (found.n, found.value) == (2, 0)

@@ -8,7 +8,6 @@ import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
-from tensorboard.compat.proto.summary_pb2 import Summary as Record
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -107,7 +106,13 @@ class RunLogger(TensorBoardLogger):
         figures = {f"summary/{name}": math.nan for name in FINAL_FIGURES}
         writer = self.experiment._get_file_writer()
         experiment, start, end = hparams(_flat(self._settings), figures)
-        for record in (_with_first_columns(experiment), start, end):
+        # What people vary is marked as differing: TensorBoard shows five such without asking.
+        plugin_data = experiment.value[0].metadata.plugin_data
+        content = HParamsPluginData.FromString(plugin_data.content)
+        for info in content.experiment.hparam_infos:
+            info.differs = info.name in FIRST_COLUMNS
+        plugin_data.content = content.SerializeToString()
+        for record in (experiment, start, end):
             writer.add_summary(record)
 
 
@@ -116,16 +121,6 @@ def _tag(name: str) -> str:
     if name in ("learning_rate", "train/running_loss", "seconds"):
         return f"optimizer/{name.rpartition('/')[2]}"
     return f"metrics/{name.removeprefix('val/')}" if name.startswith("val/") else name
-
-
-def _with_first_columns(experiment: Record) -> Record:
-    """Mark what people vary as differing: TensorBoard shows such five without asking."""
-    plugin_data = experiment.value[0].metadata.plugin_data
-    content = HParamsPluginData.FromString(plugin_data.content)
-    for info in content.experiment.hparam_infos:
-        info.differs = info.name in FIRST_COLUMNS
-    plugin_data.content = content.SerializeToString()
-    return experiment
 
 
 def _flat(settings: Settings) -> dict[str, float | str]:

@@ -34,12 +34,18 @@ class Backbone(nn.Module):
         """Build the network; its weights are random until `load_weights`.
 
         Raises:
-            SettingsError: neither torchvision nor timm, where it is installed, knows the name.
+            SettingsError: neither torchvision nor timm, where it is installed, knows the name, or
+                the network does not end in a dense layer.
         """
         super().__init__()
         self.name = name
         self.body, self.mean, self.std = _build(name)
-        self.width = _take_off_last_layer(self.body, name)
+        dense = [(k, m) for k, m in self.body.named_modules() if isinstance(m, nn.Linear)]
+        if not dense:
+            raise SettingsError(f"--backbone {name} does not end in a dense layer; choose another.")
+        key, last_layer = dense[-1]
+        self.body.set_submodule(key, nn.Identity())
+        self.width = last_layer.in_features
         self._learns = True
         for module in self.modules():
             if isinstance(module, nn.Dropout):
@@ -129,16 +135,6 @@ def _build(name: str) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
             return model, facts["mean"], facts["std"]
     near = " or ".join(difflib.get_close_matches(name, known, n=3)) or "resnet18"
     raise SettingsError(f"There is no --backbone {name}; perhaps you meant {near}{more}.")
-
-
-def _take_off_last_layer(body: nn.Module, name: str) -> int:
-    """Replace the last dense layer by nothing, and return the number of its inputs."""
-    dense = [(key, layer) for key, layer in body.named_modules() if isinstance(layer, nn.Linear)]
-    if not dense:
-        raise SettingsError(f"--backbone {name} does not end in a dense layer; choose another.")
-    key, layer = dense[-1]
-    body.set_submodule(key, nn.Identity())
-    return int(layer.in_features)
 
 
 def _download(name: str) -> Weights:

@@ -66,7 +66,11 @@ def find_calibrations(checkpoints: Sequence[Path]) -> list[Calibration]:
     Raises:
         RunError: a run was not calibrated, or the file is damaged.
     """
-    runs = [_calibrated_run(checkpoint) for checkpoint in checkpoints]
+    own = [RunFolder(checkpoint.absolute().parent.parent) for checkpoint in checkpoints]
+    runs = [
+        RunFolder(run.path.parent) if run.is_fold_run and not run.calibration.is_file() else run
+        for run in own
+    ]
     calibrations = []
     for run, checkpoint in zip(runs, checkpoints, strict=True):
         try:
@@ -82,12 +86,6 @@ def find_calibrations(checkpoints: Sequence[Path]) -> list[Calibration]:
             found = found.model_copy(update={"temperature": found.single_temperature})
         calibrations.append(found)
     return calibrations
-
-
-def _calibrated_run(checkpoint: Path) -> RunFolder:
-    run = RunFolder(checkpoint.absolute().parent.parent)
-    is_own = run.calibration.is_file() or not run.is_fold_run
-    return run if is_own else RunFolder(run.path.parent)
 
 
 def calibrated_by(

@@ -57,22 +57,18 @@ def find_checkpoints(models: Iterable[Path]) -> list[Path]:
         RunError: a run has none, or not yet all of them.
         SettingsError: the settings of a run cannot be read.
     """
-    files = [file for model in models for file in _checkpoints(model)]
+    files: list[Path] = []
+    for model in models:
+        run = RunFolder(model)
+        settings = read_settings(run.config) if model.is_dir() else None
+        if settings is None or not settings.is_repeated:
+            files.append(find_checkpoint(model) if settings else model)
+            continue
+        parts = [run.fold_run(fold_run.name).best_checkpoint for fold_run in fold_runs(settings)]
+        if missing := sum(not file.is_file() for file in parts):
+            raise RunError(
+                f"{missing} of the {len(parts)} trainings of {model} are missing; finish it with "
+                f"python -m vehicle_lightning.fit --resume {model}, or give single trainings of it."
+            )
+        files += parts
     return list({file.resolve(): file for file in files}.values())
-
-
-def _checkpoints(model: Path) -> list[Path]:
-    if not model.is_dir():
-        return [model]
-    run = RunFolder(model)
-    settings = read_settings(run.config)
-    if not settings.is_repeated:
-        return [find_checkpoint(model)]
-    files = [run.fold_run(fold_run.name).best_checkpoint for fold_run in fold_runs(settings)]
-    missing = sum(not file.is_file() for file in files)
-    if missing:
-        raise RunError(
-            f"{missing} of the {len(files)} trainings of {model} are missing; finish it with "
-            f"python -m vehicle_lightning.fit --resume {model}, or give single trainings of it."
-        )
-    return files

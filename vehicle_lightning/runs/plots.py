@@ -151,7 +151,15 @@ def plot_confusion_matrix(
     axes.set_ylabel("Label (number of images)", color=FAINT)
 
     if classes <= MOST_CLASSES_WITH_NUMBERS:
-        _write_cells(axes, matrix, shares, min(font_size, 12))
+        size = min(font_size, 12)
+        for (row, column), count in np.ndenumerate(matrix):
+            share = shares[row, column]
+            color = "white" if share > 0.75 else INK if count else FAINT
+            # Inside the axes anyway: leaving them out of the layout saves seconds.
+            write = partial(axes.text, column + 0.5, color=color, ha="center", in_layout=False)
+            write(row + 0.5, f"{count:,}", va="bottom" if count else "center", fontsize=size)
+            if count:
+                write(row + 0.56, f"{100 * share:.0f} %", va="top", fontsize=0.75 * size)
     else:
         bar = figure.colorbar(picture, ax=axes, shrink=0.4, aspect=30, pad=0.01, format=_percent)
         bar.outline.set_visible(False)
@@ -270,20 +278,6 @@ def prepare_epochs(axes: Axes, name: str, epochs: "pd.Series[int]") -> None:
     axes.set_xlim(int(epochs.min()) - 0.5, int(epochs.max()) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.spines["bottom"].set(visible=True, color=FAINT)
-
-
-def _write_cells(
-    axes: Axes, matrix: NDArray[np.integer], shares: NDArray[np.floating], font_size: float
-) -> None:
-    for (row, column), count in np.ndenumerate(matrix):
-        share = shares[row, column]
-        color = "white" if share > 0.75 else INK if count else FAINT
-        # Inside the axes anyway: leaving them out of the layout saves seconds.
-        write = partial(axes.text, column + 0.5, color=color, ha="center", in_layout=False)
-        middle = "bottom" if count else "center"
-        write(row + 0.5, f"{count:,}", va=middle, fontsize=font_size)
-        if count:
-            write(row + 0.56, f"{100 * share:.0f} %", va="top", fontsize=0.75 * font_size)
 
 
 def _finite(values: "pd.Series[float]") -> NDArray[np.float64]:
