@@ -162,7 +162,7 @@ def test_images_of_one_run_alone_do_not_count() -> None:
     found = paired_difference(both, other)
     assert found is not None
     assert (found.n, found.value) == (2, 0)
-    nothing = both.only(np.array([], dtype=int))
+    nothing = both.only(both.files[:0])
     assert paired_difference(both, nothing) is None
 
 

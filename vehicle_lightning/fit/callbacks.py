@@ -1,6 +1,5 @@
 """What happens beside the training: ordinary Lightning callbacks, each usable on its own."""
 
-import itertools
 import signal
 import threading
 import time
@@ -16,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from vehicle_lightning.console import notice, progress_bar
-from vehicle_lightning.files import atomic_write
+from vehicle_lightning.files import write_csv
+from vehicle_lightning.fit.loggers import log_curves
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import plot_images, save
@@ -24,6 +24,7 @@ from vehicle_lightning.runs.statistics import Measurement
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHOWN = 32  # images of the first batch
+METRICS_FORMAT = "%.7g"  # seven digits are what float32 holds
 FIRST_COLUMNS = (
     "epoch",
     "train/loss",
@@ -61,10 +62,9 @@ class History(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Draw the curves of a resumed run anew, up to its checkpoint; servers have them."""
-        files = [one for one in trainer.loggers if isinstance(one, TensorBoardLogger | CSVLogger)]
-        for row, logger in itertools.product(self._rows, files):
-            curves: dict[str, Any] = {k: v for k, v in row.items() if k not in {"epoch", "seconds"}}
-            logger.log_metrics(curves, int(row["epoch"]))
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger | CSVLogger):
+                log_curves(logger, self.frame.drop(columns="seconds"))
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Start the clock."""
@@ -77,9 +77,7 @@ class History(L.Callback):
         seconds = time.perf_counter() - self._started
         self._rows.append({"epoch": trainer.current_epoch + 1, **logged, "seconds": seconds})
         if trainer.is_global_zero:
-            with atomic_write(self._run.metrics) as temporary:
-                # Seven digits are what float32 holds.
-                self.frame.to_csv(temporary, index=False, float_format="%.7g")
+            write_csv(self._run.metrics, self.frame, METRICS_FORMAT)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows as plain types."""
