@@ -4,12 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from vehicle_lightning.compare.records import LeftOut, Record
 from vehicle_lightning.config import PLACES, Settings
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.runs.paired import Conclusion, conclude, paired_difference
+from vehicle_lightning.settings_file import setting_in_words
 
 LOWER_IS_BETTER = frozenset(
     {"train/loss", "val/loss", "train/running_loss", "val/calibration_error"}
@@ -154,14 +154,5 @@ def _split_in_words(record: Record) -> str:
 
 def _in_words(record: Record, differing: Sequence[str]) -> str:
     own = record.settings.model_dump(exclude_defaults=True, include=set(SHOWN_SETTINGS))
-    words = [_setting_in_words(name, own[name]) for name in differing if name in own]
+    words = [setting_in_words(name, own[name]) for name in differing if name in own]
     return ", ".join(words) or ("-" if own else "defaults")
-
-
-def _setting_in_words(name: str, value: Any) -> str:
-    words = name.replace("_", " ")
-    if isinstance(value, bool):
-        return words if value else f"no {words}"
-    if isinstance(value, tuple):
-        return f"{words} " + " ".join(map(str, value))
-    return f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"

@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix
 from vehicle_lightning.config import Settings
 from vehicle_lightning.console import notice, quiet_lightning
 from vehicle_lightning.data.datamodule import VehicleDataModule
-from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import atomic_write, write_csv
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.devices import started_together
@@ -23,7 +23,7 @@ from vehicle_lightning.fit.pooling import (
     pool_predictions,
     spread_of_curves,
 )
-from vehicle_lightning.fit.start import read_data_facts, run_folder, write_start
+from vehicle_lightning.fit.start import check_same_data, read_data_facts, run_folder, write_start
 from vehicle_lightning.fit.train import (
     Parts,
     TrainResult,
@@ -72,7 +72,7 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
             )
         _check_every_fold(every, data, parts)
         if run.config.is_file():
-            _check_same_data(run, data.fingerprint)
+            check_same_data(run, data.fingerprint)
         said = write_start(run, settings, data, [], epochs=0)
         pruning = next((c for c in parts.callbacks if isinstance(c, PruningCallback)), None)
         if pruning is None:
@@ -92,14 +92,6 @@ def _on_one_device(settings: Settings) -> Settings:
         "The trainings of --folds or --seeds follow one another in one process on one device; "
         "leave out --devices, --num-nodes and torchrun, or train each fold on its own by --fold."
     )
-
-
-def _check_same_data(run: RunFolder, fingerprint: str) -> None:
-    if read_data_facts(run.environment)["fingerprint"] != fingerprint:
-        raise RunError(
-            f"The names, labels or images of the data have changed since {run.path} was started, "
-            f"so its folds would not be the same; start a new run instead."
-        )
 
 
 def _check_every_fold(every: Sequence[FoldRun], data: VehicleDataModule, parts: Parts) -> None:

@@ -16,6 +16,7 @@ from vehicle_lightning.config import Settings
 from vehicle_lightning.conflicts import SMALLEST_FOR_BACKBONE
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.runs.verdict import HIGH_LEARNING_RATE, Kind
+from vehicle_lightning.settings_file import setting_in_words
 
 Change = Mapping[str, Any]
 
@@ -239,15 +240,7 @@ def _candidate(move: Move, settings: Settings, change: Change) -> Candidate | No
 
 def in_words(change: Change) -> str:
     """Return changed settings in words: `batchnorm, channels 16 32 64`."""
-    return ", ".join(_in_words(name.replace("_", " "), value) for name, value in change.items())
-
-
-def _in_words(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return name if value else f"no {name}"
-    if isinstance(value, tuple | list):
-        return " ".join([name, *map(str, value)])
-    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+    return ", ".join(setting_in_words(name, value) for name, value in change.items())
 
 
 def weights_are_at_hand(backbone: str) -> bool:
