@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,8 +33,6 @@ from vehicle_lightning.runs.paired import (
 )
 
 BELOW = 1  # exit code where an accuracy is not shown to reach --fail-under
-SHOWN = 32  # mistakes in the picture
-NAMED = 5  # mistakes in the terminal
 PICTURE_SIZE = 224  # pixels
 
 
@@ -70,33 +68,30 @@ class EvaluateOptions(SettingsGroup):
 
 
 @dataclass(frozen=True)
-class MeasuredRun:
-    """One run: its name, the number of its networks, what they predict, and what that comes to."""
-
-    name: str
-    networks: int
-    predictions: pd.DataFrame
-    evaluation: Evaluation
-
-
-@dataclass(frozen=True)
 class EvaluateResult:
-    """The runs in the order given, how each but the first differs from it, and what was written."""
+    """What was evaluated, the runs in the order given, how each but the first differs from it."""
 
     options: EvaluateOptions
     table: Table
+    images: Sequence[ImageFile]
     class_names: Sequence[str]
-    runs: tuple[MeasuredRun, ...]
-    conclusions: tuple[Conclusion, ...]
-    files: tuple[Path, ...] = ()
+    runs: Sequence[Evaluation]
+    conclusions: Sequence[Conclusion]
+
+    @property
+    def most_frequent(self) -> tuple[str, float]:
+        """The most frequent class, and its share of the images."""
+        name, count = next(iter(self.table.class_counts.items()))
+        return name, count / len(self.table)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, evaluate, and print what came of it."""
     options = parse_options(EvaluateOptions, "evaluate", arguments)
     result = evaluate(options)
-    print(_text(result))
-    lowest = min(run.evaluation.measured.interval[0] for run in result.runs)
+    files = _write(result)
+    print("\n".join([*_lines(result), *(f"saved   {file}" for file in files)]))
+    lowest = min(run.measured.interval[0] for run in result.runs)
     if options.fail_under is not None and lowest < options.fail_under:
         print(f"below   --fail-under {options.fail_under:.1%}: an interval begins at {lowest:.1%}")
         return BELOW
@@ -104,11 +99,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def evaluate(options: EvaluateOptions) -> EvaluateResult:
-    """Evaluate runs, and write evaluation.json, predictions and pictures.
+    """Evaluate runs on the same images.
 
     Raises:
         InputError: a run, the CSV, an image or a label is missing or wrong.
-        OSError: the disk is full.
     """
     if not options.runs:
         raise RunError("There is no run to evaluate; give a run folder such as logs/default/0.")
@@ -132,13 +126,11 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult:
     runs = []
     for name, files in zip(_names(options.runs), checkpoints, strict=True):
         predictions = _predict(files, images, table, trained.class_names, options)
-        evaluation = Evaluation.of(predictions, trained.class_names, groups)
-        runs.append(MeasuredRun(name, len(files), predictions, evaluation))
+        runs.append(Evaluation.of(name, len(files), predictions, trained.class_names, groups))
     first, *others = (Outcomes.from_predictions(run.predictions) for run in runs)
     differences = [paired_difference(other, first) for other in others]
     conclusions = conclude([difference for difference in differences if difference is not None])
-    result = EvaluateResult(options, table, trained.class_names, tuple(runs), tuple(conclusions))
-    return replace(result, files=_write(result, images))
+    return EvaluateResult(options, table, images, trained.class_names, runs, conclusions)
 
 
 def _read(options: EvaluateOptions, trained: SourceSettings) -> Table:
@@ -222,55 +214,53 @@ def _predict(
     return rows
 
 
-def _write(result: EvaluateResult, images: Sequence[ImageFile]) -> tuple[Path, ...]:
-    """Write evaluation.json, and for each run its predictions and pictures."""
+def _write(result: EvaluateResult) -> list[Path]:
+    """Write evaluation.json, and of each run its predictions, pictures, and events."""
     import numpy as np
 
     from vehicle_lightning.data.images import read_image
-    from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_images, save
+    from vehicle_lightning.runs.plots import MISTAKES, plot_confusion_matrix, plot_mistakes, save
+    from vehicle_lightning.runs.tensorboard import write_events
 
-    folder, csv = result.options.output, result.options.csv.name
+    folder, csv = result.options.output, result.options.csv
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "evaluation.json"]
     write_text(written[0], json.dumps(_content(result), indent=2, ensure_ascii=False) + "\n")
-    for run in result.runs:
+    for run, path in zip(result.runs, result.options.runs, strict=True):
         stem, rows = run.name.strip("/").replace("/", "-"), run.predictions
         predictions, matrix, mistakes = (
             folder / f"{stem}_{name}"
             for name in ("predictions.csv", "confusion_matrix.png", "mistakes.png")
         )
         write_csv(predictions, rows)
-        figure = plot_confusion_matrix(
-            run.evaluation.matrix, result.class_names, title=f"{run.name}: {csv}"
-        )
-        save(figure, matrix)
-        worst = rows[rows["label"] != rows["prediction"]].head(SHOWN)
-        pixels = [read_image(images[place].path, PICTURE_SIZE) for place in worst.index]
-        captions = list(worst["file"] + "\n" + worst["label"] + " taken for " + worst["prediction"])
-        title = f"{run.name}: worst mistakes of {csv}"
-        save(plot_images(np.array(pixels), captions, title=title), mistakes)
+        title = f"{run.name}: {csv.name}"
+        save(plot_confusion_matrix(run.matrix, result.class_names, title=title), matrix)
+        worst = rows[rows["label"] != rows["prediction"]].head(MISTAKES)
+        pixels = [read_image(result.images[place].path, PICTURE_SIZE) for place in worst.index]
+        title = f"{run.name}: worst mistakes of {csv.name}"
+        save(plot_mistakes(np.array(pixels), worst, title=title), mistakes)
         written += [predictions, matrix, mistakes]
-    return tuple(written)
+        if path.is_dir():  # and no checkpoint file
+            figures = {f"summary/{key}": value for key, value in run.figures().items()}
+            pictures = {"pictures/confusion_matrix": matrix, "pictures/mistakes": mistakes}
+            records = [(tag, content, 0) for tag, content in (figures | pictures).items()]
+            write_events(path / "evaluation" / csv.stem, "evaluation", records)
+    return written
 
 
 def _content(result: EvaluateResult) -> dict[str, Any]:
     """Return the content of `evaluation.json`, as docs/evaluating.md has it."""
     options = result.options
-    majority, count = next(iter(result.table.class_counts.items()))
+    majority, share = result.most_frequent
     return {
         "csv": str(options.csv),
         "n": len(result.table),
         "class_names": list(result.class_names),
-        "most_frequent": {"class": majority, "share": count / len(result.table)},
+        "most_frequent": {"class": majority, "share": share},
         "by": options.by,
         "calibrated": options.calibrated,
         "runs": [
-            {
-                "run": run.name,
-                "path": str(path),
-                "networks": run.networks,
-                **run.evaluation.to_dict(),
-            }
+            {"run": run.name, "path": str(path), "networks": run.networks, **run.to_dict()}
             for run, path in zip(result.runs, options.runs, strict=True)
         ],
         "differences": [
@@ -287,37 +277,14 @@ def _content(result: EvaluateResult) -> dict[str, Any]:
     }
 
 
-def _text(result: EvaluateResult) -> str:
-    options = result.options
-    total = len(result.table)
-    majority, count = next(iter(result.table.class_counts.items()))
+def _lines(result: EvaluateResult) -> list[str]:
+    options, (majority, share) = result.options, result.most_frequent
     lines = [
-        f"{total} images of {options.csv}; the most frequent class {majority} {count / total:.1%}"
+        f"{len(result.table)} images of {options.csv}; the most frequent class {majority} "
+        f"{share:.1%}"
     ]
     for run in result.runs:
-        one = run.evaluation
-        networks = f" ({run.networks} networks)" if run.networks > 1 else ""
-        width = max(5, *map(len, one.classes))
-        lines += [
-            f"{run.name}{networks}",
-            f"  accuracy  {one.measured}, loss {one.measured.loss:.3f}",
-            f"  F1 {one.f1:.3f}, AUROC {one.auroc:.3f}, calibration error "
-            f"{one.calibration_error:.3f}",
-            f"  {'class':{width}}  {'precision':30}  recall",
-            *(
-                f"  {name:{width}}  {figures.precision or '-'!s:30}  {figures.recall or '-'}"
-                for name, figures in one.classes.items()
-            ),
-        ]
-        if one.groups:
-            wide = max(map(len, [str(options.by), *one.groups]))
-            lines.append(f"  {options.by!s:{wide}}  accuracy")
-            lines += [f"  {value:{wide}}  {group}" for value, group in one.groups.items()]
-        lines += [
-            f"  mistake  {bad['file']}: {bad['label']} taken for {bad['prediction']} "
-            f"({bad['probability']:.1%})"
-            for bad in one.mistakes[:NAMED]
-        ]
+        lines += run.to_lines(options.by)
     for run, conclusion in zip(result.runs[1:], result.conclusions, strict=True):
         difference, (low, high) = conclusion.difference, conclusion.interval
         lines.append(
@@ -333,7 +300,7 @@ def _text(result: EvaluateResult) -> str:
                 f"  one of {100 * difference.smallest_shown:.1f} points would have been shown, "
                 f"with a power of 80 %{enough}"
             )
-    return "\n".join([*lines, *(f"saved   {file}" for file in result.files)])
+    return lines
 
 
 if __name__ == "__main__":

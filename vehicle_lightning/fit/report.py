@@ -12,12 +12,16 @@ from vehicle_lightning.model.evaluation import evaluate_batches, predictions_tab
 from vehicle_lightning.model.load import Checkpoint
 from vehicle_lightning.model.network import ImageClassifier
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, plot_images, save
-from vehicle_lightning.runs.statistics import Measurement
+from vehicle_lightning.runs.plots import (
+    MISTAKES,
+    plot_confusion_matrix,
+    plot_curves,
+    plot_mistakes,
+    save,
+)
+from vehicle_lightning.runs.predictions import measure
 from vehicle_lightning.runs.summary import Status, Summary
 from vehicle_lightning.runs.verdict import diagnose
-
-SHOWN = 32  # mistakes
 
 Data = VehicleDataModule | OtherData
 
@@ -67,15 +71,15 @@ def write_report(
     write_csv(run.predictions, val)
     names = data.class_names
     matrix = confusion_matrix(val["label"], val["prediction"], labels=names)
-    worst = val[val["label"] != val["prediction"]].head(SHOWN)
+    worst = val[val["label"] != val["prediction"]].head(MISTAKES)
     figures = {
         "curves": plot_curves(history, best_epoch=best.epochs, title=run.label),
         "confusion_matrix": plot_confusion_matrix(
             matrix, names, title=f"{run.label}: validation images"
         ),
-        "mistakes": plot_images(
+        "mistakes": plot_mistakes(
             data.pixels_of("val", worst.index.to_numpy()),
-            [_caption(mistake) for _, mistake in worst.iterrows()],
+            worst,
             title=f"{run.label}: worst mistakes among the validation images",
         ),
     }
@@ -98,15 +102,3 @@ def predict_split(
         data.class_names,
         data.file_names(split, count),
     )
-
-
-def measure(predictions: pd.DataFrame) -> Measurement:
-    """Return accuracy, interval, n and mean loss of predicted images."""
-    correct = (predictions["label"] == predictions["prediction"]).to_numpy(dtype=bool)
-    return Measurement.from_predictions(correct, predictions["loss"].to_numpy())
-
-
-def _caption(mistake: "pd.Series[str]") -> str:
-    label, prediction = mistake["label"], mistake["prediction"]
-    probability = float(mistake[f"p_{prediction}"])
-    return f"{mistake['file']}\n{label} taken for {prediction} ({probability:.0%})"
