@@ -128,7 +128,7 @@ Work = Callable[[list[Path]], None]
 def by_command(options: argparse.Namespace, device: object) -> Work:
     """Stream the images as the command does, into a CSV file."""
     from vehicle_lightning.data.paths import ImageFile
-    from vehicle_lightning.model.stream import predict_images
+    from vehicle_lightning.model.stream import predict_all
     from vehicle_lightning.predict.output import write_predictions
     from vehicle_lightning.runs.calibration import UNCALIBRATED
 
@@ -136,10 +136,10 @@ def by_command(options: argparse.Namespace, device: object) -> Work:
 
     def work(files: list[Path]) -> None:
         images = [ImageFile(str(file)) for file in files]
-        batches = predict_images(images, ensemble, options.batch_size)
+        predicted = predict_all(images, ensemble, options.batch_size)
         output = options.data / "out.csv"
-        tally = write_predictions(output, batches, ensemble.class_names, UNCALIBRATED)
-        assert not tally.faults
+        rows = write_predictions(output, predicted, ensemble.class_names, UNCALIBRATED)
+        assert not any(rows["error"])
 
     return work
 

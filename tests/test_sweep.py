@@ -111,7 +111,7 @@ def test_each_trial_is_an_ordinary_run(searched: tuple[Place, str]) -> None:
         assert ("rotation" in trial.params) == settings.augment
         assert list(trial.intermediate_values) == [1, 2]
         assert list(run.path.glob("events.out.tfevents.*"))
-    rows = compare([place.study]).ranking.rows
+    rows = compare([place.study]).rows
     assert {row.record.name for row in rows} == {f"small/{number}" for number in range(4)}
 
 
@@ -245,7 +245,7 @@ def test_a_pruned_trial_says_so_and_can_be_finished(
     assert [trial.state.name for trial in place.trials()] == ["PRUNED"]
     assert place.status(0) == "pruned"
     assert list(pd.read_csv(place.run(0).metrics)["epoch"]) == [1]
-    (row,) = compare([place.study]).ranking.rows
+    (row,) = compare([place.study]).rows
     assert not row.record.is_finished
     assert fit_main(["--resume", str(place.run(0).path)]) == 0
     assert place.status(0) == "finished"

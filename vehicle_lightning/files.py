@@ -48,7 +48,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
-    """Write a table whole, without its index.
+    """Write a table whole, without its index; of a name that is no text the bytes are escaped.
 
     Raises:
         OSError: writing failed.
@@ -58,7 +58,7 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
     has_returns = any(text[column].str.contains("\r").any() for column in text)
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
     with atomic_write(path) as temporary:
-        table.to_csv(temporary, index=False, quoting=quoting)
+        table.to_csv(temporary, index=False, quoting=quoting, errors="backslashreplace")
 
 
 def release_and_remove(lock: FileLock) -> None:

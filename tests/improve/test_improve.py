@@ -61,7 +61,7 @@ def test_a_walk_stopped_and_resumed(
     assert [step["status"] != "running" for step in steps] == [True] * len(steps)
     for number in range(len(steps)):
         assert read_settings(walk / str(number) / "config.yaml").test_fraction == 0.2
-    assert len(compare([walk]).ranking.rows) == len(steps)
+    assert len(compare([walk]).rows) == len(steps)
     assert read_settings(walk / "best.yaml").image_size == 32
     assert (walk / "improve.png").is_file()
 

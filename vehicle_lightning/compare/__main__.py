@@ -4,7 +4,6 @@ Before any training: `python -m vehicle_lightning.compare --plan --difference 0.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -55,28 +54,23 @@ class CompareOptions(SettingsGroup):
     """With --plan: the folds; 1 is a hold-out."""
 
 
-@dataclass(frozen=True)
-class CompareResult:
-    """The ranking, and the files that were written."""
-
-    ranking: Ranking
-    files: tuple[Path, ...]
-
-
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, compare, and print the table."""
     options = parse_options(CompareOptions, "compare", arguments)
     if options.plan:
         print(plan(options.runs, options.difference, options.images, options.folds))
         return 0
-    result = compare(
+    ranking = compare(
         options.runs or (Path("logs"),),
         baseline=options.baseline,
         metric=options.metric,
         target_loss=options.loss,
-        output=options.output,
     )
-    _print(result, wide=options.wide)
+    files = [] if options.output is None else _write(ranking, options.output)
+    print(to_text(ranking, wide=options.wide))
+    print("", *notes(ranking, wide=options.wide), sep="\n")
+    for file in files:
+        print(f"saved   {file}")
     return 0
 
 
@@ -86,8 +80,7 @@ def compare(
     baseline: Path | None = None,
     metric: str = "val/accuracy",
     target_loss: float | None = None,
-    output: Path | None = None,
-) -> CompareResult:
+) -> Ranking:
     """Compare all runs at or below the paths.
 
     Args:
@@ -95,21 +88,13 @@ def compare(
         baseline: run to compare the others with.
         metric: the figure to sort by, as in `metrics.csv`.
         target_loss: training loss to count the epochs to, in nats.
-        output: folder to write the comparison to.
 
     Raises:
         RunError: a path holds no run, or nothing may be compared with the baseline.
-        OSError: the output cannot be written.
     """
     records, left_out = read_records([*([] if baseline is None else [baseline]), *paths])
-    ranking = rank(
-        records,
-        _find_baseline(records, left_out, baseline),
-        metric=metric,
-        target_loss=target_loss,
-        left_out=left_out,
-    )
-    return CompareResult(ranking, () if output is None else _write(ranking, output))
+    chosen = _find_baseline(records, left_out, baseline)
+    return rank(records, chosen, metric=metric, target_loss=target_loss, left_out=left_out)
 
 
 def _find_baseline(
@@ -133,7 +118,7 @@ def _find_baseline(
     return candidates[0]
 
 
-def _write(ranking: Ranking, folder: Path) -> tuple[Path, ...]:
+def _write(ranking: Ranking, folder: Path) -> list[Path]:
     from vehicle_lightning.compare.plots import plot_comparison  # matplotlib takes a second
     from vehicle_lightning.runs.plots import save
 
@@ -144,14 +129,7 @@ def _write(ranking: Ranking, folder: Path) -> tuple[Path, ...]:
         to_frame(ranking).to_csv(temporary, index=False)
     write_text(markdown, to_markdown(ranking))
     save(figure, picture)
-    return csv, markdown, picture
-
-
-def _print(result: CompareResult, *, wide: bool) -> None:
-    print(to_text(result.ranking, wide=wide))
-    print("", *notes(result.ranking, wide=wide), sep="\n")
-    for file in result.files:
-        print(f"saved   {file}")
+    return [csv, markdown, picture]
 
 
 if __name__ == "__main__":

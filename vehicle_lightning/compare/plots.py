@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vehicle_lightning.compare.ranking import Ranking, Row
+from vehicle_lightning.errors import counted
 from vehicle_lightning.runs.plots import (
     FAINT,
     begin_figure,
@@ -34,7 +35,7 @@ def plot_comparison(ranking: Ranking) -> Figure:
     """
     rows = ranking.rows[:MOST_ROWS]
     left_out = len(ranking.rows) - len(rows)
-    title = f"{len(rows)} run{'s' * (len(rows) != 1)} against {ranking.baseline.name}" + (
+    title = f"{counted(len(rows), 'run')} against {ranking.baseline.name}" + (
         f" ({left_out} more in the table)" if left_out else ""
     )
     figure = begin_figure(15, max(4.4, 1.6 + 0.28 * len(rows)), title)

@@ -13,11 +13,10 @@ from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import Accelerator, SettingsGroup, SourceSettings
-from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.paths import ImageFile, listed_images
 from vehicle_lightning.data.rows import read_csv
 from vehicle_lightning.data.table import Table, read_table
-from vehicle_lightning.errors import DataError, RunError, join_first
+from vehicle_lightning.errors import DataError, RunError, counted, join_first
 from vehicle_lightning.evaluate.evaluation import Evaluation
 from vehicle_lightning.files import write_csv, write_text
 from vehicle_lightning.parallel import keep_freed_memory
@@ -179,7 +178,7 @@ def _predict(
 
     from vehicle_lightning.model.ensemble import Ensemble, find_device
     from vehicle_lightning.model.evaluation import predictions_table
-    from vehicle_lightning.model.stream import predict_images
+    from vehicle_lightning.model.stream import predict_all
 
     decision, temperatures = calibrated_by(checkpoints, calibrated=options.calibrated)
     device = find_device(options.accelerator)
@@ -189,27 +188,20 @@ def _predict(
             f"{checkpoints[0]} tells apart {join_first(ensemble.class_names)}, but the first run "
             f"{join_first(class_names)}; evaluate them one by one."
         )
-    total = -(-len(images) // options.batch_size)
-    stream = predict_images(images, ensemble, options.batch_size)
-    batches = list(progress_over(stream, total, "Evaluating"))
-    faults = [
-        f"{name} ({fault})"
-        for batch in batches
-        for name, fault in zip(batch.names, batch.faults, strict=True)
-        if fault
-    ]
+    predicted = predict_all(images, ensemble, options.batch_size)
+    named = zip(predicted.names, predicted.faults, strict=True)
+    faults = [f"{name} ({fault})" for name, fault in named if fault]
     if faults:
         raise DataError(
             f"{len(faults)} of {len(images)} images of {table.source} cannot be predicted: "
             f"{join_first(faults)}; repair them, or leave them out of the CSV."
         )
-    shares = np.concatenate([batch.probabilities for batch in batches])
     codes = [class_names.index(table.class_names[label]) for label in table.labels]
     # The logarithms of probabilities are logits: their softmax is the probabilities.
     with np.errstate(divide="ignore"):
-        logits = torch.from_numpy(np.log(shares))
+        logits = torch.from_numpy(np.log(predicted.probabilities))
     rows = predictions_table(logits, torch.tensor(codes), class_names, list(table.names))
-    chosen = decision.decide(shares, class_names)
+    chosen = decision.decide(predicted.probabilities, class_names)
     rows["prediction"] = [class_names[chosen[place]] for place in rows.index]
     return rows
 
@@ -279,10 +271,8 @@ def _content(result: EvaluateResult) -> dict[str, Any]:
 
 def _lines(result: EvaluateResult) -> list[str]:
     options, (majority, share) = result.options, result.most_frequent
-    lines = [
-        f"{len(result.table)} images of {options.csv}; the most frequent class {majority} "
-        f"{share:.1%}"
-    ]
+    images = counted(len(result.table), "image")
+    lines = [f"{images} of {options.csv}; the most frequent class {majority} {share:.1%}"]
     for run in result.runs:
         lines += run.to_lines(options.by)
     for run, conclusion in zip(result.runs[1:], result.conclusions, strict=True):
@@ -294,8 +284,8 @@ def _lines(result: EvaluateResult) -> list[str]:
             f"(exact McNemar, Holm): {conclusion}"
         )
         if conclusion.p_adjusted >= SIGNIFICANCE:
-            images = difference.images_to_show
-            enough = "" if images is None else f"; the one seen takes {images:,} images"
+            needed = difference.images_to_show
+            enough = "" if needed is None else f"; the one seen takes {needed:,} images"
             lines.append(
                 f"  one of {100 * difference.smallest_shown:.1f} points would have been shown, "
                 f"with a power of 80 %{enough}"

@@ -19,7 +19,7 @@ from vehicle_lightning.cli import (
 from vehicle_lightning.config import PLACES, Settings, SettingsGroup
 from vehicle_lightning.console import notice, quiet_lightning
 from vehicle_lightning.data.table import read_table
-from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.errors import RunError, SettingsError, counted
 from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.settings_file import check_unchanged, read_settings
@@ -103,10 +103,10 @@ def parse_improve(arguments: Sequence[str]) -> tuple[ImproveOptions, Settings, P
             }
         )
     options, settings = parse_training(ImproveOptions, "improve", arguments, defaults)
+    check_over_folds(settings)
     if options.resume:
         check_unchanged(defaults, settings, options.resume, "start a new walk instead", PLACES)
         return options, settings, options.resume
-    check_over_folds(settings)
     folder = settings.log_dir / (settings.name or NAME)
     return options, settings.model_copy(update={"name": None}), folder
 
@@ -118,8 +118,8 @@ def _resumed(folder: Path, settings: Settings, budget: float | None) -> "Walk":
     walk.settings = settings
     walk.budget = budget or walk.budget
     notice(
-        f"Walk {folder}: going on after {len(walk.steps)} steps and {walk.spent / 60:.1f} of "
-        f"{walk.budget / 60:g} min."
+        f"Walk {folder}: going on after {counted(len(walk.steps), 'step')} and "
+        f"{walk.spent / 60:.1f} of {walk.budget / 60:g} min."
     )
     return walk
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from vehicle_lightning.console import aligned
+from vehicle_lightning.errors import counted
 from vehicle_lightning.files import write_text
 from vehicle_lightning.improve.moves import listed
 from vehicle_lightning.improve.state import Step, Walk
@@ -186,9 +187,8 @@ def plot_walk(walk: Walk, *, with_test: bool) -> Figure:
     labels = [drawable(f"{number}  {step.label}", LONGEST_LABEL) for number, step in steps]
     if tests:
         labels += ["test images: baseline", f"test images: step {walk.best}, the best"]
-    figure = begin_figure(
-        11, 1.5 + 0.3 * len(labels), f"{walk.folder.name}: {len(steps) - 1} steps"
-    )
+    title = f"{walk.folder.name}: {counted(len(steps) - 1, 'step')}"
+    figure = begin_figure(11, 1.5 + 0.3 * len(labels), title)
     lay_out(figure)
     accuracy, minutes = figure.subplots(1, 2, sharey=True, width_ratios=(2.2, 1))
     prepare_panel(minutes, "Minutes")

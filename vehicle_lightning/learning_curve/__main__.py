@@ -22,7 +22,6 @@ from vehicle_lightning.data.table import read_table
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import write_text
 from vehicle_lightning.parallel import keep_freed_memory
-from vehicle_lightning.runs.fold_runs import fold_runs
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Summary
 from vehicle_lightning.settings_file import check_unchanged, read_settings
@@ -180,7 +179,7 @@ def _learning_curve(command: CurveCommand) -> list[Measured] | None:
             notice(f"[{number}/{trained}] {configuration.name}, {share:g} of the training images")
             if not _train(settings, run, data):
                 return None  # stopped
-            runs.append((run, settings))
+            runs.append(run)
         found.append(_measure(configuration, runs, place))
     return found
 
@@ -221,27 +220,17 @@ def _train(settings: Settings, run: RunFolder, data: "VehicleDataModule") -> boo
     return summary is not None and summary.status == "finished"
 
 
-def _measure(
-    configuration: Configuration, runs: Sequence[tuple[RunFolder, Settings]], place: int
-) -> Measured:
+def _measure(configuration: Configuration, runs: Sequence[RunFolder], place: int) -> Measured:
     """Fit the curve of a configuration, the first or the second of the command."""
     import numpy as np
 
+    from vehicle_lightning.fit.pooling import PooledSummary
     from vehicle_lightning.learning_curve.curve import Curve
 
-    images, errors, accuracy = [], [], 0.0
-    for run, settings in runs:
-        every = fold_runs(settings)
-        summaries = [Summary.read(run.fold_run(one.name).summary) for one in every]
-        of_fold = [
-            [s for s, m in zip(summaries, every, strict=True) if m.fold == fold]
-            for fold in range(settings.folds or 1)
-        ]
-        errors.append([1 - np.mean([s.val.accuracy for s in fold]) for fold in of_fold])
-        images.append(np.mean([s.train.n for s in summaries]))
-        accuracy = float(np.mean([s.train.accuracy for s in summaries]))
-    curve = Curve.fit(np.array(images, dtype=np.float64), np.array(errors, dtype=np.float64), place)
-    return Measured(configuration, curve, accuracy)
+    summaries = [PooledSummary.read(run.summary) for run in runs]
+    images = np.array([summary.train.n for summary in summaries], dtype=np.float64)
+    errors = 1 - np.array([list(summary.fold_accuracies.values()) for summary in summaries])
+    return Measured(configuration, Curve.fit(images, errors, place), summaries[-1].train.accuracy)
 
 
 def _sentences(measured: Sequence[Measured]) -> list[str]:

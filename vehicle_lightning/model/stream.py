@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.images import read_or_fault
 from vehicle_lightning.data.paths import ImageFile
 from vehicle_lightning.model.ensemble import Ensemble
@@ -18,8 +19,8 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class PredictedBatch:
-    """What the networks say of a few images.
+class Predicted:
+    """What the networks say of N images.
 
     Attributes:
         names: N names.
@@ -34,7 +35,7 @@ class PredictedBatch:
 
 def predict_images(
     images: Sequence[ImageFile], ensemble: Ensemble, batch_size: int
-) -> Iterator[PredictedBatch]:
+) -> Iterator[Predicted]:
     """Predict images in their order; no more than three batches of pixels are held at a time.
 
     Args:
@@ -53,6 +54,17 @@ def predict_images(
             yield _predict(part, list(islice(decoded, len(part))), ensemble)
 
 
+def predict_all(images: Sequence[ImageFile], ensemble: Ensemble, batch_size: int) -> Predicted:
+    """Predict at least one image, while a progress bar counts the batches."""
+    total = -(-len(images) // batch_size)
+    batches = list(progress_over(predict_images(images, ensemble, batch_size), total, "Predicting"))
+    return Predicted(
+        [name for batch in batches for name in batch.names],
+        [fault for batch in batches for fault in batch.faults],
+        np.concatenate([batch.probabilities for batch in batches]),
+    )
+
+
 def _read(image: ImageFile, ensemble: Ensemble) -> list[Pixels] | str:
     """Decode an image at each size, uint8 of shape (size, size, 3), or say why that cannot be."""
     if image.fault:
@@ -64,7 +76,7 @@ def _read(image: ImageFile, ensemble: Ensemble) -> list[Pixels] | str:
 
 def _predict(
     images: Sequence[ImageFile], decoded: Sequence[list[Pixels] | str], ensemble: Ensemble
-) -> PredictedBatch:
+) -> Predicted:
     faults = [one if isinstance(one, str) else "" for one in decoded]
     readable = [one for one in decoded if not isinstance(one, str)]
     probabilities = np.full((len(images), len(ensemble.class_names)), np.nan)
@@ -79,4 +91,4 @@ def _predict(
     for row in np.flatnonzero(np.isnan(probabilities).any(axis=1)):
         probabilities[row] = np.nan
         faults[row] = faults[row] or "the network's output is not a number"
-    return PredictedBatch([image.name for image in images], faults, probabilities)
+    return Predicted([image.name for image in images], faults, probabilities)

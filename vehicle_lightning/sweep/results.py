@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization.matplotlib import plot_param_importances, plot_slice
 
 from vehicle_lightning.console import aligned, notice
+from vehicle_lightning.errors import counted
 from vehicle_lightning.files import atomic_write, write_text
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.settings_file import experiment
@@ -47,9 +48,9 @@ def report(search: Search) -> str:
             "",
             *_table(search, ranked[:LISTED]),
             "",
-            f"The best of {finished} trials is chosen on these {val.n} validation images, so its "
-            f"figures flatter: part of its lead is luck. To measure it anew, on another split and "
-            f"other seeds:",
+            f"The best of {counted(finished, 'trial')} is chosen on these {val.n} validation "
+            f"images, so its figures flatter: part of its lead is luck. To measure it anew, on "
+            f"another split and other seeds:",
             f"    python -m vehicle_lightning.fit --config {file} --folds {base.folds or 5} "
             f"--split-seed {base.split_seed + 1} --seed {base.seed + base.seeds} --seeds 3",
             f"see     tensorboard --logdir {search.folder}, or "
@@ -101,7 +102,8 @@ def _plots(search: Search) -> list[Path]:
 def _save(search: Search, name: str, inches: tuple[float, float]) -> Path:
     path, figure = search.folder / f"{name}.png", plt.gcf()
     figure.set_size_inches(inches)
-    figure.suptitle(f"{search.study.name}: {len(search.study.finished)} trials, without the pruned")
+    trials = counted(len(search.study.finished), "trial")
+    figure.suptitle(f"{search.study.name}: {trials}, without the pruned")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", bbox_inches="tight")
     plt.close(figure)

@@ -17,7 +17,7 @@ from optuna.pruners import MedianPruner
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.console import notice
-from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.errors import RunError, SettingsError, counted
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.runs.folder import RunFolder
@@ -185,10 +185,11 @@ def _finish(
     is_pruned = summary.status == "pruned"
     loss = summary.val.loss if math.isfinite(summary.val.loss) else math.inf
     facts = {key: summary.to_dict()[key] for key in FACTS}
+    pruned = f", pruned after {counted(summary.epochs, 'epoch')}"
     if search.study.finish(running, facts, None if is_pruned else loss):
         notice(
             f"Trial {running.run}: val loss {summary.val.loss:.3f}, accuracy {summary.val}"
-            f"{f', pruned after {summary.epochs} epochs' * is_pruned}; {in_words(point)}"
+            f"{pruned * is_pruned}; {in_words(point)}"
         )
     else:
         notice(f"Trial {running.run} was taken over by another worker.")
