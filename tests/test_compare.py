@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.compare.made_runs import make_run
 from tests.conftest import Fit
-from vehicle_lightning.compare.__main__ import compare, main
+from vehicle_lightning.compare.__main__ import main
+from vehicle_lightning.compare.ranking import compare
 from vehicle_lightning.errors import InputError
 
 HALF = np.arange(200) < 100

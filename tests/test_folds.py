@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.conftest import QUICK, DataFolder, Fit, curve, quick_fit
 from tests.test_resume import Killed, assert_equal_runs, interrupt_in_epoch, quick
 from vehicle_lightning.cli import INTERRUPTED
-from vehicle_lightning.compare.__main__ import compare
+from vehicle_lightning.compare.ranking import compare
 from vehicle_lightning.errors import DataError, RunError, SettingsError
 from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.model.classifier import VehicleClassifier

@@ -22,7 +22,7 @@ from PIL import Image
 from tests.conftest import SIZE
 from tests.test_resume import assert_equal_runs, interrupt_in_epoch
 from vehicle_lightning.cli import INTERRUPTED, seconds
-from vehicle_lightning.compare.__main__ import compare
+from vehicle_lightning.compare.ranking import compare
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import DataError, InputError, SearchError
 from vehicle_lightning.fit.__main__ import main as fit_main

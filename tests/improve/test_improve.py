@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.conftest import QUICK
 from vehicle_lightning.cli import INTERRUPTED
-from vehicle_lightning.compare.__main__ import compare
+from vehicle_lightning.compare.ranking import compare
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.improve import moves
