@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.compare.made_runs import make_run
 from tests.conftest import Fit
-from vehicle_lightning.compare.__main__ import compare, main
+from vehicle_lightning.compare.__main__ import main
+from vehicle_lightning.compare.ranking import compare
 from vehicle_lightning.errors import InputError
 
 HALF = np.arange(200) < 100
@@ -55,7 +56,7 @@ def test_real_runs_are_compared(fit_quickly: Fit, capsys: pytest.CaptureFixture[
 
 
 def test_a_chosen_baseline(logs: Path) -> None:
-    ranking = compare([logs], baseline=logs / "combined").ranking
+    ranking = compare([logs], baseline=logs / "combined")
     assert ranking.baseline.name == "combined/0"
     assert len(ranking.rows) == 2
 
@@ -82,6 +83,7 @@ def test_a_plan_before_any_training(
     assert re.search(r"two trained networks: 1,\d\d\d images", printed)
     assert "Assumed, as of photographs and 78 % accuracy: one of two" in printed
     assert ("shown by 200" in printed) == bool(images)
+    assert "With one seed a side, how much trainings vary is told by" in printed
 
 
 def test_a_plan_out_of_runs(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,11 +118,11 @@ def test_a_failed_output_leaves_nothing_half_written(logs: Path, tmp_path: Path)
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(OSError, match="file"):
-        compare([logs], output=blocked)
+        main([str(logs), "--output", str(blocked)])
     assert blocked.read_text() == ""
 
 
 def test_inside_the_run_folder(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(logs / "baseline" / "0")
-    assert compare([Path()]).ranking.baseline.name == "baseline/0"
-    assert len(compare([logs], baseline=Path()).ranking.rows) == 2
+    assert compare([Path()]).baseline.name == "baseline/0"
+    assert len(compare([logs], baseline=Path()).rows) == 2

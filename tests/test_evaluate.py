@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 from sklearn import metrics
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import quick_fit
 from vehicle_lightning.errors import InputError
@@ -77,6 +78,12 @@ def test_the_figures_are_those_of_fit_and_of_scikit_learn(
     assert len(run["mistakes"]) == (truth != guess).sum()
     for picture in ("confusion_matrix", "mistakes"):
         assert (tmp_path / "out" / f"{stem}_{picture}.png").stat().st_size > 1000
+
+    events = EventAccumulator(str(dropout_run.path / "evaluation" / "val")).Reload()
+    for figure in ("accuracy", "loss", "f1", "auroc", "calibration_error"):
+        (scalar,) = events.Scalars(f"summary/{figure}")
+        assert scalar.value == pytest.approx(run[figure])
+    assert set(events.Tags()["images"]) == {"pictures/confusion_matrix", "pictures/mistakes"}
 
 
 def test_runs_are_compared_on_the_same_images(

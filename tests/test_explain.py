@@ -18,8 +18,7 @@ from tests.conftest import QUICK, SIZE, DataFolder, Fit
 from tests.test_fit import latest_events
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import DataError, InputError, RunError, SettingsError
-from vehicle_lightning.explain.__main__ import MOST, SHOWN, explain, main
-from vehicle_lightning.explain.subjects import worst_mistakes
+from vehicle_lightning.explain.__main__ import MOST, SHOWN, explain, main, worst_mistakes
 from vehicle_lightning.fit.__main__ import main as fit_main
 from vehicle_lightning.model.evidence import change_by_masking, enlarge, evidence_maps
 from vehicle_lightning.model.explanations import explain as explain_image
@@ -154,7 +153,7 @@ def test_the_command_draws_the_worst_mistakes(
     assert [s.name for s in worst_mistakes(run, 3)] == mistakes["file"].head(3).tolist()
     with Image.open(sheet) as picture:
         assert picture.width > 500
-    shown = latest_events(run).Images("explanations")
+    shown = latest_events(run).Images("pictures/explanations")
     assert len(shown) == 1
     added = {path for path in run.path.rglob("*") if path.is_file()} - set(before)
     assert {path.suffix for path in added} == {".png", ".explanations"}
@@ -188,7 +187,7 @@ def test_of_a_run_over_folds_and_seeds_each_network_explains_its_own(
         assert row["label"] == subject.label != row["prediction"]
     assert main([str(run.path)]) == 0
     assert run.picture("explanations").is_file()
-    assert latest_events(run).Images("explanations")
+    assert latest_events(run).Images("pictures/explanations")
 
     part = RunFolder(run.path / "seed0-fold0")
     assert main([str(part.path)]) == 0

@@ -19,7 +19,7 @@ from PIL import Image
 from tests.conftest import QUICK, SIZE, Fit
 from vehicle_lightning.errors import ExportError, InputError
 from vehicle_lightning.export import __main__ as command
-from vehicle_lightning.export import onnx_format, program
+from vehicle_lightning.export import program
 from vehicle_lightning.export.__main__ import export, main
 from vehicle_lightning.fit.__main__ import main as fit_main
 from vehicle_lightning.model.load import read_checkpoint
@@ -211,9 +211,9 @@ def test_missing_packages(
 def test_what_predicts_something_else_is_not_written(
     dropout_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    module, name = (onnx_format, "read_onnx") if suffix == ".onnx" else (program, "read_pt2")
-    read = getattr(module, name)
-    monkeypatch.setattr(module, name, lambda content: lambda images: read(content)(images) + 2e-4)
+    name = "read_onnx" if suffix == ".onnx" else "read_pt2"
+    read = getattr(program, name)
+    monkeypatch.setattr(program, name, lambda content: lambda images: read(content)(images) + 2e-4)
     output = tmp_path / "made" / f"vehicle{suffix}"
     with pytest.raises(ExportError, match=r"not written: .* by up to 0\.0002, more than 0\.0001"):
         export(dropout_run.path, output)
@@ -229,7 +229,7 @@ def test_probabilities_that_are_no_numbers_are_refused(dropout_run: RunFolder) -
 def test_a_network_too_large_for_onnx(
     dropout_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_format, "LARGEST", 1000)
+    monkeypatch.setattr(program, "LARGEST", 1000)
     with pytest.raises(ExportError, match=r"holds 2 GB.* \.pt2"):
         export(dropout_run.path, tmp_path / "vehicle.onnx")
 

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.conftest import QUICK, DataFolder, Fit, curve, quick_fit
 from tests.test_resume import Killed, assert_equal_runs, interrupt_in_epoch, quick
 from vehicle_lightning.cli import INTERRUPTED
-from vehicle_lightning.compare.__main__ import compare
+from vehicle_lightning.compare.ranking import compare
 from vehicle_lightning.errors import DataError, RunError, SettingsError
 from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.model.classifier import VehicleClassifier
@@ -206,7 +206,7 @@ def test_several_devices_are_refused(drawn: Path, tmp_path: Path) -> None:
 def test_compare_takes_the_run_as_one(run: RunFolder, drawn: Path) -> None:
     log_dir = run.path.parent.parent
     other = quick_fit(drawn, log_dir)(*FOLDS, "--name", "wide", "--channels", "8", "8")
-    rows = compare([run.path, other.path]).ranking.rows
+    rows = compare([run.path, other.path]).rows
     assert {row.record.name for row in rows} == {"folds/0", "wide/0"}
     (found,) = [row.test for row in rows if row.test is not None]
     assert found.difference.n == 80

@@ -22,7 +22,7 @@ from PIL import Image
 from tests.conftest import SIZE
 from tests.test_resume import assert_equal_runs, interrupt_in_epoch
 from vehicle_lightning.cli import INTERRUPTED, seconds
-from vehicle_lightning.compare.__main__ import compare
+from vehicle_lightning.compare.ranking import compare
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import DataError, InputError, SearchError
 from vehicle_lightning.fit.__main__ import main as fit_main
@@ -30,8 +30,7 @@ from vehicle_lightning.fit.train import train
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.settings_file import read_settings
 from vehicle_lightning.sweep import study as study_module
-from vehicle_lightning.sweep.__main__ import main
-from vehicle_lightning.sweep.arguments import parse_sweep
+from vehicle_lightning.sweep.__main__ import main, parse_sweep
 from vehicle_lightning.sweep.study import Study, find_database
 from vehicle_lightning.sweep.trials import TrialPruning
 
@@ -112,7 +111,7 @@ def test_each_trial_is_an_ordinary_run(searched: tuple[Place, str]) -> None:
         assert ("rotation" in trial.params) == settings.augment
         assert list(trial.intermediate_values) == [1, 2]
         assert list(run.path.glob("events.out.tfevents.*"))
-    rows = compare([place.study]).ranking.rows
+    rows = compare([place.study]).rows
     assert {row.record.name for row in rows} == {f"small/{number}" for number in range(4)}
 
 
@@ -246,7 +245,7 @@ def test_a_pruned_trial_says_so_and_can_be_finished(
     assert [trial.state.name for trial in place.trials()] == ["PRUNED"]
     assert place.status(0) == "pruned"
     assert list(pd.read_csv(place.run(0).metrics)["epoch"]) == [1]
-    (row,) = compare([place.study]).ranking.rows
+    (row,) = compare([place.study]).rows
     assert not row.record.is_finished
     assert fit_main(["--resume", str(place.run(0).path)]) == 0
     assert place.status(0) == "finished"
@@ -301,7 +300,7 @@ def test_a_trial_that_does_not_fit_into_memory_is_one_of_the_trials(
 def test_a_foreign_run_in_the_place_of_a_trial_is_left_alone(place: Place) -> None:
     place.run(0).path.mkdir(parents=True)
     place.run(0).config.write_text(Settings(dropout=0.9).to_yaml())
-    with pytest.raises(InputError, match=r"holds another run, with another .*dropout"):
+    with pytest.raises(InputError, match=r"cannot change when .* choose another --study"):
         main(place.flags("--trials", "1"))
     assert [trial.state.name for trial in place.trials()] == ["WAITING"]  # for when it is gone
 
@@ -371,9 +370,11 @@ def test_bad_data_leave_no_study(place: Place, tmp_path: Path) -> None:
 
 def test_a_settings_file_below_the_space(place: Place, tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("epochs: 7\nbatchnorm: true\nlearning_rate: 0.5\n")
-    command = parse_sweep(place.flags("--config", str(tmp_path / "base.yaml"), "--seed", "4"))
-    assert (command.base.epochs, command.base.batchnorm, command.base.seed) == (2, True, 4)
-    assert command.study == "small"
+    _, space, base = parse_sweep(
+        place.flags("--config", str(tmp_path / "base.yaml"), "--seed", "4")
+    )
+    assert (base.epochs, base.batchnorm, base.seed) == (2, True, 4)
+    assert space.file.stem == "small"
 
 
 @pytest.mark.parametrize(

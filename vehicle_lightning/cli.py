@@ -1,11 +1,13 @@
 """From the command line to settings and to an exit code; imports nothing slow.
 
 Every command is `run_command(main)`: `main` parses its arguments, by `parse_options` or, where they
-are settings of a training, by `parse_fit`, and raises `InputError` for what a person can put right.
+are settings of a training too, by `parse_training`, and raises `InputError` for what a person can
+put right.
 """
 
 import argparse
 import errno
+import inspect
 import io
 import os
 import re
@@ -14,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Self, TypeVar, get_type_hints
+from typing import Annotated, Generic, Self, TypeVar, get_type_hints
 
 import tyro
 from pydantic import AfterValidator, BaseModel, Field
@@ -31,7 +33,7 @@ from vehicle_lightning.config import (
 )
 from vehicle_lightning.errors import InputError, SettingsError
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.settings_file import changed_settings, read_settings
+from vehicle_lightning.settings_file import check_unchanged, read_settings
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -42,8 +44,11 @@ TIME = rf"(?:{NUMBER}d)?(?:{NUMBER}h)?(?:{NUMBER}m)?(?:{NUMBER}s?)?"
 Options = TypeVar("Options", bound=BaseModel)
 
 
-class CommandOptions(BaseModel):
-    """What to do, as opposed to how to train."""
+class FitOptions(BaseModel):
+    """Train a network on a data set, or one for each fold and seed, and measure it.
+
+    Results go to a run folder below --log-dir; `tensorboard --logdir logs` draws them.
+    """
 
     config: Path | None = Field(
         None,
@@ -97,13 +102,11 @@ class SettingsGroups:
 
 
 @dataclass(frozen=True)
-class FitArguments:
-    """Train a network on a data set, or one for each fold and seed, and measure it.
+class TrainingArguments(Generic[Options]):
+    """The command line of a command that trains."""
 
-    Results go to a run folder below --log-dir; `tensorboard --logdir logs` draws them.
-    """
-
-    command: Annotated[CommandOptions, tyro.conf.OmitArgPrefixes]
+    command: Annotated[Options, tyro.conf.OmitArgPrefixes]
+    """What to do, as opposed to how to train."""
     settings: Annotated[SettingsGroups, tyro.conf.arg(name="")]
 
 
@@ -113,7 +116,7 @@ class FitCommand:
 
     settings: Settings
     resume: RunFolder | None
-    options: CommandOptions
+    options: FitOptions
 
 
 def parse_fit(arguments: Sequence[str]) -> FitCommand:
@@ -132,18 +135,59 @@ def parse_fit(arguments: Sequence[str]) -> FitCommand:
     settings_file = resume.config if resume else options.config
     defaults = read_settings(settings_file) if settings_file else Settings()
 
-    parsed = tyro.cli(
-        FitArguments,
-        prog="python -m vehicle_lightning.fit",
-        args=list(arguments),
-        default=FitArguments(CommandOptions(), SettingsGroups.of(defaults)),
-    )
-    settings = parsed.settings.joined()
+    parsed, settings = parse_training(FitOptions, "fit", arguments, defaults)
     if resume:
         _check_resumable(defaults, settings, resume)
-        if parsed.command.lr_find:
+        if parsed.lr_find:
             raise SettingsError("--lr-find comes before a training; leave out --resume.")
-    return FitCommand(settings, resume, parsed.command)
+    return FitCommand(settings, resume, parsed)
+
+
+def parse_training(
+    kind: type[Options], command: str, arguments: Sequence[str], defaults: Settings
+) -> tuple[Options, Settings]:
+    """Parse the command line of a command that trains: its own options, and all settings.
+
+    Exits with code 2, after printing what is wrong, where a flag is unknown or malformed.
+
+    Args:
+        kind: the options; their docstring is what `--help` says first.
+        command: name of the module, such as `sweep`.
+        arguments: what follows it.
+        defaults: the settings where no flag is given.
+
+    Raises:
+        SettingsError: a value is out of range.
+    """
+    parsed = tyro.cli(
+        TrainingArguments[kind],  # type: ignore[valid-type]
+        prog=f"python -m vehicle_lightning.{command}",
+        description=inspect.getdoc(kind),
+        args=list(arguments),
+        default=TrainingArguments(kind(), SettingsGroups.of(defaults)),
+    )
+    return parsed.command, parsed.settings.joined()
+
+
+def check_keeps_results(settings: Settings) -> None:
+    """Refuse a trial run of two batches where results are to be compared.
+
+    Raises:
+        SettingsError: it is one.
+    """
+    if settings.fast_dev_run:
+        raise SettingsError("--fast-dev-run keeps nothing that could be compared; leave it out.")
+
+
+def check_over_folds(settings: Settings) -> None:
+    """Check that each training is one over all folds, of which the results are kept.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    check_keeps_results(settings)
+    if settings.folds is None or settings.fold is not None:
+        raise SettingsError("This command trains over all --folds; leave out --fold.")
 
 
 def read_ahead(arguments: Sequence[str], *paths: str) -> argparse.Namespace:
@@ -175,12 +219,7 @@ def _check_resumable(saved: Settings, asked: Settings, run: RunFolder) -> None:
             f"{run.path} is a {'run over several trainings' if saved.is_repeated else 'single run'}"
             f", and stays one when it is continued; start a new run instead."
         )
-    if changed := changed_settings(saved, asked):
-        flag = "--" + changed[0].replace("_", "-")
-        raise SettingsError(
-            f"{flag} cannot change when {run.path} is continued (it was started with "
-            f"{getattr(saved, changed[0])}); start a new run instead."
-        )
+    check_unchanged(saved, asked, run.path, "start a new run instead")
 
 
 def parse_options(kind: type[Options], command: str, arguments: Sequence[str]) -> Options:

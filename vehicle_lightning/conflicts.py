@@ -26,9 +26,8 @@ def conflicts(s: "Settings") -> Iterator[str]:
         yield f"--fold {s.fold} is none of the folds 0 to {s.folds - 1}"
     if s.seed + s.seeds > LARGEST_SEED + 1:
         yield f"--seed {s.seed} and --seeds {s.seeds} go beyond {LARGEST_SEED}"
-    name = "run" if s.name is None else s.name
-    if not name.strip(" .") or any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name):
-        yield f"--name {s.name!r} must be usable as one folder's name"  # on any system
+    if s.name is not None and not is_folder_name(s.name):
+        yield f"--name {s.name!r} must be usable as one folder's name"
     if s.batchnorm and s.batch_size == 1:
         yield "--batchnorm needs a --batch-size of at least 2"
     if s.augment and s.trivial_augment:
@@ -45,6 +44,11 @@ def conflicts(s: "Settings") -> Iterator[str]:
         yield from _of_own_blocks(s)
     else:
         yield from _of_backbone(s)
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether a name can be that of one folder, on any system."""
+    return bool(name.strip(" .")) and not any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name)
 
 
 def _of_own_blocks(s: "Settings") -> Iterator[str]:

@@ -26,6 +26,12 @@ def join_first(items: Iterable[str], named: int = 10) -> str:
     return ", ".join(map(one_line, every[:named])) + (f" and {rest} more" if rest > 0 else "")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: `1 image`, `2 images`, `3 batches`."""
+    plural = "" if number == 1 else "es" if noun.endswith("ch") else "s"
+    return f"{number} {noun}{plural}"
+
+
 class InputError(Exception):
     """Bad input; its message says in one sentence what, where, and what to do.
 

@@ -48,6 +48,8 @@ def write_text(path: Path, text: str) -> None:
 def write_csv(path: Path, table: "pd.DataFrame", float_format: str | None = None) -> None:
     """Write a table whole, without its index; numbers in full, or in this format.
 
+    Of a name that is no text the bytes are escaped.
+
     Raises:
         OSError: writing failed.
     """
@@ -56,7 +58,13 @@ def write_csv(path: Path, table: "pd.DataFrame", float_format: str | None = None
     has_returns = any(text[column].str.contains("\r").any() for column in text)
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
     with atomic_write(path) as temporary:
-        table.to_csv(temporary, index=False, quoting=quoting, float_format=float_format)
+        table.to_csv(
+            temporary,
+            index=False,
+            quoting=quoting,
+            float_format=float_format,
+            errors="backslashreplace",
+        )
 
 
 def remove_half_written(folder: Path, stem: str = "") -> None:

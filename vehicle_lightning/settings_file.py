@@ -1,12 +1,13 @@
 """Settings in YAML files, and which of them a run that goes on must keep."""
 
 import difflib
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vehicle_lightning.config import DeviceSettings, RunSettings, Settings
+from vehicle_lightning.config import PLACES, DeviceSettings, RunSettings, Settings
 from vehicle_lightning.errors import SettingsError, one_line
 
 # The one in C, where PyYAML was built with it, reads hundreds of runs in no time.
@@ -14,6 +15,10 @@ SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Beside the package in a checkout, inside it where it is installed.
 EXPERIMENTS = (Path(__file__).parents[1] / "experiments", Path(__file__).parent / "experiments")
 
+# What an experiment needs to find the same images and to come to the same figures.
+KEPT_PLACES = frozenset(
+    {"data_dir", "csv", "image_dir", "image_column", "label_column", "weights", "precision"}
+)
 # What may change when a run is continued; anything else would make it another run.
 CHANGEABLE = frozenset(
     {"epochs", "patience", "seeds", "data_dir", "cache", "cache_dir", "num_workers", "weights"}
@@ -23,15 +28,64 @@ CHANGEABLE = frozenset(
 )
 
 
-def changed_settings(before: Settings, now: Settings) -> list[str]:
+def changed_settings(
+    before: Settings, now: Settings, changeable: frozenset[str] = CHANGEABLE
+) -> list[str]:
     """Return the names of settings that differ though a continued run must keep them."""
-    changeable = CHANGEABLE
     if before.schedule != "constant" or before.initial_size is not None or before.warmup_epochs:
         # laid out over the epochs
         changeable -= {"epochs", "devices", "num_nodes"}
     return [
         name for name, value in now if name not in changeable and value != getattr(before, name)
     ]
+
+
+def check_unchanged(
+    before: Settings,
+    now: Settings,
+    place: Path,
+    fix: str,
+    changeable: frozenset[str] = CHANGEABLE,
+) -> None:
+    """Check that a folder may go on with these settings.
+
+    Args:
+        before: those that it was started with.
+        now: those that are asked for.
+        place: the folder.
+        fix: what to do where they differ, in words.
+        changeable: names of those that may.
+
+    Raises:
+        SettingsError: one has changed that must not.
+    """
+    if changed := changed_settings(before, now, changeable):
+        raise SettingsError(
+            f"--{changed[0].replace('_', '-')} cannot change when {place} is continued (it was "
+            f"started with {getattr(before, changed[0])}); {fix}."
+        )
+
+
+def experiment(settings: Settings, comment: str, without: Set[str] = frozenset()) -> str:
+    """Return the settings that differ from the defaults as YAML, under a comment of some lines.
+
+    Where results go is for whoever uses it, and left out; so are the settings `without`.
+    """
+    differing = settings.model_dump(
+        mode="json", exclude_defaults=True, exclude={*(PLACES - KEPT_PLACES), *without}
+    )
+    text = yaml.safe_dump(differing, sort_keys=False, allow_unicode=True) if differing else ""
+    return "".join(f"# {line}\n" for line in comment.splitlines()) + text
+
+
+def setting_in_words(name: str, value: Any) -> str:
+    """Return a setting and its value in words: `batchnorm`, `channels 16 32 64`."""
+    words = name.replace("_", " ")
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    if isinstance(value, tuple | list):
+        return " ".join([words, *map(str, value)])
+    return f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"
 
 
 def read_settings(path: Path) -> Settings:

@@ -87,5 +87,5 @@ def test_a_dev_run_leaves_nothing_behind(
     assert not (tmp_path / "logs").exists()
     with pytest.raises(SettingsError, match="leave out --folds"):
         main([*flags, "--fast-dev-run", "--folds", "2"])
-    with pytest.raises(SettingsError, match=r"--limit-val-batches 0\.1 of 1 batches is none"):
+    with pytest.raises(SettingsError, match=r"--limit-val-batches 0\.1 of 1 batch is none"):
         main([*flags, "--limit-val-batches", "0.1"])

@@ -11,13 +11,12 @@ from PIL import Image
 
 from tests.conftest import QUICK
 from vehicle_lightning.cli import INTERRUPTED
-from vehicle_lightning.compare.__main__ import compare
+from vehicle_lightning.compare.ranking import compare
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.improve import moves
 from vehicle_lightning.improve import walk as walk_module
-from vehicle_lightning.improve.__main__ import main
-from vehicle_lightning.improve.arguments import parse_improve
+from vehicle_lightning.improve.__main__ import main, parse_improve
 from vehicle_lightning.improve.state import Walk
 from vehicle_lightning.settings_file import read_settings
 
@@ -62,7 +61,7 @@ def test_a_walk_stopped_and_resumed(
     assert [step["status"] != "running" for step in steps] == [True] * len(steps)
     for number in range(len(steps)):
         assert read_settings(walk / str(number) / "config.yaml").test_fraction == 0.2
-    assert len(compare([walk]).ranking.rows) == len(steps)
+    assert len(compare([walk]).rows) == len(steps)
     assert read_settings(walk / "best.yaml").image_size == 32
     assert (walk / "improve.png").is_file()
 
@@ -87,12 +86,13 @@ def test_mistakes_are_one_sentence(flags: list[str], more: tuple[str, ...], mess
 
 def test_settings_of_a_file_get_folds_and_a_test_part(tmp_path: Path) -> None:
     (tmp_path / "start.yaml").write_text("epochs: 7\nbatchnorm: true\n")
-    command = parse_improve(["--config", str(tmp_path / "start.yaml"), "--name", "mine"])
-    settings = command.settings
+    options, settings, folder = parse_improve(
+        ["--config", str(tmp_path / "start.yaml"), "--name", "mine"]
+    )
     assert (settings.epochs, settings.batchnorm) == (7, True)
     assert (settings.folds, settings.test_fraction, settings.name) == (5, 0.2, None)
-    assert command.folder == Path("logs/mine")
-    assert command.budget is None
+    assert folder == Path("logs/mine")
+    assert options.budget is None
 
 
 def test_a_test_part_of_the_data_is_taken(
@@ -104,7 +104,7 @@ def test_a_test_part_of_the_data_is_taken(
     frame.to_csv(csv, index=False)
     begun: list[Walk] = []
 
-    def begin(walk: Walk, _: Path) -> str:
+    def begin(walk: Walk) -> str:
         begun.append(walk)
         return "no time"
 

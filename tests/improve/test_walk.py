@@ -18,7 +18,7 @@ from vehicle_lightning.improve.state import (
     is_worth_keeping,
     level_of_next,
 )
-from vehicle_lightning.improve.walk import go_on, in_short
+from vehicle_lightning.improve.walk import go_on
 from vehicle_lightning.runs.paired import Difference
 from vehicle_lightning.runs.power import Spread
 from vehicle_lightning.runs.verdict import Verdict
@@ -43,12 +43,15 @@ class Place:
         self._patch = monkeypatch
         few = tuple(move for move in moves.MOVES if move.name in FEW)
         monkeypatch.setattr(moves, "MOVES", few)
-        self.walk = Walk(settings=START, budget=1000)
+        self.walk = self.new(1000)
 
     def train(self, training: MadeTraining) -> str:
         self._patch.setattr(walk_module, "train", training)
         self._patch.setattr(walk_module, "time", SimpleNamespace(monotonic=training.monotonic))
-        return go_on(self.walk, self.folder)
+        return go_on(self.walk)
+
+    def new(self, budget: float) -> Walk:
+        return Walk(folder=self.folder, settings=START, budget=budget)
 
     @property
     def moves(self) -> list[str]:
@@ -153,7 +156,7 @@ def test_what_is_shown_and_what_is_only_kept(place: Place) -> None:
 
     place.walk.budget = 25
     place.train(MadeTraining(accuracy, lambda _: says("--batchnorm", "--dropout 0.5", "--augment")))
-    by_move = {step.move: in_short(step) for step in place.walk.steps[1:4]}
+    by_move = {step.move: step.outcome for step in place.walk.steps[1:4]}
     assert by_move == {
         "batch normalisation": "kept, shown better",
         "dropout": "dropped",
@@ -167,7 +170,7 @@ def test_a_step_that_is_behind_costs_one_fold(place: Place) -> None:
     step = place.walk.steps[1]
     assert (step.status, step.seconds, step.interval) == ("ended early", 1, None)
     assert step.difference == pytest.approx(-0.4)
-    assert in_short(step) == "dropped early"
+    assert step.outcome == "dropped early"
 
 
 def test_what_does_not_fit_into_the_budget_is_not_begun(place: Place) -> None:
@@ -214,7 +217,7 @@ def test_resumed_after_a_person_stopped_it(place: Place) -> None:
     assert training.trained[:5] == ["0", "1", "2", "2", "3"]
     assert training.trained.count("0") == 1
     once = place.walk.model_dump_json()
-    place.walk = Walk(settings=START, budget=40)
+    place.walk = place.new(40)
     place.train(MadeTraining(only_batchnorm))
     assert place.walk.model_dump_json() == once
 
@@ -231,17 +234,17 @@ def test_a_step_that_cannot_be_trained_is_passed_over(
         return training(settings, run, callbacks)  # type: ignore[arg-type]
 
     monkeypatch.setattr(walk_module, "train", picky)
-    go_on(place.walk, place.folder)
+    go_on(place.walk)
     step = next(step for step in place.walk.steps if step.move == "dropout")
     assert (step.status, step.reason) == ("untrainable", "No dropout here.")
-    assert "cannot be trained" in report(place.walk, place.folder, "tried all")
+    assert "cannot be trained" in report(place.walk, "tried all")
 
 
 def test_the_report(place: Place) -> None:
     place.walk.budget = 20
     training = MadeTraining(only_batchnorm, lambda s: says(*["--batchnorm"] * (not s.batchnorm)))
     assert place.train(training) == "no time"
-    text = report(place.walk, place.folder, "no time")
+    text = report(place.walk, "no time")
     assert "the time is up; to go on" in text
     assert f"--resume {place.folder} --budget 1m" in text
     text = " ".join(text.split())
@@ -249,7 +252,7 @@ def test_the_report(place: Place) -> None:
     assert "validation images, batch normalisation +20.0 points; a deeper network" in text
     assert "Not tried: " in text
     assert "proposals that were tried: 1. The first proposal helped in 1, the" in text
-    assert len(plot_walk(place.walk, place.folder, with_test=True).axes) == 2
+    assert len(plot_walk(place.walk, with_test=True).axes) == 2
     best = read_settings(place.folder / "best.yaml")
     assert best == Settings(image_size=32, batchnorm=True)
 
@@ -261,7 +264,7 @@ def test_the_report_of_a_walk_that_was_stopped_looks_at_no_test_image(place: Pla
         place.train(training)
     for file in place.folder.glob("*/predictions_test.csv"):
         file.unlink()
-    text = report(place.walk, place.folder, None)
+    text = report(place.walk, None)
     assert "of the 40 test images" not in text
     assert "to 90.0 % [85.1, 93.4] of 200 validation images." in " ".join(text.split())
     assert "not finished" in text

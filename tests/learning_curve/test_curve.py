@@ -6,7 +6,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from vehicle_lightning.learning_curve.curve import EXPONENTS, FARTHEST, Curve, PowerLaw, worth
-from vehicle_lightning.learning_curve.sentences import describe, figures, tell_worth
+from vehicle_lightning.learning_curve.report import describe, figures, tell_worth
 
 IMAGES = np.array([165.0, 329, 658, 988, 1317])
 FOLDS = 5

@@ -4,21 +4,18 @@ Before any training: `python -m vehicle_lightning.compare --plan --difference 0.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
-from vehicle_lightning.compare.plan import plan
-from vehicle_lightning.compare.ranking import Ranking, choose_baseline, rank
-from vehicle_lightning.compare.records import LeftOut, Record, read_records
-from vehicle_lightning.compare.tables import notes, to_frame, to_markdown, to_text
 from vehicle_lightning.config import SettingsGroup
-from vehicle_lightning.errors import RunError
-from vehicle_lightning.files import atomic_write, write_text
+from vehicle_lightning.files import write_csv, write_text
+
+if TYPE_CHECKING:
+    from vehicle_lightning.compare.ranking import Ranking
 
 
 class CompareOptions(SettingsGroup):
@@ -55,103 +52,44 @@ class CompareOptions(SettingsGroup):
     """With --plan: the folds; 1 is a hold-out."""
 
 
-@dataclass(frozen=True)
-class CompareResult:
-    """The ranking, and the files that were written."""
-
-    ranking: Ranking
-    files: tuple[Path, ...]
-
-
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, compare, and print the table."""
     options = parse_options(CompareOptions, "compare", arguments)
+    # Importing pandas and scipy takes a second; what is wrong with the flags has been said by now.
     if options.plan:
+        from vehicle_lightning.compare.plan import plan
+
         print(plan(options.runs, options.difference, options.images, options.folds))
         return 0
-    result = compare(
+    from vehicle_lightning.compare.ranking import compare
+    from vehicle_lightning.compare.tables import notes, to_text
+
+    ranking = compare(
         options.runs or (Path("logs"),),
         baseline=options.baseline,
         metric=options.metric,
         target_loss=options.loss,
-        output=options.output,
     )
-    _print(result, wide=options.wide)
+    files = [] if options.output is None else _write(ranking, options.output)
+    print(to_text(ranking, wide=options.wide))
+    print("", *notes(ranking, wide=options.wide), sep="\n")
+    for file in files:
+        print(f"saved   {file}")
     return 0
 
 
-def compare(
-    paths: Sequence[Path],
-    *,
-    baseline: Path | None = None,
-    metric: str = "val/accuracy",
-    target_loss: float | None = None,
-    output: Path | None = None,
-) -> CompareResult:
-    """Compare all runs at or below the paths.
-
-    Args:
-        paths: run folders, or folders that hold some.
-        baseline: run to compare the others with.
-        metric: the figure to sort by, as in `metrics.csv`.
-        target_loss: training loss to count the epochs to, in nats.
-        output: folder to write the comparison to.
-
-    Raises:
-        RunError: a path holds no run, or nothing may be compared with the baseline.
-        OSError: the output cannot be written.
-    """
-    records, left_out = read_records([*([] if baseline is None else [baseline]), *paths])
-    ranking = rank(
-        records,
-        _find_baseline(records, left_out, baseline),
-        metric=metric,
-        target_loss=target_loss,
-        left_out=left_out,
-    )
-    return CompareResult(ranking, () if output is None else _write(ranking, output))
-
-
-def _find_baseline(
-    records: Sequence[Record], left_out: Sequence[LeftOut], named: Path | None
-) -> Record:
-    candidates = list(records)
-    if named is not None:
-        place = named.resolve()
-        below = [r for r in records if r.run.path.resolve().is_relative_to(place)]
-        candidates = [r for r in below if r.run.path.resolve() == place] or below
-    if not candidates:
-        raise RunError(
-            f"There is nothing to compare with{'' if named is None else f' in {named}'}: "
-            + "; ".join(f"{one.name}: {one.reason}" for one in left_out[:3])
-            + "."
-        )
-    if named is None:
-        return choose_baseline(candidates)
-    if len(candidates) > 1:
-        raise RunError(f"{named} holds {len(candidates)} runs; name one of them as the --baseline.")
-    return candidates[0]
-
-
-def _write(ranking: Ranking, folder: Path) -> tuple[Path, ...]:
-    from vehicle_lightning.compare.plots import plot_comparison  # matplotlib takes a second
+def _write(ranking: "Ranking", folder: Path) -> list[Path]:
+    from vehicle_lightning.compare.plots import plot_comparison
+    from vehicle_lightning.compare.tables import to_frame, to_markdown
     from vehicle_lightning.runs.plots import save
 
     figure = plot_comparison(ranking)
     folder.mkdir(parents=True, exist_ok=True)
     csv, markdown, picture = (folder / f"comparison.{kind}" for kind in ("csv", "md", "png"))
-    with atomic_write(csv) as temporary:
-        to_frame(ranking).to_csv(temporary, index=False)
+    write_csv(csv, to_frame(ranking))
     write_text(markdown, to_markdown(ranking))
     save(figure, picture)
-    return csv, markdown, picture
-
-
-def _print(result: CompareResult, *, wide: bool) -> None:
-    print(to_text(result.ranking, wide=wide))
-    print("", *notes(result.ranking, wide=wide), sep="\n")
-    for file in result.files:
-        print(f"saved   {file}")
+    return [csv, markdown, picture]
 
 
 if __name__ == "__main__":

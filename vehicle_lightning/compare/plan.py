@@ -8,6 +8,7 @@ import numpy as np
 
 from vehicle_lightning.compare.ranking import choose_baseline, why_not_comparable
 from vehicle_lightning.compare.records import read_records
+from vehicle_lightning.console import aligned
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.runs.paired import paired_difference
 from vehicle_lightning.runs.power import (
@@ -49,7 +50,6 @@ def plan(runs: Sequence[Path], difference: float, images: int | None, folds: int
     if images is not None:
         shown = [smallest_of_settings(images, spread, folds=folds, seeds=seed) for seed in seeds]
         rows.append([f"shown by {images:,}", *(f"{100 * one:.1f} points" for one in shown)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     points = f"{100 * difference:.1f} points"
     by_networks = ""
     if images is not None:
@@ -60,11 +60,14 @@ def plan(runs: Sequence[Path], difference: float, images: int | None, folds: int
         f"  two trained networks: {_many(images_for_networks(difference, spread.discordant))}, "
         f"which both predict (McNemar's exact test){by_networks}",
         f"  two settings, {'hold-out' if folds == 1 else f'{folds} folds'}:",
-        *(
-            "    " + "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ),
+        *(f"    {line}" for line in aligned(rows)),
+        "    With one seed a side, how much trainings vary is told by the differences of the folds "
+        "alone, and large ones only are shown; from two on, by the seeds of each fold."
+        if folds > 1
+        else "    With one seed a side, a hold-out tells nothing of settings.",
     ]
+    if None in needed:
+        lines.append("    -: no number of images makes up for how much trainings vary.")
     if images is not None:
         enough = seeds_for_settings(difference, spread, images=images, folds=folds)
         lines.append(

@@ -9,15 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vehicle_lightning.compare.ranking import Ranking, Row
+from vehicle_lightning.errors import counted
 from vehicle_lightning.runs.plots import (
     FAINT,
-    INK,
     begin_figure,
+    draw_accuracy,
     drawable,
     lay_out,
     legend_below,
+    prepare_accuracies,
     prepare_epochs,
-    prepare_panel,
 )
 
 # Okabe and Ito's palette, which any colour vision tells apart, less its yellow.
@@ -34,7 +35,7 @@ def plot_comparison(ranking: Ranking) -> Figure:
     """
     rows = ranking.rows[:MOST_ROWS]
     left_out = len(ranking.rows) - len(rows)
-    title = f"{len(rows)} run{'s' * (len(rows) != 1)} against {ranking.baseline.name}" + (
+    title = f"{counted(len(rows), 'run')} against {ranking.baseline.name}" + (
         f" ({left_out} more in the table)" if left_out else ""
     )
     figure = begin_figure(15, max(4.4, 1.6 + 0.28 * len(rows)), title)
@@ -44,8 +45,12 @@ def plot_comparison(ranking: Ranking) -> Figure:
     epochs = pd.concat([row.record.curves["epoch"] for row in rows])
     prepare_epochs(train, "Training loss in nats, eval mode", epochs)
     prepare_epochs(val, "Validation loss in nats", epochs)
-    prepare_panel(forest, "Validation accuracy, 95 % interval")
     names = [drawable(row.record.name, LONGEST_NAME) for row in rows]
+    labels = [
+        name if row.conclusion == "baseline" else f"{name}\n{row.conclusion}"
+        for name, row in zip(names, rows, strict=True)
+    ]
+    prepare_accuracies(forest, "Validation accuracy, 95 % interval", labels)
     lines = []
     for position, row in enumerate(rows):
         record, curves = row.record, row.record.curves
@@ -55,21 +60,11 @@ def plot_comparison(ranking: Ranking) -> Figure:
         for axes, column in ((train, "train/loss"), (val, "val/loss")):
             losses = curves[column].where(np.isfinite(curves[column]))
             axes.plot(curves["epoch"], losses, color=color, ls=style, lw=1.5, marker=marker, ms=3)
-        interval = [100 * bound for bound in record.summary.val.interval]
-        forest.plot(interval, [position] * 2, color=color, linewidth=2)
-        forest.plot(100 * record.summary.val.accuracy, position, "o", color=color, markersize=6)
+        draw_accuracy(forest, position, record.summary.val, color)
         lines.append(Line2D([], [], color=color, linestyle=style))
     val.set_ylim(0, _highest_loss(rows))
     baseline = 100 * ranking.baseline.summary.val.accuracy
     forest.axvline(baseline, color=FAINT, linewidth=1, linestyle=":", zorder=0)
-    forest.set_ylim(len(rows) - 0.4, -0.6)
-    labels = [
-        name if row.conclusion == "baseline" else f"{name}\n{row.conclusion}"
-        for name, row in zip(names, rows, strict=True)
-    ]
-    forest.set_yticks(range(len(rows)), labels, fontsize=8, color=INK, parse_math=False)
-    forest.xaxis.set_major_formatter("{x:g} %")
-    forest.grid(visible=False, axis="y")
     if len(rows) <= len(COLORS) * len(STYLES):
         legend_below(figure, lines, names, columns=min(6, len(rows)))
     return figure

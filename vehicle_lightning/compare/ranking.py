@@ -4,12 +4,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from vehicle_lightning.compare.records import LeftOut, Record
+from vehicle_lightning.compare.records import LeftOut, Record, read_records
 from vehicle_lightning.config import PLACES, Settings
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.runs.paired import Conclusion, conclude, paired_difference
+from vehicle_lightning.settings_file import setting_in_words
 
 LOWER_IS_BETTER = frozenset(
     {"train/loss", "val/loss", "train/running_loss", "val/calibration_error"}
@@ -58,6 +59,50 @@ class Ranking:
     metric: str
     target_loss: float
     left_out: tuple[LeftOut, ...]
+
+
+def compare(
+    paths: Sequence[Path],
+    *,
+    baseline: Path | None = None,
+    metric: str = "val/accuracy",
+    target_loss: float | None = None,
+) -> Ranking:
+    """Compare all runs at or below the paths.
+
+    Args:
+        paths: run folders, or folders that hold some.
+        baseline: run to compare the others with.
+        metric: the figure to sort by, as in `metrics.csv`.
+        target_loss: training loss to count the epochs to, in nats.
+
+    Raises:
+        RunError: a path holds no run, or nothing may be compared with the baseline.
+    """
+    records, left_out = read_records([*([] if baseline is None else [baseline]), *paths])
+    chosen = _find_baseline(records, left_out, baseline)
+    return rank(records, chosen, metric=metric, target_loss=target_loss, left_out=left_out)
+
+
+def _find_baseline(
+    records: Sequence[Record], left_out: Sequence[LeftOut], named: Path | None
+) -> Record:
+    candidates = list(records)
+    if named is not None:
+        place = named.resolve()
+        below = [r for r in records if r.run.path.resolve().is_relative_to(place)]
+        candidates = [r for r in below if r.run.path.resolve() == place] or below
+    if not candidates:
+        raise RunError(
+            f"There is nothing to compare with{'' if named is None else f' in {named}'}: "
+            + "; ".join(f"{one.name}: {one.reason}" for one in left_out[:3])
+            + "."
+        )
+    if named is None:
+        return choose_baseline(candidates)
+    if len(candidates) > 1:
+        raise RunError(f"{named} holds {len(candidates)} runs; name one of them as the --baseline.")
+    return candidates[0]
 
 
 def rank(
@@ -154,14 +199,5 @@ def _split_in_words(record: Record) -> str:
 
 def _in_words(record: Record, differing: Sequence[str]) -> str:
     own = record.settings.model_dump(exclude_defaults=True, include=set(SHOWN_SETTINGS))
-    words = [_setting_in_words(name, own[name]) for name in differing if name in own]
+    words = [setting_in_words(name, own[name]) for name in differing if name in own]
     return ", ".join(words) or ("-" if own else "defaults")
-
-
-def _setting_in_words(name: str, value: Any) -> str:
-    words = name.replace("_", " ")
-    if isinstance(value, bool):
-        return words if value else f"no {words}"
-    if isinstance(value, tuple):
-        return f"{words} " + " ".join(map(str, value))
-    return f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"

@@ -1,41 +1,19 @@
 """Evaluate runs: `python -m vehicle_lightning.evaluate RUN --csv test.csv --image-dir images`."""
 
-import json
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import pandas as pd
 import tyro
 from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
-from vehicle_lightning.config import Accelerator, SettingsGroup, SourceSettings
-from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.paths import ImageFile, listed_images
-from vehicle_lightning.data.rows import read_csv
-from vehicle_lightning.data.table import Table, read_table
-from vehicle_lightning.errors import DataError, RunError, join_first
-from vehicle_lightning.evaluate.evaluation import Evaluation
-from vehicle_lightning.files import write_csv, write_text
+from vehicle_lightning.config import Accelerator, SettingsGroup
+from vehicle_lightning.errors import DataError, RunError
 from vehicle_lightning.parallel import keep_freed_memory
-from vehicle_lightning.runs.calibration import calibrated_by
 from vehicle_lightning.runs.fold_runs import find_checkpoints
-from vehicle_lightning.runs.folder import RunFolder, name_of_run
-from vehicle_lightning.runs.paired import (
-    SIGNIFICANCE,
-    Conclusion,
-    Outcomes,
-    conclude,
-    paired_difference,
-)
 
 BELOW = 1  # exit code where an accuracy is not shown to reach --fail-under
-SHOWN = 32  # mistakes in the picture
-NAMED = 5  # mistakes in the terminal
-PICTURE_SIZE = 224  # pixels
 
 
 class EvaluateOptions(SettingsGroup):
@@ -69,270 +47,26 @@ class EvaluateOptions(SettingsGroup):
     """Kind of device; one is used."""
 
 
-@dataclass(frozen=True)
-class MeasuredRun:
-    """One run: its name, the number of its networks, what they predict, and what that comes to."""
-
-    name: str
-    networks: int
-    predictions: pd.DataFrame
-    evaluation: Evaluation
-
-
-@dataclass(frozen=True)
-class EvaluateResult:
-    """The runs in the order given, how each but the first differs from it, and what was written."""
-
-    options: EvaluateOptions
-    table: Table
-    class_names: Sequence[str]
-    runs: tuple[MeasuredRun, ...]
-    conclusions: tuple[Conclusion, ...]
-    files: tuple[Path, ...] = ()
-
-
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, evaluate, and print what came of it."""
     options = parse_options(EvaluateOptions, "evaluate", arguments)
-    result = evaluate(options)
-    print(_text(result))
-    lowest = min(run.evaluation.measured.interval[0] for run in result.runs)
-    if options.fail_under is not None and lowest < options.fail_under:
-        print(f"below   --fail-under {options.fail_under:.1%}: an interval begins at {lowest:.1%}")
-        return BELOW
-    return 0
-
-
-def evaluate(options: EvaluateOptions) -> EvaluateResult:
-    """Evaluate runs, and write evaluation.json, predictions and pictures.
-
-    Raises:
-        InputError: a run, the CSV, an image or a label is missing or wrong.
-        OSError: the disk is full.
-    """
     if not options.runs:
         raise RunError("There is no run to evaluate; give a run folder such as logs/default/0.")
     if not options.csv.is_file():
         raise DataError(f"There is no CSV file {options.csv}; name it with --csv.")
     checkpoints = [find_checkpoints([run]) for run in options.runs]
     keep_freed_memory()
-    from vehicle_lightning.model.load import read_checkpoint
+    # Importing torch takes seconds; what is wrong already has been said by now.
+    from vehicle_lightning.evaluate.results import evaluate, lines, write
 
-    trained = read_checkpoint(checkpoints[0][0]).classifier
-    table = _read(options, trained.settings)
-    unknown = [name for name in table.class_names if name not in trained.class_names]
-    if unknown:
-        raise DataError(
-            f"{options.csv} has images labelled {join_first(unknown)}, and {options.runs[0]} knows "
-            f"{join_first(trained.class_names)}; correct the labels, or name their column with "
-            f"--label-column."
-        )
-    images = listed_images(table.names, table.image_dir or Path())
-    groups = _groups(options, table, trained.settings) if options.by else None
-    runs = []
-    for name, files in zip(_names(options.runs), checkpoints, strict=True):
-        predictions = _predict(files, images, table, trained.class_names, options)
-        evaluation = Evaluation.of(predictions, trained.class_names, groups)
-        runs.append(MeasuredRun(name, len(files), predictions, evaluation))
-    first, *others = (Outcomes.from_predictions(run.predictions) for run in runs)
-    differences = [paired_difference(other, first) for other in others]
-    conclusions = conclude([difference for difference in differences if difference is not None])
-    result = EvaluateResult(options, table, trained.class_names, tuple(runs), tuple(conclusions))
-    return replace(result, files=_write(result, images))
-
-
-def _read(options: EvaluateOptions, trained: SourceSettings) -> Table:
-    """Read names and labels; every row must be usable, but one class may stand alone."""
-    csv = options.csv
-    places: dict[str, Any] = {"data_dir": csv.parent, "csv": Path(csv.name)}
-    if options.image_dir is not None:
-        places["image_dir"] = options.image_dir.absolute()
-    for column in ("image_column", "label_column"):
-        places[column] = getattr(options, column) or getattr(trained, column)
-    return read_table(SourceSettings(**places)).with_sound_rows()
-
-
-def _groups(options: EvaluateOptions, table: Table, trained: SourceSettings) -> "pd.Series[str]":
-    """Return the cell of each image in the column --by."""
-    by, usual = str(options.by), options.image_column or trained.image_column
-    column = str(table.found.get("image_column", usual))
-    csv = read_csv(options.csv, (column, by))
-    cells = zip(csv.column(column, "--image-column"), csv.column(by, "--by"), strict=True)
-    groups = dict(reversed(list(cells)))  # of a name that is listed again its first row
-    return pd.Series({name: groups[name] or "(blank)" for name in table.names}, dtype=object)
-
-
-def _names(runs: Sequence[Path]) -> list[str]:
-    """Return their labels; of runs that are called alike the paths."""
-    labels = [RunFolder(run).label if run.is_dir() else name_of_run(run) for run in runs]
-    called = Counter(labels)
-    return [name if called[name] == 1 else str(run) for name, run in zip(labels, runs, strict=True)]
-
-
-def _predict(
-    checkpoints: Sequence[Path],
-    images: Sequence[ImageFile],
-    table: Table,
-    class_names: Sequence[str],
-    options: EvaluateOptions,
-) -> pd.DataFrame:
-    """Return predictions as `predictions_val.csv` has them, worst first.
-
-    Raises:
-        DataError: an image cannot be read.
-        RunError: a run tells apart other classes, or was not calibrated.
-    """
-    import numpy as np
-    import torch
-
-    from vehicle_lightning.model.ensemble import Ensemble, find_device
-    from vehicle_lightning.model.evaluation import predictions_table
-
-    decision, temperatures = calibrated_by(checkpoints, calibrated=options.calibrated)
-    device = find_device(options.accelerator)
-    ensemble = Ensemble.load(checkpoints, temperatures, device, flip_averaging=False)
-    if list(ensemble.class_names) != list(class_names):
-        raise RunError(
-            f"{checkpoints[0]} tells apart {join_first(ensemble.class_names)}, but the first run "
-            f"{join_first(class_names)}; evaluate them one by one."
-        )
-    total = -(-len(images) // options.batch_size)
-    stream = ensemble.predict(images, options.batch_size)
-    batches = list(progress_over(stream, total, "Evaluating"))
-    faults = [
-        f"{name} ({fault})"
-        for batch in batches
-        for name, fault in zip(batch.names, batch.faults, strict=True)
-        if fault
-    ]
-    if faults:
-        raise DataError(
-            f"{len(faults)} of {len(images)} images of {table.source} cannot be predicted: "
-            f"{join_first(faults)}; repair them, or leave them out of the CSV."
-        )
-    shares = np.concatenate([batch.probabilities for batch in batches])
-    codes = [class_names.index(table.class_names[label]) for label in table.labels]
-    # The logarithms of probabilities are logits: their softmax is the probabilities.
-    with np.errstate(divide="ignore"):
-        logits = torch.from_numpy(np.log(shares))
-    rows = predictions_table(logits, torch.tensor(codes), class_names, list(table.names))
-    chosen = decision.decide(shares, class_names)
-    rows["prediction"] = [class_names[chosen[place]] for place in rows.index]
-    return rows
-
-
-def _write(result: EvaluateResult, images: Sequence[ImageFile]) -> tuple[Path, ...]:
-    """Write evaluation.json, and for each run its predictions and pictures."""
-    import numpy as np
-
-    from vehicle_lightning.data.images import read_image
-    from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_images, save
-
-    folder, csv = result.options.output, result.options.csv.name
-    folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / "evaluation.json"]
-    write_text(written[0], json.dumps(_content(result), indent=2, ensure_ascii=False) + "\n")
-    for run in result.runs:
-        stem, rows = run.name.strip("/").replace("/", "-"), run.predictions
-        predictions, matrix, mistakes = (
-            folder / f"{stem}_{name}"
-            for name in ("predictions.csv", "confusion_matrix.png", "mistakes.png")
-        )
-        write_csv(predictions, rows)
-        figure = plot_confusion_matrix(
-            run.evaluation.matrix, result.class_names, title=f"{run.name}: {csv}"
-        )
-        save(figure, matrix)
-        worst = rows[rows["label"] != rows["prediction"]].head(SHOWN)
-        pixels = [read_image(images[place].path, PICTURE_SIZE) for place in worst.index]
-        captions = list(worst["file"] + "\n" + worst["label"] + " taken for " + worst["prediction"])
-        title = f"{run.name}: worst mistakes of {csv}"
-        save(plot_images(np.array(pixels), captions, title=title), mistakes)
-        written += [predictions, matrix, mistakes]
-    return tuple(written)
-
-
-def _content(result: EvaluateResult) -> dict[str, Any]:
-    """Return the content of `evaluation.json`, as docs/evaluating.md has it."""
-    options = result.options
-    majority, count = next(iter(result.table.class_counts.items()))
-    return {
-        "csv": str(options.csv),
-        "n": len(result.table),
-        "class_names": list(result.class_names),
-        "most_frequent": {"class": majority, "share": count / len(result.table)},
-        "by": options.by,
-        "calibrated": options.calibrated,
-        "runs": [
-            {
-                "run": run.name,
-                "path": str(path),
-                "networks": run.networks,
-                **run.evaluation.to_dict(),
-            }
-            for run, path in zip(result.runs, options.runs, strict=True)
-        ],
-        "differences": [
-            {
-                "run": run.name,
-                "baseline": result.runs[0].name,
-                **{key: asdict(one.difference)[key] for key in ("n", "value", "better", "worse")},
-                "interval": list(one.interval),
-                "p_value": one.difference.p_networks,
-                "p_adjusted": one.p_adjusted,
-            }
-            for run, one in zip(result.runs[1:], result.conclusions, strict=True)
-        ],
-    }
-
-
-def _text(result: EvaluateResult) -> str:
-    options = result.options
-    total = len(result.table)
-    majority, count = next(iter(result.table.class_counts.items()))
-    lines = [
-        f"{total} images of {options.csv}; the most frequent class {majority} {count / total:.1%}"
-    ]
-    for run in result.runs:
-        one = run.evaluation
-        networks = f" ({run.networks} networks)" if run.networks > 1 else ""
-        width = max(5, *map(len, one.classes))
-        lines += [
-            f"{run.name}{networks}",
-            f"  accuracy  {one.measured}, loss {one.measured.loss:.3f}",
-            f"  F1 {one.f1:.3f}, AUROC {one.auroc:.3f}, calibration error "
-            f"{one.calibration_error:.3f}",
-            f"  {'class':{width}}  {'precision':30}  recall",
-            *(
-                f"  {name:{width}}  {figures.precision or '-'!s:30}  {figures.recall or '-'}"
-                for name, figures in one.classes.items()
-            ),
-        ]
-        if one.groups:
-            wide = max(map(len, [str(options.by), *one.groups]))
-            lines.append(f"  {options.by!s:{wide}}  accuracy")
-            lines += [f"  {value:{wide}}  {group}" for value, group in one.groups.items()]
-        lines += [
-            f"  mistake  {bad['file']}: {bad['label']} taken for {bad['prediction']} "
-            f"({bad['probability']:.1%})"
-            for bad in one.mistakes[:NAMED]
-        ]
-    for run, conclusion in zip(result.runs[1:], result.conclusions, strict=True):
-        difference, (low, high) = conclusion.difference, conclusion.interval
-        lines.append(
-            f"{run.name} less {result.runs[0].name}: {100 * difference.value:+.1f} points "
-            f"[{100 * low:+.1f}, {100 * high:+.1f}] ({difference.better:.0f} images only it got "
-            f"right, {abs(difference.worse):.0f} only the other), p {conclusion.p_adjusted:.3g} "
-            f"(exact McNemar, Holm): {conclusion}"
-        )
-        if conclusion.p_adjusted >= SIGNIFICANCE:
-            images = difference.images_to_show
-            enough = "" if images is None else f"; the one seen takes {images:,} images"
-            lines.append(
-                f"  one of {100 * difference.smallest_shown:.1f} points would have been shown, "
-                f"with a power of 80 %{enough}"
-            )
-    return "\n".join([*lines, *(f"saved   {file}" for file in result.files)])
+    result = evaluate(options, checkpoints)
+    files = write(result)
+    print("\n".join([*lines(result), *(f"saved   {file}" for file in files)]))
+    lowest = min(run.measured.interval[0] for run in result.runs)
+    if options.fail_under is not None and lowest < options.fail_under:
+        print(f"below   --fail-under {options.fail_under:.1%}: an interval begins at {lowest:.1%}")
+        return BELOW
+    return 0
 
 
 if __name__ == "__main__":

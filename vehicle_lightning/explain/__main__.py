@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from vehicle_lightning.cli import parse_options, run_command
-from vehicle_lightning.config import SettingsGroup
-from vehicle_lightning.errors import DataError, SettingsError
-from vehicle_lightning.runs.fold_runs import find_checkpoints
-from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.config import Settings, SettingsGroup
+from vehicle_lightning.data.paths import stays_inside
+from vehicle_lightning.data.table import read_table
+from vehicle_lightning.errors import DataError, RunError, SettingsError, join_first
+from vehicle_lightning.runs.fold_runs import find_checkpoints, fold_runs
+from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
+from vehicle_lightning.settings_file import read_settings
 
 if TYPE_CHECKING:
-    from vehicle_lightning.model.explanations import ExplainResult
+    import pandas as pd
+
+    from vehicle_lightning.model.explanations import ExplainResult, Subject
 
 SHEET = "explanations"
 SHOWN = 16  # mistakes
@@ -55,10 +60,9 @@ def explain(path: Path, files: Sequence[Path] = ()) -> "ExplainResult":
     missing = next((file for file in files if not file.is_file()), None)
     if missing is not None:
         raise DataError(f"There is no image file {missing}.")
-    from vehicle_lightning.explain.subjects import worst_mistakes
     from vehicle_lightning.model.explanations import Subject, explain_subjects
     from vehicle_lightning.model.load import read_checkpoint
-    from vehicle_lightning.runs.tensorboard import add_picture
+    from vehicle_lightning.runs.tensorboard import write_events
 
     if files:
         checkpoints = tuple(find_checkpoints([path]))
@@ -68,8 +72,75 @@ def explain(path: Path, files: Sequence[Path] = ()) -> "ExplainResult":
     result = explain_subjects(subjects, run.picture(SHEET), title=run.label)
     if not run.is_fold_run:  # such write no events
         epochs = read_checkpoint(subjects[0].checkpoints[0]).epochs
-        add_picture(run, SHEET, result.sheet, epochs)
+        write_events(run.path, SHEET, [(f"pictures/{SHEET}", result.sheet, epochs)])
     return result
+
+
+def worst_mistakes(run: RunFolder, count: int) -> list["Subject"]:
+    """Return the validation images that a run is most surely wrong about, the worst first.
+
+    In a run over folds, each with the network that it validated; with several seeds, with the one
+    that is most surely wrong.
+
+    Raises:
+        RunError: the run is not finished, made no mistake, or its images are gone.
+        DataError: synthetic vehicles cannot be drawn where the run was on them.
+    """
+    from vehicle_lightning.model.explanations import Subject  # torch takes seconds
+
+    settings = read_settings(run.config)
+    mistakes = _read_mistakes(run).head(count)
+    table = read_table(settings)
+    # Only what the data list is opened, whatever stands in the file of predictions.
+    path_of = dict(zip(table.names, table.paths, strict=True))
+    names = list(mistakes["file"])
+    is_inside = stays_inside(table.image_dir) if table.image_dir else Path.is_file
+    missing = [
+        name
+        for name in names
+        if name not in path_of or not path_of[name].is_file() or not is_inside(path_of[name])
+    ]
+    if missing:
+        raise RunError(
+            f"{len(missing)} of the {len(names)} worst mistakes of {run.path} are no longer in "
+            f"{table.source}: {join_first(missing)}; put them there, or name the images to explain."
+        )
+    checkpoints = [find_checkpoint(folder.path) for folder in _folders(run, settings, mistakes)]
+    return [
+        Subject(path_of[name], name, (checkpoint,), label)
+        for name, label, checkpoint in zip(names, mistakes["label"], checkpoints, strict=True)
+    ]
+
+
+def _read_mistakes(run: RunFolder) -> "pd.DataFrame":
+    from vehicle_lightning.runs.predictions import read_predictions  # scipy takes a second
+
+    try:
+        frame = read_predictions(run.predictions)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{run.predictions} is missing or damaged; finish the run.") from error
+    mistakes = frame[frame["label"] != frame["prediction"]].drop_duplicates("file")
+    if mistakes.empty:
+        raise RunError(
+            f"{run.path} made no mistake among its {len(frame)} validation predictions; "
+            f"name the images to explain."
+        )
+    return mistakes
+
+
+def _folders(run: RunFolder, settings: Settings, mistakes: "pd.DataFrame") -> list[RunFolder]:
+    """Return the run folder of the training that predicted each mistake."""
+    if not settings.is_repeated:
+        return [run] * len(mistakes)
+    folder_of = {
+        (fold_run.seed, -1 if fold_run.fold is None else fold_run.fold): run.fold_run(fold_run.name)
+        for fold_run in fold_runs(settings)
+    }
+    try:
+        trainings = mistakes[["seed", "fold"]].fillna(-1).astype(int)
+        return [folder_of[seed, fold] for seed, fold in trainings.itertuples(index=False)]
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{run.predictions} names trainings that {run.path} has not.") from error
 
 
 def _text(result: "ExplainResult") -> str:

@@ -21,6 +21,9 @@ from vehicle_lightning.model.network import ImageClassifier
 TOLERANCE = 1e-4  # largest difference of a probability that rounding may cause
 CHECKED_BATCHES = (1, 2, 5)  # images; an exported batch size may turn out to be fixed
 
+INPUT, OUTPUT = "images", "probabilities"  # of the ONNX file
+LARGEST = 2**31 - 1  # bytes of weights; protobuf, which ONNX files are made of, ends there
+
 Predict = Callable[[Tensor], Tensor]
 
 
@@ -66,8 +69,6 @@ def export_checkpoint(checkpoint: Path, run_name: str, output: Path) -> ExportRe
             content = to_pt2(program, metadata)
             predict = read_pt2(content)
         else:
-            from vehicle_lightning.export.onnx_format import read_onnx, to_onnx
-
             content = to_onnx(program, metadata)
             predict = read_onnx(content)
         difference = largest_difference(predict, predictor)
@@ -157,4 +158,44 @@ def to_pt2(program: ExportedProgram, metadata: dict[str, str]) -> bytes:
 def read_pt2(content: bytes) -> Predict:
     """Return what predicts by the content of a `.pt2` file."""
     predict: Predict = torch.export.load(io.BytesIO(content)).module()
+    return predict
+
+
+def to_onnx(program: ExportedProgram, metadata: dict[str, str]) -> bytes:
+    """Return the content of an `.onnx` file.
+
+    Its input is `images`, uint8 of shape (batch, 3, H, W); its output `probabilities`, float32 of
+    shape (batch, C).
+
+    Raises:
+        ExportError: the network is too large for one file.
+    """
+    import onnx  # which not everyone has installed
+
+    size = sum(weights.nbytes for weights in program.state_dict.values())
+    if size > LARGEST:
+        raise ExportError(
+            f"An ONNX file holds 2 GB, and the weights take {size / 1e9:.1f} GB; "
+            f"name a file that ends in .pt2 instead."
+        )
+    exported = torch.onnx.export(
+        program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT]
+    )
+    assert exported is not None  # it is None only without dynamo
+    model = exported.model_proto
+    onnx.helper.set_model_props(model, metadata)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def read_onnx(content: bytes) -> Predict:
+    """Return what predicts by the content of an `.onnx` file."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+    def predict(images: Tensor) -> Tensor:
+        (probabilities,) = session.run([OUTPUT], {INPUT: images.numpy()})
+        return torch.from_numpy(probabilities)
+
     return predict

@@ -257,18 +257,15 @@ class PruningCallback(L.Callback):
     Override what is to happen; as they stand, its methods change nothing.
 
     Attributes:
+        title: what the progress bar calls the run, which is then all that the terminal shows.
         is_pruned: whether the training was ended early for good.
         judges_epochs: whether it is asked about every epoch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, title: str = "") -> None:
+        self.title = title
         self.is_pruned = False
         self.judges_epochs = True
-
-    @property
-    def title(self) -> str:
-        """What the run is called on the progress bar, which is then all that the terminal shows."""
-        return ""
 
     def must_pause(self) -> bool:
         """Return whether the training ends after the step under way, to be continued later."""

@@ -9,7 +9,7 @@ import lightning as L
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 
-from vehicle_lightning.errors import RunError
+from vehicle_lightning.errors import RunError, counted
 from vehicle_lightning.files import atomic_write
 from vehicle_lightning.fit.report import Data
 from vehicle_lightning.model.load import read_checkpoint
@@ -132,7 +132,7 @@ def epochs_behind(run: RunFolder, data: Data, network: NetworkFactory | None) ->
         )
     if settings.epochs < last.epochs:
         raise RunError(
-            f"{run.path} has trained {last.epochs} epochs; continue it with --epochs "
+            f"{run.path} has trained {counted(last.epochs, 'epoch')}; continue it with --epochs "
             f"{last.epochs} or more."
         )
     return last.epochs

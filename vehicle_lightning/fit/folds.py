@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix
 from vehicle_lightning.config import Settings
 from vehicle_lightning.console import notice, quiet_lightning
 from vehicle_lightning.data.datamodule import VehicleDataModule
-from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import write_csv
 from vehicle_lightning.fit.callbacks import METRICS_FORMAT, PruningCallback
 from vehicle_lightning.fit.devices import started_together
@@ -22,7 +22,7 @@ from vehicle_lightning.fit.pooling import (
     pool_curves,
     pool_predictions,
 )
-from vehicle_lightning.fit.start import read_data_facts, run_folder, write_start
+from vehicle_lightning.fit.start import check_same_data, read_data_facts, run_folder, write_start
 from vehicle_lightning.fit.train import (
     Parts,
     TrainResult,
@@ -74,12 +74,8 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
             own_data = data.split_anew(fold_run.settings)
             model = build_classifier(own_data, parts).model
             load_start(model, own_data.fingerprint, network=parts.network)
-        facts = read_data_facts(run.environment) if run.config.is_file() else None
-        if facts is not None and facts["fingerprint"] != data.fingerprint:
-            raise RunError(
-                f"The names, labels or images of the data have changed since {run.path} was "
-                f"started, so its folds would not be the same; start a new run instead."
-            )
+        if run.config.is_file():
+            check_same_data(run, data.fingerprint)
         said = write_start(run, settings, data, [], epochs=0)
         if parts.pruning is None:
             notice(_first_line(run, data, every))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.console import quiet_lightning
-from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.errors import SettingsError, counted
 from vehicle_lightning.fit.start import run_folder
 from vehicle_lightning.fit.train import Parts, build_classifier, read_data
 from vehicle_lightning.fit.trainer import build_trainer
@@ -76,13 +76,15 @@ def find_learning_rate(settings: Settings, data: L.LightningDataModule) -> str:
         lines = [f"saved   {picture}"]
         if rate is None:
             lines.append(
-                f"No rate can be suggested: the loss left all bounds within {tried} batches."
+                f"No rate can be suggested: the loss left all bounds within "
+                f"{counted(tried, 'batch')}."
             )
         else:
             lines.append(f"try     --learning-rate {rate:.2g}")
         if tried > batches:
             lines.append(
-                f"An epoch has {batches} batches and {tried} were used, so that images were seen "
-                f"{tried / batches:.0f} times: this tells the order of magnitude, and no more."
+                f"An epoch has {counted(batches, 'batch')} and {tried} were used, so that images "
+                f"were seen {tried / batches:.0f} times: this tells the order of magnitude, and no "
+                f"more."
             )
         return "\n".join(lines)

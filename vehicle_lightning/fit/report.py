@@ -10,12 +10,16 @@ from vehicle_lightning.fit.other_data import OtherData
 from vehicle_lightning.model.evaluation import evaluate, predictions_table
 from vehicle_lightning.model.load import Checkpoint
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, plot_images, save
-from vehicle_lightning.runs.statistics import Measurement
+from vehicle_lightning.runs.plots import (
+    MISTAKES,
+    plot_confusion_matrix,
+    plot_curves,
+    plot_mistakes,
+    save,
+)
+from vehicle_lightning.runs.predictions import measure
 from vehicle_lightning.runs.summary import Status, Summary
 from vehicle_lightning.runs.verdict import diagnose
-
-SHOWN = 32  # mistakes
 
 Data = VehicleDataModule | OtherData
 
@@ -39,9 +43,7 @@ def write_report(
         logits, labels = evaluate(best.classifier, batches, device, precision)
         files = data.file_names(split, len(labels))
         table = predictions_table(logits, labels, data.class_names, files)
-        right = (table["label"] == table["prediction"]).to_numpy(dtype=bool)
-        measured[split] = Measurement.from_predictions(right, table["loss"].to_numpy())
-        predictions[split] = table
+        predictions[split], measured[split] = table, measure(table)
     val = predictions["val"]
     majority = float(val["label"].value_counts(normalize=True).max())
     summary = Summary(
@@ -68,15 +70,15 @@ def write_report(
         write_csv(run.test_predictions, predictions["test"])
     names = data.class_names
     matrix = confusion_matrix(val["label"], val["prediction"], labels=names)
-    worst = val[val["label"] != val["prediction"]].head(SHOWN)
+    worst = val[val["label"] != val["prediction"]].head(MISTAKES)
     figures = {
         "curves": plot_curves(history, best_epoch=best.epochs, title=run.label),
         "confusion_matrix": plot_confusion_matrix(
             matrix, names, title=f"{run.label}: validation images"
         ),
-        "mistakes": plot_images(
+        "mistakes": plot_mistakes(
             data.pixels_of("val", worst.index.to_numpy()),
-            [_caption(mistake) for _, mistake in worst.iterrows()],
+            worst,
             title=f"{run.label}: worst mistakes among the validation images",
         ),
     }
@@ -84,9 +86,3 @@ def write_report(
         save(figure, run.picture(name))
     summary.write(run.summary)
     return summary
-
-
-def _caption(mistake: "pd.Series[str]") -> str:
-    label, prediction = mistake["label"], mistake["prediction"]
-    probability = float(mistake[f"p_{prediction}"])
-    return f"{mistake['file']}\n{label} taken for {prediction} ({probability:.0%})"

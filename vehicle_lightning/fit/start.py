@@ -165,6 +165,19 @@ def read_data_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
+def check_same_data(run: RunFolder, fingerprint: str, fix: str = "start a new run instead") -> None:
+    """Check that a run may be continued on data, or compared with another on them.
+
+    Raises:
+        RunError: it began with other data; the message ends in the `fix`.
+    """
+    if read_data_facts(run.environment)["fingerprint"] != fingerprint:
+        raise RunError(
+            f"The names, labels or images of the data have changed since {run.path} was started; "
+            f"{fix}."
+        )
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

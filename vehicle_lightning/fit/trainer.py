@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
 from vehicle_lightning.config import DeviceSettings, Settings
-from vehicle_lightning.errors import SettingsError, one_line
+from vehicle_lightning.errors import SettingsError, counted, one_line
 from vehicle_lightning.fit.callbacks import AverageWeights, StopBetweenSteps, StopWithoutProgress
 from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, BestAndLast
 from vehicle_lightning.fit.devices import started_together
@@ -107,6 +107,6 @@ def check_limits(data: Data) -> None:
             batches = min(map(len, loaders))
             if int(share * batches) == 0:
                 raise SettingsError(
-                    f"--{name.replace('_', '-')} {share:g} of {batches} batches is none; give a "
-                    f"number of batches, or a larger fraction."
+                    f"--{name.replace('_', '-')} {share:g} of {counted(batches, 'batch')} is none; "
+                    f"give a number of batches, or a larger fraction."
                 )

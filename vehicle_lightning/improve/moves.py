@@ -16,6 +16,7 @@ from vehicle_lightning.config import Settings
 from vehicle_lightning.conflicts import SMALLEST_FOR_BACKBONE
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.runs.verdict import HIGH_LEARNING_RATE, Kind
+from vehicle_lightning.settings_file import setting_in_words
 
 Change = Mapping[str, Any]
 
@@ -27,6 +28,7 @@ STRENGTHS = {  # of the augmentation, each with its largest sensible value
     **{"brightness": 0.6, "contrast": 0.6, "saturation": 0.6},
 }
 MOST_BLOCKS, WIDEST, LARGEST_IMAGE, SMALLEST_BATCH = 5, 512, 224, 16
+OWN_LAYERS = ("batchnorm", "residual")  # that a backbone has none or its own of
 BACKBONE = "resnet18"
 
 
@@ -67,6 +69,16 @@ class Candidate:
     aims: tuple[Kind, ...]
 
 
+def _switch(name: str, value: Any = True, **others: Any) -> Callable[[Settings], Change | None]:
+    """Return what switches a setting on that is off, and changes others with it."""
+
+    def change(s: Settings) -> Change | None:
+        is_there = getattr(s, name) or (s.backbone and name in OWN_LAYERS)
+        return None if is_there else {name: value, **others}
+
+    return change
+
+
 def _higher_rate(s: Settings) -> Change | None:
     rate = s.learning_rate * (10 if s.learning_rate < 2e-4 else 3)
     return {"learning_rate": float(f"{rate:.2g}")} if rate <= HIGH_LEARNING_RATE else None
@@ -76,6 +88,10 @@ def _lower_rate(s: Settings) -> Change | None:
     return (
         {"learning_rate": float(f"{s.learning_rate / 3:.2g}")} if s.learning_rate > 5e-5 else None
     )
+
+
+def _cosine(s: Settings) -> Change | None:
+    return {"schedule": "cosine"} if s.schedule == "constant" else None
 
 
 def _deeper(s: Settings) -> Change | None:
@@ -136,58 +152,26 @@ def _backbone(s: Settings) -> Change | None:
 
 MOVES = (
     Move("a higher learning rate", (*SLOW, "underfitting"), _higher_rate),
-    Move(
-        "batch normalisation",
-        (*SLOW, *TOO_SMALL),
-        lambda s: None if s.batchnorm or s.backbone else {"batchnorm": True},
-        cost=1.3,
-    ),
+    Move("batch normalisation", (*SLOW, *TOO_SMALL), _switch("batchnorm"), cost=1.3),
     Move("a deeper network", (*TOO_SMALL, *RESTRAINT), _deeper, cost=1.2),
     Move("global average pooling", RESTRAINT, _pooling),
-    Move(
-        "a cosine schedule",
-        (*SLOW, "too little data"),
-        lambda s: {"schedule": "cosine"} if s.schedule == "constant" else None,
-    ),
-    Move(
-        "augmentation",
-        RESTRAINT,
-        lambda s: None if s.augment else {"augment": True},
-        cost=1.5,
-    ),
-    Move(
-        "TrivialAugment",
-        RESTRAINT,
-        lambda s: None if s.trivial_augment else {"trivial_augment": True, "augment": False},
-        cost=1.5,
-    ),
+    Move("a cosine schedule", (*SLOW, "too little data"), _cosine),
+    Move("augmentation", RESTRAINT, _switch("augment"), cost=1.5),
+    Move("TrivialAugment", RESTRAINT, _switch("trivial_augment", augment=False), cost=1.5),
     Move("averaging over the mirror image", RESTRAINT, _mirror),
     Move("smaller batches", SLOW, _smaller_batches, cost=1.2),
     Move("more epochs", SLOW, lambda s: {"epochs": 2 * s.epochs}),
-    Move(
-        "residual blocks",
-        TOO_SMALL,
-        lambda s: None if s.residual or s.backbone else {"residual": True},
-        cost=2.5,
-    ),
+    Move("residual blocks", TOO_SMALL, _switch("residual"), cost=2.5),
     Move("a wider network", TOO_SMALL, _wider, cost=2.0),
     Move("a pretrained backbone", (*TOO_SMALL, "too little data"), _backbone, cost=10.0),
     Move("larger images", (*TOO_SMALL, "too little data"), _larger_images),
     Move("dropout", RESTRAINT, _dropout, cost=1.1),
     Move("stronger augmentation", RESTRAINT, lambda s: _strength(s, 2)),
     Move("gentler augmentation", (*SLOW, *TOO_SMALL), lambda s: _strength(s, 0.5)),
-    Move(
-        "weight decay",
-        RESTRAINT,
-        lambda s: None if s.weight_decay else {"weight_decay": 0.05, "optimizer": "adamw"},
-    ),
-    Move(
-        "label smoothing",
-        RESTRAINT,
-        lambda s: None if s.label_smoothing else {"label_smoothing": 0.1},
-    ),
-    Move("mixup", RESTRAINT, lambda s: None if s.mixup else {"mixup": 0.2}),
-    Move("a dense layer", ("underfitting",), lambda s: None if s.hidden else {"hidden": (128,)}),
+    Move("weight decay", RESTRAINT, _switch("weight_decay", 0.05, optimizer="adamw")),
+    Move("label smoothing", RESTRAINT, _switch("label_smoothing", 0.1)),
+    Move("mixup", RESTRAINT, _switch("mixup", 0.2)),
+    Move("a dense layer", ("underfitting",), _switch("hidden", (128,))),
     Move("less dropout", TOO_SMALL, _less_dropout),
     Move("a lower learning rate", ("diverged",), _lower_rate),
 )
@@ -239,15 +223,7 @@ def _candidate(move: Move, settings: Settings, change: Change) -> Candidate | No
 
 def in_words(change: Change) -> str:
     """Return changed settings in words: `batchnorm, channels 16 32 64`."""
-    return ", ".join(_in_words(name.replace("_", " "), value) for name, value in change.items())
-
-
-def _in_words(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return name if value else f"no {name}"
-    if isinstance(value, tuple | list):
-        return " ".join([name, *map(str, value)])
-    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+    return ", ".join(setting_in_words(name, value) for name, value in change.items())
 
 
 def weights_are_at_hand(backbone: str) -> bool:

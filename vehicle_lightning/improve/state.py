@@ -31,7 +31,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError
@@ -95,16 +95,27 @@ class Step(BaseModel):
         """Whether a difference from the base is shown, for better or worse."""
         return self.p_value is not None and self.p_value < self.level
 
+    @property
+    def outcome(self) -> str:
+        """Whether it was kept, in words."""
+        if self.status == "ended early":
+            return "dropped early"
+        if self.is_kept:
+            return "kept, shown better" if self.is_shown else "kept, not shown"
+        return "dropped, shown worse" if self.is_shown else "dropped"
+
 
 class Walk(BaseModel):
     """All steps of a walk, as `walk.json` holds them.
 
     Attributes:
+        folder: where it lies; step n is the run folder n.
         settings: those of the first step.
         budget: seconds for the whole walk.
-        steps: in their order; step n is the run folder n.
+        steps: in their order.
     """
 
+    folder: Path = Field(Path(), exclude=True)
     settings: Settings
     budget: float
     steps: list[Step] = []
@@ -118,19 +129,21 @@ class Walk(BaseModel):
         """
         file = folder / FILE
         try:
-            return cls.model_validate_json(file.read_text(encoding="utf-8"))
+            walk = cls.model_validate_json(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise RunError(f"{folder} holds no walk: {FILE}: {error.strerror}.") from error
         except ValidationError as error:
             raise RunError(f"{file} is damaged; start a new walk instead.") from error
+        walk.folder = folder
+        return walk
 
-    def write(self, folder: Path) -> None:
+    def write(self) -> None:
         """Write `walk.json`.
 
         Raises:
             OSError: it cannot be written.
         """
-        write_text(folder / FILE, self.model_dump_json(indent=2) + "\n")
+        write_text(self.folder / FILE, self.model_dump_json(indent=2) + "\n")
 
     @property
     def spent(self) -> float:
@@ -149,15 +162,13 @@ class Walk(BaseModel):
             return self.settings
         return Settings(**(self.settings_of(step.base).model_dump() | step.change))
 
+    def run_of(self, number: int) -> RunFolder:
+        """Return the run folder of a step."""
+        return RunFolder(self.folder / str(number))
 
-def run_of(folder: Path, number: int) -> RunFolder:
-    """Return the run folder of a step."""
-    return RunFolder(folder / str(number))
-
-
-def summary_of(folder: Path, number: int) -> Summary:
-    """Return what the run of a step came to."""
-    return Summary.read(run_of(folder, number).summary)
+    def summary_of(self, number: int) -> Summary:
+        """Return what the run of a step came to."""
+        return Summary.read(self.run_of(number).summary)
 
 
 def level_of_next(tried: Sequence[Step]) -> float:

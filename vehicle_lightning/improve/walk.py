@@ -15,15 +15,14 @@ again would spend it all on one idea.
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from vehicle_lightning.console import notice
-from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.fit.callbacks import PruningCallback
-from vehicle_lightning.fit.start import read_data_facts
+from vehicle_lightning.fit.start import check_same_data, read_data_facts
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.improve.moves import Candidate, listed, proposed
 from vehicle_lightning.improve.state import (
@@ -32,15 +31,13 @@ from vehicle_lightning.improve.state import (
     is_behind,
     is_worth_keeping,
     level_of_next,
-    run_of,
-    summary_of,
 )
 from vehicle_lightning.runs.fold_runs import fold_runs
 from vehicle_lightning.runs.paired import Outcomes, paired_difference
 from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.runs.summary import Summary
-from vehicle_lightning.runs.verdict import Kind, Verdict
+from vehicle_lightning.runs.verdict import Verdict
 
 BASELINE = "baseline"
 SHARE = 1 / 8  # of the budget that a step may take while there are cheaper ones
@@ -50,25 +47,16 @@ End = Literal["tried all", "no time"]
 
 
 class StepPruning(PruningCallback):
-    """Pauses a step when the time is up, and ends one early that is behind."""
+    """Pauses a step when the time is up, and ends one early that is behind the best so far.
+
+    Of that the accuracies of the fold runs are given; of the baseline, which has none, an empty
+    list. The deadline is by `time.monotonic`.
+    """
 
     def __init__(self, title: str, deadline: float, best: Sequence[float]) -> None:
-        """Prepare.
-
-        Args:
-            title: what the step is called on the progress bar.
-            deadline: by `time.monotonic`.
-            best: accuracies of the fold runs of the best so far; none for the baseline.
-        """
-        super().__init__()
-        self._title = title
+        super().__init__(title)
         self._deadline = deadline
         self._best = best
-
-    @property
-    def title(self) -> str:
-        """What the run is called on the progress bar."""
-        return self._title
 
     def must_pause(self) -> bool:
         """Return whether the time is up."""
@@ -79,7 +67,7 @@ class StepPruning(PruningCallback):
         return bool(self._best) and is_behind([one.accuracy for one in measured], self._best)
 
 
-def go_on(walk: Walk, folder: Path) -> End:
+def go_on(walk: Walk) -> End:
     """Take steps until none is left to try or the time is up.
 
     The state is written after every step, and when a step is interrupted, which is then gone on
@@ -94,26 +82,20 @@ def go_on(walk: Walk, folder: Path) -> End:
         if not walk.steps:
             walk.steps.append(Step(move=BASELINE, change={}, why="-"))
         elif walk.steps[-1].status != "running":
-            step = next_step(walk, folder, deadline - time.monotonic())
+            step = next_step(walk, deadline - time.monotonic())
             if isinstance(step, str):
                 return step
             walk.steps.append(step)
-        walk.write(folder)
-        if not _train_last(walk, folder, deadline):
+        walk.write()
+        if not _train_last(walk, deadline):
             return "no time"
-        walk.write(folder)
-        notice(_outcome(walk, folder))
+        walk.write()
+        notice(_outcome(walk))
 
 
-def next_step(walk: Walk, folder: Path, left: float) -> Step | End:
-    """Choose the next step, or say why there is none.
-
-    Args:
-        walk: at least the baseline is finished.
-        folder: its folder.
-        left: seconds of the budget that are left.
-    """
-    every = possible_steps(walk, summary_of(folder, walk.best).verdict)
+def next_step(walk: Walk, left: float) -> Step | End:
+    """Choose the next step for the seconds that are left, or say why there is none."""
+    every = possible_steps(walk, walk.summary_of(walk.best).verdict)
     seconds = walk.steps[walk.best].seconds
     most = max(SHARE * walk.budget, ALWAYS_CHEAP * seconds)
     fitting = [step for step in every if step.cost * seconds <= left]
@@ -129,12 +111,7 @@ def next_step(walk: Walk, folder: Path, left: float) -> Step | End:
 
 
 def possible_steps(walk: Walk, verdict: Verdict) -> list[Step]:
-    """Return all steps that can be tried next, in order.
-
-    Args:
-        walk: at least the baseline is finished.
-        verdict: on the best so far.
-    """
+    """Return all steps that can be tried next, in order; the verdict is on the best so far."""
     settings, kind = walk.settings_of(walk.best), verdict.kind
     # What was kept may go on as if it were new: deeper still.
     kept = {step.move: number for number, step in enumerate(walk.steps) if step.is_kept}
@@ -143,45 +120,34 @@ def possible_steps(walk: Walk, verdict: Verdict) -> list[Step]:
         for number, step in enumerate(walk.steps)
         if number > kept.get(step.move, -1)
     }
-    known = {walk.settings_of(number) for number in range(len(walk.steps))}
-    steps: list[Step] = []
-
-    def add(candidate: Candidate | None, why: str, place: int | None = None) -> None:
-        if candidate is None or candidate.settings in known:
-            return
-        known.add(candidate.settings)
-        steps.append(
-            Step(
-                move=candidate.move,
-                change=dict(candidate.change),
-                why=why,
-                proposal=place,
-                base=walk.best,
-                cost=candidate.cost,
-            )
-        )
-
-    for place, flag in enumerate(verdict.flags, 1):
-        add(proposed(flag, settings), f"verdict {kind}, proposal {place}", place)
+    candidates: list[tuple[Candidate | None, str, int | None]] = [
+        (proposed(flag, settings), f"verdict {kind}, proposal {place}", place)
+        for place, flag in enumerate(verdict.flags, 1)
+    ]
     # New ones first, of these the answers to the verdict; then the oldest of those tried before.
     for one in sorted(
         listed(settings), key=lambda one: (dropped.get(one.move, -1), kind not in one.aims)
     ):
-        add(one, _why(one, kind, one.move in dropped))
+        why = f"answers {kind}" if kind in one.aims else "next on the list"
+        is_again = one.move in dropped
+        candidates.append((one, "once more, from a better start" if is_again else why, None))
+    known = {walk.settings_of(number) for number in range(len(walk.steps))}
+    steps = []
+    for candidate, why, place in candidates:
+        if candidate is not None and candidate.settings not in known:
+            known.add(candidate.settings)
+            move, change, cost = candidate.move, dict(candidate.change), candidate.cost
+            steps.append(
+                Step(move=move, change=change, why=why, proposal=place, base=walk.best, cost=cost)
+            )
     return steps
 
 
-def _why(candidate: Candidate, kind: Kind, is_again: bool) -> str:
-    if is_again:
-        return "once more, from a better start"
-    return f"answers {kind}" if kind in candidate.aims else "next on the list"
-
-
-def _train_last(walk: Walk, folder: Path, deadline: float) -> bool:
+def _train_last(walk: Walk, deadline: float) -> bool:
     """Train the last step and judge it; return False where the time is up before it is finished."""
     number, step = len(walk.steps) - 1, walk.steps[-1]
-    settings, run = walk.settings_of(number), run_of(folder, number)
-    best = [] if step.base is None else _fold_accuracies(walk, folder, step.base)
+    settings, run = walk.settings_of(number), walk.run_of(number)
+    best = [] if step.base is None else _fold_accuracies(walk, step.base)
     run.path.mkdir(exist_ok=True)
     pruning = StepPruning(f"Step {number}, {step.move}", deadline, best)
     started = time.monotonic()
@@ -196,33 +162,30 @@ def _train_last(walk: Walk, folder: Path, deadline: float) -> bool:
         return True
     finally:
         step.seconds += time.monotonic() - started
-        walk.write(folder)
+        walk.write()
     if summary is None or summary.status == "interrupted":
         if pruning.must_pause():
             return False
         raise KeyboardInterrupt
-    _judge(walk, folder, summary)
+    _judge(walk, summary)
     return True
 
 
-def _fold_accuracies(walk: Walk, folder: Path, number: int) -> list[float]:
-    run, every = run_of(folder, number), fold_runs(walk.settings_of(number))
+def _fold_accuracies(walk: Walk, number: int) -> list[float]:
+    run, every = walk.run_of(number), fold_runs(walk.settings_of(number))
     return [Summary.read(run.fold_run(one.name).summary).val.accuracy for one in every]
 
 
-def _judge(walk: Walk, folder: Path, summary: Summary) -> None:
+def _judge(walk: Walk, summary: Summary) -> None:
     """Write down what the last step came to."""
     step = walk.steps[-1]
     step.status = "ended early" if summary.status == "pruned" else "finished"
     if step.base is None:
         step.is_kept = True
         return
-    runs = [run_of(folder, number) for number in (len(walk.steps) - 1, step.base)]
-    if len({read_data_facts(run.environment)["fingerprint"] for run in runs}) > 1:
-        raise RunError(
-            f"The names, labels or images of the data have changed since {folder} was started, so "
-            f"that its steps cannot be compared; start a new walk instead."
-        )
+    runs = [walk.run_of(number) for number in (len(walk.steps) - 1, step.base)]
+    fingerprint = read_data_facts(runs[0].environment)["fingerprint"]
+    check_same_data(runs[1], fingerprint, "start a new walk instead")
     ours, theirs = (Outcomes.from_predictions(read_predictions(run.predictions)) for run in runs)
     difference = paired_difference(ours, theirs)
     assert difference is not None  # the images of the first fold, at least
@@ -234,21 +197,12 @@ def _judge(walk: Walk, folder: Path, summary: Summary) -> None:
         step.is_kept = is_worth_keeping(difference, step.cost)
 
 
-def _outcome(walk: Walk, folder: Path) -> str:
+def _outcome(walk: Walk) -> str:
     """Return a line on the last step."""
     number, step = len(walk.steps) - 1, walk.steps[-1]
     if step.status == "untrainable":
         return f"Step {number} cannot be trained: {step.reason}"
-    says = f"Step {number}, {step.move}: {summary_of(folder, number).val}"
+    says = f"Step {number}, {step.move}: {walk.summary_of(number).val}"
     if step.difference is not None:
-        says += f", {100 * step.difference:+.1f} points from step {step.base}, {in_short(step)}"
+        says += f", {100 * step.difference:+.1f} points from step {step.base}, {step.outcome}"
     return f"{says}; {step.seconds / 60:.1f} min."
-
-
-def in_short(step: Step) -> str:
-    """Return whether a step was kept, in words."""
-    if step.status == "ended early":
-        return "dropped early"
-    if step.is_kept:
-        return "kept, shown better" if step.is_shown else "kept, not shown"
-    return "dropped, shown worse" if step.is_shown else "dropped"

@@ -1,30 +1,91 @@
 """Would more images help? `python -m vehicle_lightning.learning_curve --config best`."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
+from pydantic import Field, field_validator
 
-from vehicle_lightning.cli import INTERRUPTED, run_command
-from vehicle_lightning.config import Settings
+from vehicle_lightning.cli import (
+    INTERRUPTED,
+    check_over_folds,
+    parse_training,
+    read_ahead,
+    run_command,
+)
+from vehicle_lightning.config import LONGEST_NAME, Settings, SettingsGroup
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.table import read_table
-from vehicle_lightning.errors import RunError
+from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import write_text
-from vehicle_lightning.learning_curve.arguments import Configuration, CurveCommand, parse_curve
-from vehicle_lightning.learning_curve.curve import Curve
-from vehicle_lightning.learning_curve.sentences import describe, figures, tell_worth
 from vehicle_lightning.parallel import keep_freed_memory
-from vehicle_lightning.runs.fold_runs import fold_runs
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Summary
-from vehicle_lightning.settings_file import changed_settings, read_settings
+from vehicle_lightning.settings_file import check_unchanged, read_settings
 
 if TYPE_CHECKING:
     from vehicle_lightning.data.datamodule import VehicleDataModule
+    from vehicle_lightning.learning_curve.curve import Curve
+
+FOLDS = 5
+FEWEST_SHARES = 4  # three numbers are fitted, and one more is needed to see whether they fit
+ANOTHER = "choose another --name or --log-dir for this curve"
+
+
+class CurveOptions(SettingsGroup):
+    """Train on shares of the training images, and say what more of them would bring.
+
+    All other flags are those of `fit`; --folds is 5 unless another number is given, and --seeds
+    repeats every training. Flags behind --against make a second configuration, on top of the first,
+    as in `--config little_data --against --augment`: then it says what the difference is worth in
+    images. The same command goes on where it was stopped.
+    """
+
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.125, 0.25, 0.5, 0.75, 1.0),
+        description="Shares of the training images, at least four; each is part of the next.",
+    )
+    config: Path | None = Field(
+        None, description="YAML file of settings, or the name of an experiment, such as best."
+    )
+
+    @field_validator("shares")
+    @classmethod
+    def _several(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(shares)) < FEWEST_SHARES:
+            raise ValueError(f"a curve takes at least {FEWEST_SHARES} different shares")
+        return tuple(sorted(set(shares)))
+
+
+class AgainstOptions(SettingsGroup):
+    """Flags of the second configuration, behind --against."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Settings whose curve is drawn.
+
+    Attributes:
+        name: what it is called in sentences.
+        prefix: how the names of its run folders begin.
+        settings: with all training images.
+    """
+
+    name: str
+    prefix: str
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class CurveCommand:
+    """A parsed command line: one configuration, or two; the shares; and where all goes."""
+
+    configurations: tuple[Configuration, ...]
+    shares: tuple[float, ...]
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -32,33 +93,76 @@ class Measured:
     """A configuration, its curve, and the accuracy on its training images at the largest share."""
 
     configuration: Configuration
-    curve: Curve
+    curve: "Curve"
     train_accuracy: float
 
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, train, and print what the curve says."""
     command = parse_curve(arguments)
-    measured = learning_curve(command)
+    measured = _learning_curve(command)
     if measured is None:
         notice("Interrupted; the same command goes on.")
         return INTERRUPTED
-    print(_text(measured))
-    for file in _write(measured, command.folder):
-        print(f"saved   {file}")
+    print("\n".join([*_sentences(measured), *_write(measured, command.folder)]))
     return 0
 
 
-def learning_curve(command: CurveCommand) -> list[Measured] | None:
-    """Train on every share what is not finished yet, and fit the curves.
+def parse_curve(arguments: Sequence[str]) -> CurveCommand:
+    """Parse the command line of `vehicle_lightning.learning_curve`.
 
-    Returns:
-        One curve for each configuration; None where a person stopped the training.
+    Exits with code 2, after printing what is wrong, where a flag is unknown or malformed.
 
     Raises:
-        InputError: something is wrong with the data, the settings or a run folder.
-        OSError: the disk is full.
+        SettingsError: a value is out of range, the settings file is wrong, or the two
+            configurations cannot be compared.
     """
+    own, against = list(arguments), None
+    if "--against" in own:
+        place = own.index("--against")
+        own, against = own[:place], shlex.split(" ".join(own[place + 1 :]))
+    config = read_ahead(own, "config").config
+    defaults = read_settings(config) if config else Settings()
+    if not defaults.folds:
+        defaults = defaults.model_copy(update={"folds": FOLDS})
+    options, first = parse_training(CurveOptions, "learning_curve", own, defaults)
+    _check(first)
+    name = first.name or f"learning-curve-{config.stem if config else first.run_name}"
+    first = first.model_copy(update={"name": None})
+    configurations = [Configuration(config.stem if config else first.run_name, "", first)]
+    if against is not None:
+        _, second = parse_training(AgainstOptions, "learning_curve ... --against", against, first)
+        _check(second)
+        _check_comparable(first, second)
+        slug = "-".join("".join(c for c in flag if c.isalnum() or c in "._") for flag in against)
+        configurations.append(Configuration(f"with {' '.join(against)}", f"{slug}-", second))
+    folder = first.log_dir / name[:LONGEST_NAME]
+    return CurveCommand(tuple(configurations), options.shares, folder)
+
+
+def _check(settings: Settings) -> None:
+    check_over_folds(settings)
+    if settings.train_fraction != 1:
+        raise SettingsError("The shares of the training images are --shares, no --train-fraction.")
+
+
+def _check_comparable(first: Settings, second: Settings) -> None:
+    if first == second:
+        raise SettingsError("The flags behind --against change nothing; give some that do.")
+    for name in ("data_dir", "csv", "log_dir", "seed", "seeds", "name"):
+        if getattr(first, name) != getattr(second, name):
+            raise SettingsError(
+                f"--{name.replace('_', '-')} is the same on both sides; put it before --against."
+            )
+    if first.split != second.split:
+        raise SettingsError(
+            "The flags behind --against change which images validate, so that the "
+            "two curves could not be compared; leave those out."
+        )
+
+
+def _learning_curve(command: CurveCommand) -> list[Measured] | None:
+    """Train on every share what is not finished yet, and fit the curves; None where stopped."""
     table = read_table(command.configurations[0].settings).checked()
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
@@ -70,17 +174,17 @@ def learning_curve(command: CurveCommand) -> list[Measured] | None:
         data.setup()
         runs = []
         for number, share in enumerate(command.shares, 1 + place * len(command.shares)):
-            settings = share_settings(configuration.settings, share, data)
+            settings = _share_settings(configuration.settings, share, data)
             run = RunFolder(command.folder / f"{configuration.prefix}share{share:g}")
             notice(f"[{number}/{trained}] {configuration.name}, {share:g} of the training images")
             if not _train(settings, run, data):
                 return None  # stopped
-            runs.append((run, settings))
+            runs.append(run)
         found.append(_measure(configuration, runs, place))
     return found
 
 
-def share_settings(settings: Settings, share: float, data: "VehicleDataModule") -> Settings:
+def _share_settings(settings: Settings, share: float, data: "VehicleDataModule") -> Settings:
     """Return the settings of a share: as many steps of the optimizer as with all images.
 
     With as many epochs a small share would be trained the less, and the curve would tell of too
@@ -101,116 +205,76 @@ def share_settings(settings: Settings, share: float, data: "VehicleDataModule") 
 
 def _train(settings: Settings, run: RunFolder, data: "VehicleDataModule") -> bool:
     """Train a share over its folds and seeds; return whether nothing is left to train."""
+    from vehicle_lightning.fit.start import check_same_data
     from vehicle_lightning.fit.train import train
 
     if run.config.is_file():
         before = read_settings(run.config)
-        if changed := changed_settings(before, settings):
-            raise RunError(
-                f"{run.path} was trained with another {', '.join(changed)}; choose another --name "
-                f"or --log-dir for this curve."
-            )
+        check_unchanged(before, settings, run.path, ANOTHER)
+        check_same_data(run, data.fingerprint, ANOTHER)
         is_same = (before.epochs, before.seeds) == (settings.epochs, settings.seeds)
         if is_same and run.summary.is_file() and Summary.read(run.summary).status == "finished":
-            _check_same_data(run, data.fingerprint)
             return True
     run.path.mkdir(parents=True, exist_ok=True)
     summary = train(settings, run, data=data).summary
     return summary is not None and summary.status == "finished"
 
 
-def _check_same_data(run: RunFolder, fingerprint: str) -> None:
-    from vehicle_lightning.fit.start import read_data_facts
+def _measure(configuration: Configuration, runs: Sequence[RunFolder], place: int) -> Measured:
+    """Fit the curve of a configuration, the first or the second of the command."""
+    import numpy as np
 
-    if read_data_facts(run.environment)["fingerprint"] != fingerprint:
-        raise RunError(
-            f"The names, labels or images of the data have changed since {run.path} was trained; "
-            f"choose another --name or --log-dir for this curve."
-        )
+    from vehicle_lightning.fit.pooling import PooledSummary
+    from vehicle_lightning.learning_curve.curve import Curve
 
-
-def _measure(
-    configuration: Configuration, runs: Sequence[tuple[RunFolder, Settings]], place: int
-) -> Measured:
-    images, errors, accuracy = [], [], 0.0
-    for run, settings in runs:
-        every = fold_runs(settings)
-        summaries = [Summary.read(run.fold_run(one.name).summary) for one in every]
-        of_fold = [
-            [s for s, m in zip(summaries, every, strict=True) if m.fold == fold]
-            for fold in range(settings.folds or 1)
-        ]
-        errors.append([1 - np.mean([s.val.accuracy for s in fold]) for fold in of_fold])
-        images.append(np.mean([s.train.n for s in summaries]))
-        accuracy = float(np.mean([s.train.accuracy for s in summaries]))
-    curve = Curve.fit(np.array(images, dtype=np.float64), np.array(errors, dtype=np.float64), place)
-    return Measured(configuration, curve, accuracy)
+    summaries = [PooledSummary.read(run.summary) for run in runs]
+    images = np.array([summary.train.n for summary in summaries], dtype=np.float64)
+    errors = 1 - np.array([list(summary.fold_accuracies.values()) for summary in summaries])
+    return Measured(configuration, Curve.fit(images, errors, place), summaries[-1].train.accuracy)
 
 
-def _text(measured: Sequence[Measured]) -> str:
+def _sentences(measured: Sequence[Measured]) -> list[str]:
+    from vehicle_lightning.learning_curve.report import describe, tell_worth
+
     lines = []
     for one in measured:
-        lines += [
-            one.configuration.name,
-            *(f"  {line}" for line in describe(one.curve, one.train_accuracy)),
-        ]
+        described = describe(one.curve, one.train_accuracy)
+        lines += [one.configuration.name, *(f"  {line}" for line in described)]
     if len(measured) > 1:
         first, second = measured
         lines.append(tell_worth(second.configuration.name, first.curve, second.curve))
-    return "\n".join(lines)
+    return lines
 
 
-def _write(measured: Sequence[Measured], folder: Path) -> tuple[Path, ...]:
-    """Write learning_curve.json and .png, and the same into TensorBoard."""
-    from PIL import Image
-    from torch.utils.tensorboard import SummaryWriter
-
-    from vehicle_lightning.learning_curve.plots import plot_learning_curves
+def _write(measured: Sequence[Measured], folder: Path) -> list[str]:
+    """Write learning_curve.json and .png, and the same into TensorBoard; say what was written."""
+    from vehicle_lightning.learning_curve.report import figures, plot_learning_curves
     from vehicle_lightning.runs.plots import save
+    from vehicle_lightning.runs.tensorboard import write_events
 
     content, picture = folder / "learning_curve.json", folder / "learning_curve.png"
-    names = [one.configuration.name for one in measured]
-    curves = [one.curve for one in measured]
-    write_text(
-        content,
-        json.dumps(
-            {
-                "curves": [
-                    {
-                        "name": one.configuration.name,
-                        "settings": one.configuration.settings.model_dump(
-                            mode="json", exclude_defaults=True
-                        ),
-                        "train_accuracy": one.train_accuracy,
-                        **figures(one.curve),
-                    }
-                    for one in measured
-                ],
-                "sentences": _text(measured).splitlines(),
-            },
-            indent=2,
-            allow_nan=False,
-        )
-        + "\n",
-    )
-    save(plot_learning_curves(names, curves), picture)
-    for earlier in folder.glob("**/events.out.tfevents.*.learning_curve"):
-        earlier.unlink()
+    curves = [
+        {
+            "name": one.configuration.name,
+            "settings": one.configuration.settings.model_dump(mode="json", exclude_defaults=True),
+            "train_accuracy": one.train_accuracy,
+            **figures(one.curve),
+        }
+        for one in measured
+    ]
+    facts = {"curves": curves, "sentences": _sentences(measured)}
+    write_text(content, json.dumps(facts, indent=2, allow_nan=False) + "\n")
+    save(plot_learning_curves({one.configuration.name: one.curve for one in measured}), picture)
     for one in measured:
+        records: list[tuple[str, float | Path, int]] = [
+            ("learning_curve/accuracy", one.curve.measured(share).value, round(images))
+            for share, images in enumerate(one.curve.images)
+        ]
+        if one is measured[0]:
+            records.append(("pictures/learning_curve", picture, 0))
         place = folder / f"{one.configuration.prefix}learning_curve"
-        with SummaryWriter(str(place), filename_suffix=".learning_curve") as writer:
-            for share, images in enumerate(one.curve.images):
-                writer.add_scalar(
-                    "learning_curve/accuracy", one.curve.measured(share).value, round(images)
-                )
-            if one is measured[0]:
-                with Image.open(picture) as drawn:
-                    writer.add_image(
-                        "pictures/learning_curve",
-                        np.asarray(drawn.convert("RGB")),
-                        dataformats="HWC",
-                    )
-    return content, picture
+        write_events(place, "learning_curve", records)
+    return [f"saved   {content}", f"saved   {picture}"]
 
 
 if __name__ == "__main__":

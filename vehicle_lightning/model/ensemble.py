@@ -1,7 +1,7 @@
 """One or several classifiers as one: the mean of their probabilities of image files."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vehicle_lightning.config import Settings
+from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.images import read_or_fault
 from vehicle_lightning.data.paths import ImageFile
 from vehicle_lightning.errors import RunError, SettingsError
@@ -23,8 +24,8 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class PredictedBatch:
-    """What the networks say of a few images.
+class Predicted:
+    """What the networks say of N images.
 
     Attributes:
         names: N names.
@@ -110,21 +111,31 @@ class Ensemble:
         ]
         return torch.stack(every).mean(dim=0)
 
-    def predict(self, images: Sequence[ImageFile], batch_size: int) -> Iterator[PredictedBatch]:
-        """Predict image files in their order, decoded in threads ahead of the networks.
+    def predict(self, images: Sequence[ImageFile], batch_size: int) -> Predicted:
+        """Predict at least one image file, while a progress bar counts the batches.
 
-        No more than three batches of pixels are held at a time.
+        They are decoded in threads ahead of the networks; no more than three batches of pixels are
+        held at a time.
 
         Args:
             images: what to predict.
             batch_size: images that go through the networks at once.
         """
+        faults: list[str] = []
+        probabilities = []
+        total = -(-len(images) // batch_size)
         # The warnings are of odd files, which Pillow reads all the same.
         with warnings.catch_warnings(action="ignore"):
             decoded = in_threads(self._read, images, ahead=2 * batch_size)
-            for start in range(0, len(images), batch_size):
-                part = images[start : start + batch_size]
-                yield self._predict(part, list(islice(decoded, len(part))))
+            for _ in progress_over(range(total), total, "Predicting"):
+                batch = list(islice(decoded, batch_size))
+                probabilities.append(self._predict(batch))
+                faults += [one if isinstance(one, str) else "" for one in batch]
+        every = np.concatenate(probabilities)
+        for row in np.flatnonzero(np.isnan(every).any(axis=1)):
+            every[row] = np.nan
+            faults[row] = faults[row] or "the network's output is not a number"
+        return Predicted([image.name for image in images], faults, every)
 
     def _read(self, image: ImageFile) -> list[Pixels] | str:
         """Decode an image at each size, uint8 of shape (size, size, 3), or say what is wrong."""
@@ -134,24 +145,18 @@ class Ensemble:
         fault = next((one for one in read if isinstance(one, str)), None)
         return [one for one in read if not isinstance(one, str)] if fault is None else fault
 
-    def _predict(
-        self, images: Sequence[ImageFile], decoded: Sequence[list[Pixels] | str]
-    ) -> PredictedBatch:
-        faults = [one if isinstance(one, str) else "" for one in decoded]
-        readable = [one for one in decoded if not isinstance(one, str)]
-        probabilities = np.full((len(images), len(self.class_names)), np.nan)
-        if readable:
+    def _predict(self, decoded: Sequence[list[Pixels] | str]) -> NDArray[np.float64]:
+        """Return the probabilities of one batch; NaN where an image could not be decoded."""
+        probabilities = np.full((len(decoded), len(self.class_names)), np.nan)
+        if readable := [one for one in decoded if not isinstance(one, str)]:
             # A permuted view, not a reshape: (B, H, W, C) in memory is (B, C, H, W) channels-last.
             batch = {
                 size: torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
                 for size, pixels in zip(self.image_sizes, zip(*readable, strict=True), strict=True)
             }
-            is_read = np.array([not fault for fault in faults])
+            is_read = np.array([not isinstance(one, str) for one in decoded])
             probabilities[is_read] = self.probabilities(batch).numpy()
-        for row in np.flatnonzero(np.isnan(probabilities).any(axis=1)):
-            probabilities[row] = np.nan
-            faults[row] = faults[row] or "the network's output is not a number"
-        return PredictedBatch([image.name for image in images], faults, probabilities)
+        return probabilities
 
 
 def find_device(accelerator: str) -> torch.device:

@@ -1,6 +1,5 @@
 """Predict images by trained networks: `python -m vehicle_lightning.predict RUN photos`."""
 
-import heapq
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,24 +11,20 @@ from pydantic import Field, model_validator
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import Accelerator, SettingsGroup
-from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.paths import ImageFile, listed_images
 from vehicle_lightning.data.rows import read_csv
-from vehicle_lightning.errors import DataError, RunError, SettingsError
+from vehicle_lightning.errors import DataError, RunError, SettingsError, counted
+from vehicle_lightning.files import write_csv
 from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.predict.inputs import find_images, tell_apart
-from vehicle_lightning.predict.output import (
-    Tally,
-    check_folder,
-    check_output,
-    write_predictions,
-    write_submission,
-)
+from vehicle_lightning.predict.output import check_folder, check_output, write_predictions
 from vehicle_lightning.runs.calibration import calibrated_by
 from vehicle_lightning.runs.fold_runs import find_checkpoints
 from vehicle_lightning.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from vehicle_lightning.runs.statistics import Share
 
 EXPLAINED = 16  # images
@@ -80,10 +75,12 @@ class PredictOptions(SettingsGroup):
 class PredictResult:
     """What was predicted in how many seconds, and the files that were written.
 
-    The accuracy is None where the CSV lacks the label column of the run.
+    The rows are as in the output. The accuracy is None where the CSV lacks the label column of the
+    run.
     """
 
-    tally: Tally
+    rows: "pd.DataFrame"
+    class_names: Sequence[str]
     seconds: float
     files: tuple[Path, ...]
     accuracy: "Share | None"
@@ -94,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse_options(PredictOptions, "predict", arguments)
     result = predict(options)
     print(_text(result, options))
-    return UNREADABLE if result.tally.faults else 0
+    return UNREADABLE if any(result.rows["error"]) else 0
 
 
 def predict(options: PredictOptions) -> PredictResult:
@@ -133,36 +130,30 @@ def predict(options: PredictOptions) -> PredictResult:
         names = read_names(options.csv, options.image_column or run.image_column)
         images = listed_images(names, _image_dir(options, options.csv))
     started = time.perf_counter()
-    batches = progress_over(
-        ensemble.predict(images, options.batch_size),
-        -(-len(images) // options.batch_size),
-        "Predicting",
-    )
-    tally = write_predictions(options.output, batches, ensemble.class_names, decision)
+    predicted = ensemble.predict(images, options.batch_size)
+    rows = write_predictions(options.output, predicted, ensemble.class_names, decision)
     seconds = time.perf_counter() - started
     files = [options.output]
-    if options.submission and not tally.faults:
-        write_submission(
-            options.submission, tally.predictions, (run.image_column, run.label_column)
-        )
+    if options.submission and not any(rows["error"]):
+        columns = {"file": run.image_column, "prediction": run.label_column}
+        write_csv(options.submission, rows[list(columns)].rename(columns=columns))
         files.append(options.submission)
-    if options.explain and len(tally.faults) < len(images):
-        files.append(_explain(options.output, images, tally, checkpoints, models))
-    accuracy = _accuracy(options.csv, run.label_column, tally) if options.csv else None
-    return PredictResult(tally, seconds, tuple(files), accuracy)
+    if options.explain and not all(rows["error"]):
+        files.append(_explain(options.output, images, rows, checkpoints, models))
+    classes = ensemble.class_names
+    accuracy = _accuracy(options.csv, run.label_column, rows, classes) if options.csv else None
+    return PredictResult(rows, classes, seconds, tuple(files), accuracy)
 
 
-def _accuracy(csv: Path, label_column: str, tally: Tally) -> "Share | None":
+def _accuracy(
+    csv: Path, label_column: str, rows: "pd.DataFrame", class_names: Sequence[str]
+) -> "Share | None":
     """Return the share of right predictions, where the CSV has labels that the network knows."""
     from vehicle_lightning.runs.statistics import Share  # scipy takes its time
 
     labels = read_csv(csv).columns.get(label_column, [])
-    pairs = [
-        (label, one.label)
-        for label, one in zip(labels, tally.predictions, strict=False)
-        if label and one.label
-    ]
-    if any(label not in tally.counts for label, _ in pairs):
+    pairs = [pair for pair in zip(labels, rows["prediction"], strict=False) if all(pair)]
+    if any(label not in class_names for label, _ in pairs):
         return None
     return Share.of(sum(label == prediction for label, prediction in pairs), len(pairs))
 
@@ -170,20 +161,18 @@ def _accuracy(csv: Path, label_column: str, tally: Tally) -> "Share | None":
 def _explain(
     output: Path,
     images: Sequence[ImageFile],
-    tally: Tally,
+    rows: "pd.DataFrame",
     checkpoints: Sequence[Path],
     models: Sequence[Path],
 ) -> Path:
     """Draw the evidence in the images that the networks are least sure of, and return the file."""
     from vehicle_lightning.model.explanations import Subject, explain_subjects
 
-    predicted = [pair for pair in zip(images, tally.predictions, strict=True) if pair[1].label]
-    unsure = heapq.nlargest(EXPLAINED, predicted, key=lambda pair: pair[1].entropy)
-    files = tuple(checkpoints)
-    subjects = [
-        Subject(image.path, image.path.name, files, prediction=(one.label, one.probability))
-        for image, one in unsure
-    ]
+    files, path_of = tuple(checkpoints), {image.name: image.path for image in images}
+    subjects = []
+    for row in rows[rows["error"] == ""].nlargest(EXPLAINED, "entropy").to_dict("records"):
+        path, label = path_of[row["file"]], row["prediction"]
+        subjects.append(Subject(path, path.name, files, prediction=(label, row[f"p_{label}"])))
     title = " and ".join(RunFolder(m).label if m.is_dir() else m.name for m in models)
     sheet = output.with_name(f"{output.stem}_explained.png")
     return explain_subjects(subjects, sheet, title=title).sheet
@@ -212,23 +201,26 @@ def _image_dir(options: PredictOptions, csv: Path) -> Path:
 
 
 def _text(result: PredictResult, options: PredictOptions) -> str:
-    tally = result.tally
-    total = len(tally.predictions)
-    lines = [f"{total} image{'s' * (total != 1)}, {total / result.seconds:.0f} a second"]
-    width = max(map(len, tally.counts))
-    lines += [f"  {label:{width}}  {count}" for label, count in tally.counts.items()]
+    rows, total = result.rows, len(result.rows)
+    lines = [f"{counted(total, 'image')}, {total / result.seconds:.0f} a second"]
+    counts = rows["prediction"].value_counts()
+    width = max(map(len, result.class_names))
+    lines += [f"  {label:{width}}  {counts.get(label, 0)}" for label in result.class_names]
     if total <= HANDFUL:
-        answers = [one for one in tally.predictions if one.label]
-        lines += [f"{one.name}: {one.label} ({one.probability:.1%})" for one in answers]
+        lines += [
+            f"{row['file']}: {row['prediction']} ({row['p_' + row['prediction']]:.1%})"
+            for _, row in rows[rows["error"] == ""].iterrows()
+        ]
     if result.accuracy is not None:
         lines.append(
             f"accuracy {result.accuracy}, by the labels of {options.csv}; for more figures: "
             f"python -m vehicle_lightning.evaluate"
         )
-    if tally.faults:
-        lines.append(f"{len(tally.faults)} could not be predicted:")
-        lines += [f"  {name} ({fault})" for name, fault in tally.faults[:NAMED]]
-        rest = len(tally.faults) - NAMED
+    failed = rows[rows["error"] != ""]
+    if len(failed):
+        lines.append(f"{len(failed)} could not be predicted:")
+        lines += [f"  {row['file']} ({row['error']})" for _, row in failed.head(NAMED).iterrows()]
+        rest = len(failed) - NAMED
         lines += [f"  and {rest} more, see the column error"] if rest > 0 else []
     lines += [f"saved   {file}" for file in result.files]
     if options.submission not in (None, *result.files):

@@ -22,6 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from vehicle_lightning.files import atomic_write
+from vehicle_lightning.runs.statistics import Measurement
 
 # Blue and vermilion of Okabe and Ito's palette, which any colour vision tells apart.
 TRAIN = "#0072B2"
@@ -39,6 +40,7 @@ HEAT = colormaps["inferno"]
 OPACITY = 0.65  # of the heat over the picture
 GREY = np.array([0.299, 0.587, 0.114])  # Rec. 601 luma
 COLUMNS = 8  # pictures side by side
+MISTAKES = 32  # that are drawn, the worst
 MARGIN = 0.15  # inches
 HEADING = 0.5  # inches
 
@@ -211,6 +213,22 @@ def plot_images(images: NDArray[np.uint8], captions: Sequence[str], *, title: st
     return figure
 
 
+def plot_mistakes(images: NDArray[np.uint8], mistakes: pd.DataFrame, *, title: str) -> Figure:
+    """Draw wrongly predicted images, with what each was taken for.
+
+    Args:
+        images: uint8, shape (N, H, W, 3), RGB.
+        mistakes: N rows, as `predictions_val.csv` has them.
+        title: stands above.
+    """
+    captions = [
+        f"{row['file']}\n{row['label']} taken for {row['prediction']} "
+        f"({row['p_' + row['prediction']]:.0%})"
+        for _, row in mistakes.iterrows()
+    ]
+    return plot_images(images, captions, title=title)
+
+
 def heat_over(image: NDArray[np.uint8], evidence: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Lay the positive part of a map, float32 (H, W), over a grey picture; uint8 (H, W, 3)."""
     heat = np.nan_to_num(evidence).clip(min=0)
@@ -278,6 +296,24 @@ def prepare_epochs(axes: Axes, name: str, epochs: "pd.Series[int]") -> None:
     axes.set_xlim(int(epochs.min()) - 0.5, int(epochs.max()) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.spines["bottom"].set(visible=True, color=FAINT)
+
+
+def prepare_accuracies(axes: Axes, name: str, labels: Sequence[str]) -> None:
+    """Give an empty panel one row for each accuracy, the first on top."""
+    prepare_panel(axes, name)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8, color=INK, parse_math=False)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.xaxis.set_major_formatter("{x:g} %")
+    axes.grid(visible=False, axis="y")
+
+
+def draw_accuracy(
+    axes: Axes, row: int, measured: Measurement, color: str, *, filled: bool = True
+) -> None:
+    """Draw an accuracy and its interval into a row."""
+    axes.plot([100 * bound for bound in measured.interval], [row, row], color=color, linewidth=2)
+    face = color if filled else "white"
+    axes.plot(100 * measured.accuracy, row, "o", color=color, markersize=6, markerfacecolor=face)
 
 
 def _finite(values: "pd.Series[float]") -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
-"""Pictures added to the events of a finished run, without torch."""
+"""Figures and pictures that come after the training, as TensorBoard's events, without torch."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -8,20 +9,29 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from vehicle_lightning.runs.folder import RunFolder
 
+def write_events(folder: Path, name: str, records: Iterable[tuple[str, float | Path, int]]) -> None:
+    """Write figures and PNG files into a folder, in place of those of the same name there.
 
-def add_picture(run: RunFolder, name: str, path: Path, epoch: int) -> None:
-    """Add a PNG file to the events of a finished run, in place of the one of the same name."""
+    Args:
+        folder: what TensorBoard takes for a run; made where there is none.
+        name: what wrote them.
+        records: tag, the figure or the file, and the step.
+    """
     suffix = f".{name}"
-    for earlier in run.path.glob(f"events.out.tfevents.*{suffix}"):
+    for earlier in folder.glob(f"events.out.tfevents.*{suffix}"):
         earlier.unlink()
-    with Image.open(path) as picture:
-        width, height = picture.size
-    image = Summary.Image(
-        width=width, height=height, colorspace=3, encoded_image_string=path.read_bytes()
-    )
-    summary = Summary(value=[Summary.Value(tag=name, image=image)])
-    writer = EventFileWriter(str(run.path), filename_suffix=suffix)
-    writer.add_event(Event(wall_time=time.time(), step=epoch, summary=summary))
+    writer = EventFileWriter(str(folder), filename_suffix=suffix)
+    for tag, content, step in records:
+        if isinstance(content, Path):
+            with Image.open(content) as picture:
+                width, height = picture.size
+            image = Summary.Image(
+                width=width, height=height, colorspace=3, encoded_image_string=content.read_bytes()
+            )
+            value = Summary.Value(tag=tag, image=image)
+        else:
+            value = Summary.Value(tag=tag, simple_value=content)
+        summary = Summary(value=[value])
+        writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
     writer.close()

@@ -114,6 +114,10 @@ class Range(Domain):
             raise ValueError(f"with `log`, `low` must be above 0, got {self.low:g}")
         return self
 
+    def value(self, label: Value) -> Value:
+        """Return the number, which the database has as it is."""
+        return label
+
     def draw(self, rng: random.Random) -> Value:
         """Return one of the numbers, the ends more often than by chance."""
         between = rng.randint if isinstance(self.low, int) else rng.uniform
@@ -168,6 +172,10 @@ class Space:
             if all(k in chosen and chosen[k] in values for k, values in domain.when.items()):
                 chosen[name] = pick(name, domain)
         return chosen
+
+    def point(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the point that the database has as these parameters of a trial."""
+        return {name: self.domains[name].value(label) for name, label in params.items()}
 
     def check(self, base: Settings) -> None:
         """Try the space out at random points, on the settings that all trials share.

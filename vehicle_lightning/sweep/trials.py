@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from optuna.exceptions import UpdateFinishedTrialError
@@ -16,15 +17,14 @@ from optuna.pruners import MedianPruner
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.console import notice
-from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.errors import RunError, SettingsError, counted
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.runs.summary import Summary
-from vehicle_lightning.settings_file import changed_settings, read_settings
-from vehicle_lightning.sweep.arguments import SweepCommand
-from vehicle_lightning.sweep.space import Value, in_words, trial_settings
+from vehicle_lightning.settings_file import check_unchanged, read_settings
+from vehicle_lightning.sweep.space import Space, Value, in_words, trial_settings
 from vehicle_lightning.sweep.study import RunningTrial, Study, suggest
 
 JUDGED_FROM = 5  # finished trials, before any is pruned
@@ -36,10 +36,22 @@ Part = tuple[float, int]
 
 @dataclass(frozen=True)
 class Search:
-    """What this worker works on, until when by `time.monotonic`."""
+    """What this worker works on.
 
-    command: SweepCommand
+    Attributes:
+        study: the trials, of all workers.
+        space: what is searched.
+        base: what all trials share.
+        folder: the study's folder on this machine; trial n trains in its folder n.
+        trials: how many finished trials the study is to have.
+        deadline: when to stop, by `time.monotonic`.
+    """
+
     study: Study
+    space: Space
+    base: Settings
+    folder: Path
+    trials: int
     deadline: float
 
     @property
@@ -52,18 +64,13 @@ class TrialPruning(PruningCallback):
     """Pauses and prunes the run of one trial."""
 
     def __init__(self, search: Search, running: RunningTrial, epochs: int) -> None:
-        super().__init__()
+        super().__init__(f"Trial {running.run} of {search.trials}")
         self._search = search
         self._running = running
         # The median rule: the lowest loss so far is above the median of the others at that epoch.
         search.study.optuna.pruner = MedianPruner(
             n_startup_trials=JUDGED_FROM, n_warmup_steps=-(-epochs // 4), n_min_trials=JUDGED_FROM
         )
-
-    @property
-    def title(self) -> str:
-        """What the run is called on the progress bar."""
-        return f"Trial {self._running.run} of {self._search.command.trials}"
 
     def must_pause(self) -> bool:
         """Return whether the time is up, or another worker has the trial now."""
@@ -135,20 +142,21 @@ def run_trial(search: Search, running: RunningTrial) -> None:
 
 
 def _train(search: Search, running: RunningTrial) -> None:
-    command, trial = search.command, running.trial
-    point = command.space.choose(lambda name, domain: suggest(trial, name, domain))
+    point = search.space.choose(lambda name, domain: suggest(running.trial, name, domain))
     try:
-        settings = trial_settings(command.base, point)
+        settings = trial_settings(search.base, point)
     except SettingsError as error:
         return _give_up(search, running, point, str(error).rstrip("."))
-    run = RunFolder(command.folder / running.run)
+    run = RunFolder(search.folder / running.run)
     run.path.mkdir(exist_ok=True)
     try:
         with run.lock():
             pass
     except RunError:  # a worker that was suspended has it; the trial is retried later
         return notice(f"The run of trial {running.run} is still in use by another process.")
-    is_begun = _is_begun(run, settings)
+    if is_begun := run.config.is_file():
+        fix = "choose another --study or --log-dir"
+        check_unchanged(read_settings(run.config), settings, run.path, fix)
     if running.is_retried:
         notice(
             f"Trial {running.run} was left unfinished; going on in {run.path}."
@@ -171,28 +179,17 @@ def _train(search: Search, running: RunningTrial) -> None:
     return None
 
 
-def _is_begun(run: RunFolder, settings: Settings) -> bool:
-    """Return whether a run is to be continued."""
-    if not run.config.is_file():
-        return False
-    if changed := changed_settings(read_settings(run.config), settings):
-        raise RunError(
-            f"{run.path} holds another run, with another {', '.join(changed)} than the trial that "
-            f"belongs there; choose another --study or --log-dir."
-        )
-    return True
-
-
 def _finish(
     search: Search, running: RunningTrial, point: dict[str, Value], summary: Summary
 ) -> None:
     is_pruned = summary.status == "pruned"
     loss = summary.val.loss if math.isfinite(summary.val.loss) else math.inf
     facts = {key: summary.to_dict()[key] for key in FACTS}
+    pruned = f", pruned after {counted(summary.epochs, 'epoch')}"
     if search.study.finish(running, facts, None if is_pruned else loss):
         notice(
             f"Trial {running.run}: val loss {summary.val.loss:.3f}, accuracy {summary.val}"
-            f"{f', pruned after {summary.epochs} epochs' * is_pruned}; {in_words(point)}"
+            f"{pruned * is_pruned}; {in_words(point)}"
         )
     else:
         notice(f"Trial {running.run} was taken over by another worker.")
