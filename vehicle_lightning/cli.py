@@ -14,9 +14,9 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Generic, Self, TypeVar, get_type_hints
+from typing import Annotated, Generic, TypeVar, get_type_hints
 
 import tyro
 from pydantic import AfterValidator, BaseModel, Field
@@ -80,26 +80,6 @@ class SettingsGroups:
     device: DeviceSettings
     run: RunSettings
 
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Return the same settings in groups."""
-        values = dict(settings)
-        return cls(
-            **{
-                name: kind(**{key: values[key] for key in kind.model_fields})
-                for name, kind in get_type_hints(cls).items()
-            }
-        )
-
-    def joined(self) -> Settings:
-        """Return the settings as one.
-
-        Raises:
-            SettingsError: they do not go together.
-        """
-        groups = [getattr(self, field.name) for field in fields(self)]
-        return Settings(**{name: value for group in groups for name, value in group})
-
 
 @dataclass(frozen=True)
 class TrainingArguments(Generic[Options]):
@@ -137,7 +117,13 @@ def parse_fit(arguments: Sequence[str]) -> FitCommand:
 
     parsed, settings = parse_training(FitOptions, "fit", arguments, defaults)
     if resume:
-        _check_resumable(defaults, settings, resume)
+        if defaults.is_repeated != settings.is_repeated:
+            kind = "run over several trainings" if defaults.is_repeated else "single run"
+            raise SettingsError(
+                f"{resume.path} is a {kind}, and stays one when it is continued; start a new run "
+                f"instead."
+            )
+        check_unchanged(defaults, settings, resume.path, "start a new run instead")
         if parsed.lr_find:
             raise SettingsError("--lr-find comes before a training; leave out --resume.")
     return FitCommand(settings, resume, parsed)
@@ -159,14 +145,19 @@ def parse_training(
     Raises:
         SettingsError: a value is out of range.
     """
+    groups = {
+        name: group(**{key: getattr(defaults, key) for key in group.model_fields})
+        for name, group in get_type_hints(SettingsGroups).items()
+    }
     parsed = tyro.cli(
         TrainingArguments[kind],  # type: ignore[valid-type]
         prog=f"python -m vehicle_lightning.{command}",
         description=inspect.getdoc(kind),
         args=list(arguments),
-        default=TrainingArguments(kind(), SettingsGroups.of(defaults)),
+        default=TrainingArguments(kind(), SettingsGroups(**groups)),
     )
-    return parsed.command, parsed.settings.joined()
+    given = {name: value for group in vars(parsed.settings).values() for name, value in group}
+    return parsed.command, Settings(**given)
 
 
 def check_keeps_results(settings: Settings) -> None:
@@ -211,15 +202,6 @@ def read_ahead(arguments: Sequence[str], *paths: str) -> argparse.Namespace:
         return parser.parse_known_args(arguments)[0]
     except argparse.ArgumentError as error:
         raise SettingsError(f"{error.argument_name}: {error.message}.") from error
-
-
-def _check_resumable(saved: Settings, asked: Settings, run: RunFolder) -> None:
-    if saved.is_repeated != asked.is_repeated:
-        raise SettingsError(
-            f"{run.path} is a {'run over several trainings' if saved.is_repeated else 'single run'}"
-            f", and stays one when it is continued; start a new run instead."
-        )
-    check_unchanged(saved, asked, run.path, "start a new run instead")
 
 
 def parse_options(kind: type[Options], command: str, arguments: Sequence[str]) -> Options:
