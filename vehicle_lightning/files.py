@@ -45,10 +45,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_csv(path: Path, table: "pd.DataFrame", float_format: str | None = None) -> None:
-    """Write a table whole, without its index; numbers in full, or in this format.
-
-    Of a name that is no text the bytes are escaped.
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
+    """Write a table whole, without its index; of a name that is no text the bytes are escaped.
 
     Raises:
         OSError: writing failed.
@@ -58,13 +56,7 @@ def write_csv(path: Path, table: "pd.DataFrame", float_format: str | None = None
     has_returns = any(text[column].str.contains("\r").any() for column in text)
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
     with atomic_write(path) as temporary:
-        table.to_csv(
-            temporary,
-            index=False,
-            quoting=quoting,
-            float_format=float_format,
-            errors="backslashreplace",
-        )
+        table.to_csv(temporary, index=False, quoting=quoting, errors="backslashreplace")
 
 
 def remove_half_written(folder: Path, stem: str = "") -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from vehicle_lightning.console import notice, progress_bar
-from vehicle_lightning.files import write_csv
+from vehicle_lightning.files import atomic_write
 from vehicle_lightning.fit.loggers import log_curves
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.runs.folder import RunFolder
@@ -24,7 +24,6 @@ from vehicle_lightning.runs.statistics import Measurement
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHOWN = 32  # images of the first batch
-METRICS_FORMAT = "%.7g"  # seven digits are what float32 holds
 FIRST_COLUMNS = (
     "epoch",
     "train/loss",
@@ -77,7 +76,9 @@ class History(L.Callback):
         seconds = time.perf_counter() - self._started
         self._rows.append({"epoch": trainer.current_epoch + 1, **logged, "seconds": seconds})
         if trainer.is_global_zero:
-            write_csv(self._run.metrics, self.frame, METRICS_FORMAT)
+            with atomic_write(self._run.metrics) as temporary:
+                # Seven digits are what float32 holds.
+                self.frame.to_csv(temporary, index=False, float_format="%.7g")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows as plain types."""

@@ -11,8 +11,8 @@ from vehicle_lightning.config import Settings
 from vehicle_lightning.console import notice, quiet_lightning
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import SettingsError
-from vehicle_lightning.files import write_csv
-from vehicle_lightning.fit.callbacks import METRICS_FORMAT, PruningCallback
+from vehicle_lightning.files import atomic_write, write_csv
+from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.devices import started_together
 from vehicle_lightning.fit.loggers import build_loggers, log_curves, log_summary
 from vehicle_lightning.fit.pooling import (
@@ -175,7 +175,8 @@ def _write_report(
     write_csv(run.predictions, predictions)
     if summary.test is not None:
         write_csv(run.test_predictions, pool_predictions(results, "test"))
-    write_csv(run.metrics, history, METRICS_FORMAT)
+    with atomic_write(run.metrics) as temporary:
+        history.to_csv(temporary, index=False, float_format="%.7g")
     names = read_data_facts(run.environment)["class_names"]
     matrix = confusion_matrix(predictions["label"], predictions["prediction"], labels=names)
     curves = history.join(spread)
