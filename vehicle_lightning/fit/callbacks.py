@@ -149,29 +149,35 @@ class FirstBatch(L.Callback):
 
     def __init__(self, run: RunFolder) -> None:
         self._picture = run.picture("train_batch")
+        self._seen: Tensor | None = None
         self._hook: RemovableHandle | None = None
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, module: L.LightningModule, batch: Any, *_: Any
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
         """Listen at the entrance of the classifier in the first step of the run."""
-        if self._picture.exists() or not trainer.is_global_zero:
+        if trainer.is_global_zero and not self._picture.exists() and self._hook is None:
+            normalize = module.get_submodule("model.normalize")
+            self._hook = normalize.register_forward_pre_hook(self._look)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Draw what was seen."""
+        if self._hook is None:
             return
-        names = cast(VehicleClassifier, module).class_names
+        self._hook.remove()
+        self._hook = None
+        if self._seen is not None:
+            names = cast(VehicleClassifier, module).class_names
+            figure = plot_images(
+                self._seen.permute(0, 2, 3, 1).round().to(torch.uint8).cpu().numpy(),
+                [names[label] for label in batch[1][:SHOWN].tolist()],
+                title="First training batch as the network saw it, with labels",
+            )
+            save(figure, self._picture)
+            self._seen = None
 
-        def draw(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            images = inputs[0][:SHOWN].detach().permute(0, 2, 3, 1).round().to(torch.uint8)
-            captions = [names[label] for label in batch[1][:SHOWN].tolist()]
-            title = "First training batch as the network saw it, with labels"
-            save(plot_images(images.cpu().numpy(), captions, title=title), self._picture)
-
-        self._hook = module.get_submodule("model.normalize").register_forward_pre_hook(draw)
-
-    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Listen no more."""
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
+    def _look(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._seen = inputs[0][:SHOWN].detach().clone()
 
 
 class AverageWeights(WeightAveraging):
