@@ -171,8 +171,12 @@ class VehicleClassifier(L.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of one augmented batch."""
         images, labels = batch[:2]
-        if self.global_step == 0:
-            _warn_of_small_pixels(images)
+        is_float = images.ndim == 4 and images.is_floating_point()
+        if self.global_step == 0 and is_float and float(images.max()) <= 1:
+            rank_zero_warn(
+                "The images of the first batch lie within [0, 1], and VehicleClassifier takes "
+                "pixel values in [0, 255]; multiply them by 255."
+            )
         count = len(labels)
         if images.ndim == 4:
             with torch.autocast(self.device.type, enabled=False):  # bf16 would blur the geometry
@@ -235,10 +239,7 @@ class VehicleClassifier(L.LightningModule):
         )
         if schedule is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _measure(self, batch: Any, split: str) -> None:
         images, labels = batch[:2]
@@ -295,11 +296,3 @@ def _no_images(model: VehicleClassifier) -> tuple[Tensor, Tensor]:
     """What a device measures that has no image of a split: logits (0, C) and labels (0,)."""
     logits = torch.empty(0, len(model.class_names), device=model.device)
     return logits, torch.empty(0, dtype=torch.int64, device=model.device)
-
-
-def _warn_of_small_pixels(images: Tensor) -> None:
-    if images.ndim == 4 and images.is_floating_point() and float(images.max()) <= 1:
-        rank_zero_warn(
-            "The images of the first batch lie within [0, 1], and VehicleClassifier takes pixel "
-            "values in [0, 255]; multiply them by 255."
-        )
