@@ -123,7 +123,7 @@ def run_bare(settings: Any, clock: Any) -> None:
     classifier = VehicleClassifier(
         settings, data.class_names, data.mean.tolist(), data.std.tolist()
     ).cuda()
-    model, augment, mixup = classifier.model, classifier.augment, classifier.mixup
+    model, augment, mix = classifier.model, classifier.augment, classifier.mix
     if settings.compile:
         model.network.compile()
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
@@ -134,8 +134,8 @@ def run_bare(settings: Any, clock: Any) -> None:
         model.train()
         for rows in torch.randperm(len(images), device="cuda").split(settings.batch_size):
             some, wanted = augment(images[rows].float()), labels[rows]
-            if mixup:
-                some, wanted = mixup(some, wanted)
+            if mix:
+                some, wanted = mix(some, wanted)
             optimizer.zero_grad(set_to_none=True)
             with half:
                 loss = classifier.training_loss(model(some), wanted)

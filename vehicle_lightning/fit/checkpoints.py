@@ -76,6 +76,8 @@ class BestAndLast(Checkpoint):
     def _write(self, trainer: L.Trainer) -> None:
         started = time.monotonic()
         if self._waiting and trainer.is_global_zero:
+            weights = self._waiting["state_dict"]
+            self._waiting["state_dict"] = {name: value.cpu() for name, value in weights.items()}
             AtomicCheckpointIO().save_checkpoint(self._waiting, self._run.best_checkpoint)
         self._waiting = {}
         trainer.save_checkpoint(self._run.last_checkpoint)
@@ -84,7 +86,7 @@ class BestAndLast(Checkpoint):
 
 
 def _weights_alone(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
-    """Return a checkpoint without the state of the training, its weights copied to the CPU."""
+    """Return a checkpoint without the state of the training; its weights are a copy."""
     checkpoint: dict[str, Any] = {
         "epoch": trainer.current_epoch,
         "global_step": trainer.global_step,
@@ -96,7 +98,7 @@ def _weights_alone(trainer: L.Trainer, module: L.LightningModule) -> dict[str, A
         if isinstance(callback, WeightAveraging):
             callback.on_save_checkpoint(trainer, module, checkpoint)
     weights = checkpoint["state_dict"]
-    checkpoint["state_dict"] = {k: v.detach().to("cpu", copy=True) for k, v in weights.items()}
+    checkpoint["state_dict"] = {name: value.detach().clone() for name, value in weights.items()}
     checkpoint.pop("current_model_state", None)
     module.on_save_checkpoint(checkpoint)
     return checkpoint

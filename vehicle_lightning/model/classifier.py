@@ -6,14 +6,14 @@ method, in a subclass that is given as `train(classifier=...)`.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import ClasswiseWrapper, MeanMetric, Metric, MetricCollection
+from torchmetrics import ClasswiseWrapper, Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassAUROC,
@@ -22,6 +22,7 @@ from torchmetrics.classification import (
     MulticlassPrecision,
     MulticlassRecall,
 )
+from torchmetrics.utilities.distributed import gather_all_tensors
 from torchvision.transforms import v2
 
 from vehicle_lightning.config import Settings
@@ -90,11 +91,11 @@ class VehicleClassifier(L.LightningModule):
         mixes = [kind(alpha=alpha, num_classes=classes) for kind, alpha in kinds if alpha]
         self.mix = v2.RandomChoice(mixes) if mixes else None  # of both, each batch has one
         self.training_loss = self.build_loss(self.hparams["class_weights"])
-        # A loss that is not a number must show, not be left out.
-        splits = (*SPLITS, "test")
-        self.losses = nn.ModuleDict({f"of_{s}": MeanMetric(nan_strategy="disable") for s in splits})
-        self.metrics = nn.ModuleDict({f"of_{s}": self.build_metrics(s) for s in splits})
+        # No submodules, as they stay on the CPU.
+        self.metrics = {split: self.build_metrics(split) for split in (*SPLITS, "test")}
         self._measured: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        self._losses: list[Tensor] = []  # summed over the images of each batch of the epoch
+        self._seen = 0  # images in these batches
 
     def build_loss(self, class_weights: Sequence[float] | None) -> nn.Module:
         """Return the training loss: of logits (B, C), and labels int64 (B,) or shares (B, C)."""
@@ -109,7 +110,6 @@ class VehicleClassifier(L.LightningModule):
         The cross-entropy `<split>/loss` is measured besides, whatever the training loss is.
         """
         classes, names = len(self.class_names), list(self.class_names)
-        # Arguments are not validated, as that makes the host wait for the device at every batch.
         options: dict[str, Any] = {"num_classes": classes, "validate_args": False}
         figures: dict[str, Metric | MetricCollection] = {
             "accuracy": MulticlassAccuracy(average="micro", **options)
@@ -163,6 +163,7 @@ class VehicleClassifier(L.LightningModule):
         A backbone is frozen in its first epochs.
         """
         torch.manual_seed(self.settings.seed + 1_000_003 * self.current_epoch + self.global_rank)
+        self._losses, self._seen = [], 0
         if self.backbone is not None:
             self.backbone.freeze(self.current_epoch < self.settings.frozen_epochs)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -184,14 +185,13 @@ class VehicleClassifier(L.LightningModule):
                 if self.mix is not None:
                     images, labels = self.mix(images, labels)
         loss: Tensor = self.training_loss(self(images), labels)
-        self.log(
-            "train/running_loss",
-            loss.detach(),
-            on_step=False,
-            on_epoch=True,
-            batch_size=count,
-            sync_dist=True,
-        )
+        # Logging every step would take the host longer than all else that it does for a step.
+        self._losses.append(count * loss.detach())
+        self._seen += count
+        if self.trainer.is_last_batch:
+            mean, seen = torch.stack(self._losses).sum() / self._seen, self._seen
+            options = {"on_step": False, "on_epoch": True, "sync_dist": True, "batch_size": seen}
+            self.log("train/running_loss", mean, **options)
         return loss
 
     def _resized(self, images: Tensor) -> Tensor:
@@ -247,16 +247,18 @@ class VehicleClassifier(L.LightningModule):
             self._measured[split].append((self(images).float(), labels))
 
     def _log_figures(self, split: str) -> None:
-        """Log the figures of a split, computed at once: batch by batch takes far longer."""
+        """Log the figures of a split, computed at once on the CPU.
+
+        Batch by batch takes far longer, and so does a GPU, for which these are many small steps.
+        """
         batches = self._measured.pop(split, None) or [_no_images(self)]
-        logits, labels = (torch.cat(part) for part in zip(*batches, strict=True))
-        loss = cast(MeanMetric, self.losses[f"of_{split}"])
-        metrics = cast(MetricCollection, self.metrics[f"of_{split}"])
-        loss.update(F.cross_entropy(logits, labels, reduction="none"))
-        metrics.update(logits.softmax(dim=1), labels)
-        self.log_dict({f"{split}/loss": loss.compute(), **metrics.compute()}, sync_dist=True)
-        loss.reset()
-        metrics.reset()
+        parts = (torch.cat(part) for part in zip(*batches, strict=True))
+        logits, labels = (_of_all_devices(part).cpu() for part in parts)
+        # Calling a metric does not average it over devices, and each has all images by now.
+        figures = self.metrics[split](logits.softmax(dim=1), labels)
+        self.metrics[split].reset()
+        loss = F.cross_entropy(logits, labels)
+        self.log_dict({f"{split}/loss": loss, **figures}, sync_dist=True)
 
 
 class FocalLoss(nn.Module):
@@ -296,3 +298,9 @@ def _no_images(model: VehicleClassifier) -> tuple[Tensor, Tensor]:
     """What a device measures that has no image of a split: logits (0, C) and labels (0,)."""
     logits = torch.empty(0, len(model.class_names), device=model.device)
     return logits, torch.empty(0, dtype=torch.int64, device=model.device)
+
+
+def _of_all_devices(part: Tensor) -> Tensor:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return part
+    return torch.cat(gather_all_tensors(part))
