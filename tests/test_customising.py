@@ -49,9 +49,9 @@ LOSS = (
     "return nn.MultiMarginLoss()",
 )
 METRIC = (
-    '"f1": MulticlassF1Score(average="macro", **options),',
-    '"f1": MulticlassF1Score(average="weighted", **options),\n'
-    '                "error": MulticlassAccuracy(average="macro", **options),',
+    '"f1": kinds.MulticlassF1Score(average="macro", **options),',
+    '"f1": kinds.MulticlassF1Score(average="weighted", **options),\n'
+    '                "error": kinds.MulticlassAccuracy(average="macro", **options),',
 )
 OPTIMIZER = """
 

@@ -13,15 +13,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import ClasswiseWrapper, Metric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassAUROC,
-    MulticlassCalibrationError,
-    MulticlassF1Score,
-    MulticlassPrecision,
-    MulticlassRecall,
-)
+from torchmetrics import ClasswiseWrapper, MetricCollection
+from torchmetrics import classification as kinds
 from torchmetrics.utilities.distributed import gather_all_tensors
 from torchvision.transforms import v2
 
@@ -87,8 +80,8 @@ class VehicleClassifier(L.LightningModule):
         self.model = ImageClassifier(settings, self.hparams["class_names"], mean, std, network)
         self.augment = build_augment(settings)
         classes = len(self.class_names)
-        kinds = ((v2.MixUp, settings.mixup), (v2.CutMix, settings.cutmix))
-        mixes = [kind(alpha=alpha, num_classes=classes) for kind, alpha in kinds if alpha]
+        asked = ((v2.MixUp, settings.mixup), (v2.CutMix, settings.cutmix))
+        mixes = [kind(alpha=alpha, num_classes=classes) for kind, alpha in asked if alpha]
         self.mix = v2.RandomChoice(mixes) if mixes else None  # of both, each batch has one
         self.training_loss = self.build_loss(self.hparams["class_weights"])
         # No submodules, as they stay on the CPU.
@@ -109,28 +102,21 @@ class VehicleClassifier(L.LightningModule):
 
         The cross-entropy `<split>/loss` is measured besides, whatever the training loss is.
         """
-        classes, names = len(self.class_names), list(self.class_names)
-        options: dict[str, Any] = {"num_classes": classes, "validate_args": False}
-        figures: dict[str, Metric | MetricCollection] = {
-            "accuracy": MulticlassAccuracy(average="micro", **options)
-        }
-        if split == "train":
-            return MetricCollection(figures, prefix="train/")
-        precision, recall = (
-            kind(average="none", **options) for kind in (MulticlassPrecision, MulticlassRecall)
-        )
-        return MetricCollection(
-            figures
-            | {
-                "f1": MulticlassF1Score(average="macro", **options),
-                "auroc": MulticlassAUROC(average="macro", **options),
-                "calibration_error": MulticlassCalibrationError(n_bins=15, **options),
+        names = list(self.class_names)
+        options: dict[str, Any] = {"num_classes": len(names), "validate_args": False}
+        figures: dict[str, Any] = {"accuracy": kinds.MulticlassAccuracy(average="micro", **options)}
+        if split != "train":
+            precision = kinds.MulticlassPrecision(average="none", **options)
+            recall = kinds.MulticlassRecall(average="none", **options)
+            figures |= {
+                "f1": kinds.MulticlassF1Score(average="macro", **options),
+                "auroc": kinds.MulticlassAUROC(average="macro", **options),
+                "calibration_error": kinds.MulticlassCalibrationError(n_bins=15, **options),
                 "precision": ClasswiseWrapper(precision, names, "precision/"),
                 "recall": ClasswiseWrapper(recall, names, "recall/"),
-            },
-            prefix=f"{split}/",
-            compute_groups=False,  # a wrapped metric would miss the updates of its group
-        )
+            }
+        # Without groups, as a wrapped metric would miss the updates of its own.
+        return MetricCollection(figures, prefix=f"{split}/", compute_groups=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, C) for images (B, 3, H, W) of pixel values in [0, 255]."""
@@ -181,7 +167,11 @@ class VehicleClassifier(L.LightningModule):
         count = len(labels)
         if images.ndim == 4:
             with torch.autocast(self.device.type, enabled=False):  # bf16 would blur the geometry
-                images = self.augment(self._resized(images.float()))
+                images = images.float()
+                if self.settings.initial_size is not None:
+                    size = size_in_epoch(self.current_epoch, self.settings)
+                    images = F.interpolate(images, size=(size, size), mode="area")
+                images = self.augment(images)
                 if self.mix is not None:
                     images, labels = self.mix(images, labels)
         loss: Tensor = self.training_loss(self(images), labels)
@@ -189,20 +179,16 @@ class VehicleClassifier(L.LightningModule):
         self._losses.append(count * loss.detach())
         self._seen += count
         if self.trainer.is_last_batch:
-            mean, seen = torch.stack(self._losses).sum() / self._seen, self._seen
-            options = {"on_step": False, "on_epoch": True, "sync_dist": True, "batch_size": seen}
-            self.log("train/running_loss", mean, **options)
+            mean = torch.stack(self._losses).sum() / self._seen
+            self.log(
+                "train/running_loss",
+                mean,
+                on_step=False,
+                on_epoch=True,
+                batch_size=self._seen,
+                sync_dist=True,
+            )
         return loss
-
-    def _resized(self, images: Tensor) -> Tensor:
-        """Shrink images to the size of the epoch; small ones teach the first epochs in less time.
-
-        Progressive resizing, as in Howard's entry to DAWNBench (2018).
-        """
-        if self.settings.initial_size is None:
-            return images
-        size = size_in_epoch(self.current_epoch, self.settings)
-        return F.interpolate(images, size=(size, size), mode="area")
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Measure one batch; Lightning has put the network in eval mode."""
@@ -251,7 +237,10 @@ class VehicleClassifier(L.LightningModule):
 
         Batch by batch takes far longer, and so does a GPU, for which these are many small steps.
         """
-        batches = self._measured.pop(split, None) or [_no_images(self)]
+        # A device may have no image of a split.
+        no_logits = torch.empty(0, len(self.class_names), device=self.device)
+        none = (no_logits, torch.empty(0, dtype=torch.int64, device=self.device))
+        batches = self._measured.pop(split, [none])
         parts = (torch.cat(part) for part in zip(*batches, strict=True))
         logits, labels = (_of_all_devices(part).cpu() for part in parts)
         # Calling a metric does not average it over devices, and each has all images by now.
@@ -286,18 +275,16 @@ class FocalLoss(nn.Module):
 
 
 def size_in_epoch(epoch: int, settings: Settings) -> int:
-    """Return the image size, in pixels, that an epoch, counted from 0, trains on."""
+    """Return the image size, in pixels, that an epoch, counted from 0, trains on.
+
+    Small images teach the first epochs in less time: progressive resizing, as in Howard's entry to
+    DAWNBench (2018).
+    """
     first, last = settings.initial_size, settings.image_size
     part = epoch / max(GROWING_PART * (settings.epochs - 1), 1)
     if first is None or part >= 1:
         return last
     return min(first + round(part * (last - first) / SIZE_STEP) * SIZE_STEP, last)
-
-
-def _no_images(model: VehicleClassifier) -> tuple[Tensor, Tensor]:
-    """What a device measures that has no image of a split: logits (0, C) and labels (0,)."""
-    logits = torch.empty(0, len(model.class_names), device=model.device)
-    return logits, torch.empty(0, dtype=torch.int64, device=model.device)
 
 
 def _of_all_devices(part: Tensor) -> Tensor:
