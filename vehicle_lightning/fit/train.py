@@ -121,7 +121,6 @@ def train_once(
             lines.say("Computing the features of all images once: the backbone stays frozen.")
             start = read_checkpoint(checkpoint).classifier if checkpoint else model.model
             data.use_features(compute_features(start, data.predict_dataloader(), device))
-            model.train()  # looking put it into eval mode
 
         status = fit_until_stopped(trainer, model, data, checkpoint)
         if not trainer.is_global_zero:

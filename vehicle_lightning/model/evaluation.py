@@ -46,12 +46,14 @@ def compute_features(
     """Return the features of all images, float32 of shape (N, F) on the CPU.
 
     Args:
-        classifier: whose network has `features`; put on the device and into eval mode.
+        classifier: whose network has `features`; put on the device, and into eval mode meanwhile.
         batches: as in `evaluate`.
         device: where to compute.
     """
-    classifier.to(device).eval()
+    mode = classifier.to(device).training
+    classifier.eval()
     features = [classifier.features(batch[0].to(device)).float().cpu() for batch in batches]
+    classifier.train(mode)
     return torch.cat(features)
 
 
