@@ -119,7 +119,7 @@ def _resumed(folder: Path, settings: Settings, budget: float | None) -> "Walk":
     walk.budget = budget or walk.budget
     notice(
         f"Walk {folder}: going on after {counted(len(walk.steps), 'step')} and "
-        f"{walk.spent / 60:.1f} of {walk.budget / 60:g} min."
+        f"{walk.spent / 60:.1f} of {round(walk.budget / 60, 1):g} min."
     )
     return walk
 
@@ -139,7 +139,8 @@ def _begun(folder: Path, settings: Settings, budget: float | None, *, has_test: 
             "The walk needs test images that decide nothing; give --test-fraction, such as 0.2."
         )
     walk = Walk(folder=folder, settings=settings, budget=budget or BUDGET)
-    notice(f"Walk {folder}: starting, {walk.budget / 60:g} min, {settings.folds} folds a step.")
+    minutes = round(walk.budget / 60, 1)
+    notice(f"Walk {folder}: starting, {minutes:g} min, {settings.folds} folds a step.")
     return walk
 
 
