@@ -108,6 +108,19 @@ def dropout_run(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFol
     )
 
 
+@pytest.fixture(scope="session")
+def folds_run(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """One finished run over two folds, likewise."""
+    return quick_fit(drawn, tmp_path_factory.mktemp("logs"))("--folds", "2", "--epochs", "1")
+
+
+@pytest.fixture(scope="session")
+def seeds_run(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """One finished run over two folds and two seeds, likewise."""
+    flags = ("--folds", "2", "--seeds", "2", "--epochs", "1")
+    return quick_fit(drawn, tmp_path_factory.mktemp("logs"))(*flags)
+
+
 @pytest.fixture
 def fit_quickly(drawn: Path, tmp_path: Path) -> Fit:
     """Run `fit` on the synthetic vehicles for a few steps; further flags come on top."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import DataFolder, Fit, quick_fit
+from tests.conftest import DataFolder, Fit
 from tests.test_fit import latest_events
 from vehicle_lightning.calibrate.__main__ import main
 from vehicle_lightning.errors import RunError, SettingsError
@@ -17,17 +17,11 @@ from vehicle_lightning.runs.calibration import find_calibrations
 from vehicle_lightning.runs.folder import RunFolder
 
 
-@pytest.fixture(scope="module")
-def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    flags = ("--folds", "2", "--seeds", "2", "--epochs", "1")
-    return quick_fit(drawn, tmp_path_factory.mktemp("trained"))(*flags)
-
-
 @pytest.fixture
-def run(trained: RunFolder, tmp_path: Path) -> RunFolder:
+def run(seeds_run: RunFolder, tmp_path: Path) -> RunFolder:
     """A copy, to be calibrated."""
-    folder = tmp_path / "logs" / trained.path.parent.name / trained.path.name
-    shutil.copytree(trained.path, folder)
+    folder = tmp_path / "logs" / seeds_run.path.parent.name / seeds_run.path.name
+    shutil.copytree(seeds_run.path, folder)
     return RunFolder(folder)
 
 

@@ -12,17 +12,11 @@ from scipy.stats import binomtest
 from sklearn import metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import quick_fit
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.evaluate.__main__ import BELOW, main
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.statistics import wilson_interval
-
-
-@pytest.fixture(scope="module")
-def folds_run(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return quick_fit(drawn, tmp_path_factory.mktemp("logs"))("--folds", "2", "--epochs", "1")
 
 
 def write_csv(path: Path, drawn: Path, files: list[str] | None = None) -> Path:

@@ -171,11 +171,9 @@ def test_what_it_explains_is_what_the_run_predicted(fit_quickly: Fit, drawn: Pat
 
 
 def test_of_a_run_over_folds_and_seeds_each_network_explains_its_own(
-    drawn: Path, tmp_path: Path
+    seeds_run: RunFolder, drawn: Path
 ) -> None:
-    flags = ["--data-dir", str(drawn), "--log-dir", str(tmp_path), "--name", "run"]
-    assert fit_main([*QUICK, *flags, "--epochs", "1", "--folds", "2", "--seeds", "2"]) == 0
-    run = RunFolder(tmp_path / "run" / "0")
+    run = seeds_run
     subjects = worst_mistakes(run, 50)
     assert len({subject.name for subject in subjects}) == len(subjects)
     assert len({subject.checkpoints for subject in subjects}) > 1
@@ -233,9 +231,19 @@ def test_pictures_of_any_size(dropout_run: RunFolder, tmp_path: Path, size: int)
     assert explain(run, [tmp_path / "grey.png"]).images == 1
 
 
-def test_images_that_are_gone(drawn: Path, fit_quickly: Fit, tmp_path: Path) -> None:
-    data = Path(shutil.copytree(drawn, tmp_path / "data"))
-    run = fit_quickly(data_dir=data)
+def copied(made: RunFolder, drawn: Path, folder: Path) -> tuple[RunFolder, Path]:
+    """Copies of a run and of its data, whose first validation image is a mistake."""
+    data = Path(shutil.copytree(drawn, folder / "data"))
+    run = RunFolder(shutil.copytree(made.path, folder / "run" / "0"))
+    run.config.write_text(run.config.read_text().replace(str(drawn), str(data)))
+    frame = pd.read_csv(run.predictions, dtype=str)
+    frame.loc[0, "prediction"] = "10"[int(frame.loc[0, "label"])]
+    frame.to_csv(run.predictions, index=False)
+    return run, data
+
+
+def test_images_that_are_gone(drawn: Path, dropout_run: RunFolder, tmp_path: Path) -> None:
+    run, data = copied(dropout_run, drawn, tmp_path)
     worst = worst_mistakes(run, 1)[0]
     worst.path.unlink()
     with pytest.raises(RunError, match=f"1 of the .* no longer in .*: {worst.name}; put them"):
@@ -251,12 +259,11 @@ def test_images_that_are_gone(drawn: Path, fit_quickly: Fit, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["../../secret.png", "/secret.png", "link.png"])
 def test_nothing_outside_of_the_image_folder_is_opened(
-    drawn: Path, fit_quickly: Fit, tmp_path: Path, name: str
+    drawn: Path, dropout_run: RunFolder, tmp_path: Path, name: str
 ) -> None:
-    data = Path(shutil.copytree(drawn, tmp_path / "data"))
+    run, data = copied(dropout_run, drawn, tmp_path)
     Image.new("RGB", (8, 8)).save(tmp_path / "secret.png")
     (data / "images" / "link.png").symlink_to(tmp_path / "secret.png")
-    run = fit_quickly(data_dir=data)
     frame = pd.read_csv(run.predictions, dtype=str)
     frame.loc[0, ["file", "label", "prediction"]] = [name, "0", "1"]
     frame.to_csv(run.predictions, index=False)

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.conftest import SIZE, DataFolder, Fit, quick_fit
+from tests.conftest import SIZE, DataFolder, Fit
 from vehicle_lightning.data.images import IMAGE_SUFFIXES, read_image
 from vehicle_lightning.data.paths import ImageFile, listed_images
 from vehicle_lightning.data.table import read_names
@@ -35,11 +35,6 @@ from vehicle_lightning.runs.folder import RunFolder
 
 CPU = ("--accelerator", "cpu")
 FIGURES = ["p_0", "p_1"]
-
-
-@pytest.fixture(scope="module")
-def folds_run(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return quick_fit(drawn, tmp_path_factory.mktemp("logs"))("--folds", "2", "--epochs", "1")
 
 
 @pytest.fixture

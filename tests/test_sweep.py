@@ -216,7 +216,7 @@ def test_a_run_in_use_is_left_for_later(
     monkeypatch.setattr(study_module, "DEAD_AFTER", 1)
     place.run(0).path.mkdir(parents=True)
     with place.run(0).lock():  # as a worker has that was suspended
-        assert main(place.flags("--trials", "1", "--timeout", "6")) == 0
+        assert main(place.flags("--trials", "1", "--timeout", "4")) == 0
     said = capsys.readouterr().err
     assert said.count("The run of trial 0 is still in use by another process.") >= 2
     assert not place.run(0).config.exists()
@@ -241,7 +241,7 @@ def test_a_pruned_trial_says_so_and_can_be_finished(
         assert main(place.flags("--trials", "1")) == 0
     printed = capsys.readouterr()
     assert "1 of 1 trials finished, 1 of them pruned." in printed.out
-    assert "pruned after 1 epochs" in printed.err
+    assert "pruned after 1 epoch;" in printed.err
     assert [trial.state.name for trial in place.trials()] == ["PRUNED"]
     assert place.status(0) == "pruned"
     assert list(pd.read_csv(place.run(0).metrics)["epoch"]) == [1]

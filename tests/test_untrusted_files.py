@@ -15,7 +15,7 @@ import torch
 import yaml
 from torchvision import models
 
-from tests.conftest import QUICK, quick_fit
+from tests.conftest import QUICK
 from tests.test_backbone import SMALL
 from tests.test_resume import interrupt_in_epoch
 from tests.test_sweep import Place as SearchPlace
@@ -84,11 +84,6 @@ class Place:
     def new_run(self, *flags: object) -> Command:
         places = ["--data-dir", self.data, "--log-dir", self.folder / "new"]
         return fit, [*QUICK, *places, *flags]
-
-
-@pytest.fixture(scope="module")
-def folds_run(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return quick_fit(drawn, tmp_path_factory.mktemp("logs"))("--folds", "2", "--epochs", "1")
 
 
 @pytest.fixture
