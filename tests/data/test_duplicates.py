@@ -3,7 +3,6 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from vehicle_lightning.data.duplicates import (
     near_duplicates,
 )
 from vehicle_lightning.data.facts import read_hashes
-from vehicle_lightning.data.hashes import THUMBNAIL, HashStore, hash_pictures
+from vehicle_lightning.data.hashes import THUMBNAIL, Pictures, hash_pictures
 from vehicle_lightning.errors import ImageChangedError
 from vehicle_lightning.synthetic import make_vehicles
 
@@ -48,11 +47,8 @@ def thumbnails(pictures: list[Image.Image]) -> NDArray[np.uint8]:
 
 
 def found(pictures: list[Image.Image], *, mirrored: bool = False) -> set[tuple[int, int]]:
-    shown = thumbnails(pictures)
-    with TemporaryDirectory() as folder:
-        hashes = HashStore(Path(folder))
-        hashes.append(np.arange(len(shown)), hash_pictures(shown))
-        pairs = near_duplicates(hashes, mirrored=mirrored).same
+    hashed = hash_pictures(thumbnails(pictures))
+    pairs = near_duplicates(hashed, np.arange(len(pictures)), mirrored=mirrored).same
     return {(int(a), int(b)) for a, b in pairs}
 
 
@@ -189,8 +185,8 @@ def test_groups_of_files(pictures: list[Image.Image], tmp_path: Path) -> None:
     digests = np.array([b"x", b"y", b"x", b"z"])
     cache = tmp_path / "cache"
 
-    def read() -> HashStore:
-        return read_hashes(paths, cache)
+    def read() -> tuple[Pictures, NDArray[np.int64]]:
+        return read_hashes(paths, cache), np.arange(len(paths))
 
     first = group_images(digests, cache, read)
     assert (list(first.of_image), first.exact, first.near) == ([0, 1, 0, 1], 1, 1)

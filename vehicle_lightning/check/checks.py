@@ -16,7 +16,6 @@ from vehicle_lightning.data.cache import cache_folder
 from vehicle_lightning.data.duplicates import group_images, near_duplicates
 from vehicle_lightning.data.facts import examine_all, file_states
 from vehicle_lightning.data.findings import Finding, Report, in_order
-from vehicle_lightning.data.hashes import HashStore
 from vehicle_lightning.data.images import WhiteValues
 from vehicle_lightning.data.leaks import (
     check_blank,
@@ -79,14 +78,13 @@ def check_data_set(
     test_paths = ImagePaths(table.image_dir or Path(), test_names)
     paths = [*table.paths, *test_paths] if test_names else table.paths
     unlabelled = [n for f in table.findings if f.kind == "blank-label" for n in f.files]
-    hashes = HashStore(cache_dir)
     with ThreadPoolExecutor(1) as beside:
         unlisted = beside.submit(check_unlisted, table.image_dir, [*names, *unlabelled])
-        facts, white = examine_all(paths, file_states(paths, table.image_dir), hashes)
+        facts, hashes, white = examine_all(paths, file_states(paths, table.image_dir), cache_dir)
     usable: NDArray[np.bool_] = facts["fault"] == ""
     every = np.flatnonzero(usable)
-    hashes.renumber(every)
-    found = group_images(facts["digest"][every], cache_dir, lambda: hashes, settings.duplicates)
+    digests = facts["digest"][every]
+    found = group_images(digests, cache_dir, lambda: (hashes, every), settings.duplicates)
     groups = np.arange(len(names)) + len(names)  # of those that cannot be used, each is alone
     groups[every] = found.of_image
     labels = [table.class_names[code] for code in table.labels.tolist()]
@@ -106,17 +104,17 @@ def check_data_set(
         *table.findings,
         *check_classes(table.class_counts),
         *check_files(names, facts, likely_reason(missing, table.image_dir)),
-        *check_blank(names, facts["contrast"]),
-        *unlisted.result(),
+        check_blank(names, facts["contrast"]),
+        unlisted.result(),
         *_duplicates(own),
     ]
     if mirrored:
-        pairs = near_duplicates(hashes, among=np.arange(len(own)), mirrored=True)
-        findings += _mirrored(own, pairs.same)
-    findings += _scenes([names[row] for row in every.tolist()], found.scenes)
-    findings += _straddling(pictures)
+        pairs = near_duplicates(hashes, sound, mirrored=True)
+        findings.append(_mirrored(own, pairs.same))
+    findings.append(_scenes([names[row] for row in every.tolist()], found.scenes))
+    findings.append(_straddling(pictures))
     if run is not None:
-        findings += check_labels(table.names, labels, groups[:count], run)
+        findings.append(check_labels(table.names, labels, groups[:count], run))
     findings += check_leaks(list(own["name"]), list(own["label"]), facts[sound], groups[sound])
     report = Report(table.source, count, table.class_counts, in_order(findings))
     return Checked(report, table, usable[:count], groups[:count], white)
@@ -140,17 +138,17 @@ def _duplicates(pictures: pd.DataFrame) -> list[Finding]:
     near = differing(several, "digest")
     advice = "Keep one of each; fit keeps them in one split."
     return [
-        *check_contradictions(several),
-        *finding_of_groups(
+        check_contradictions(several),
+        finding_of_groups(
             "exact-duplicates", "warning", equal, "are the same file several times", advice
         ),
-        *finding_of_groups(
+        finding_of_groups(
             "near-duplicates", "warning", near, "show nearly the same picture", advice
         ),
     ]
 
 
-def _mirrored(pictures: pd.DataFrame, pairs: NDArray[np.int64]) -> list[Finding]:
+def _mirrored(pictures: pd.DataFrame, pairs: NDArray[np.int64]) -> Finding:
     """Find pictures that show the mirror image of another one, by pairs of positions (P, 2)."""
     return finding_of_groups(
         "mirrored-duplicates",
@@ -161,7 +159,7 @@ def _mirrored(pictures: pd.DataFrame, pairs: NDArray[np.int64]) -> list[Finding]
     )
 
 
-def _straddling(pictures: pd.DataFrame) -> list[Finding]:
+def _straddling(pictures: pd.DataFrame) -> Finding:
     """Find photographs that stand in several of train, val and test."""
     return finding_of_groups(
         "straddling-duplicates",
@@ -172,7 +170,7 @@ def _straddling(pictures: pd.DataFrame) -> list[Finding]:
     )
 
 
-def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]]) -> list[Finding]:
+def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]]) -> Finding:
     """Find so many images that look alike that they are of one camera, belt or form."""
     return Finding.of_groups(
         "scene",

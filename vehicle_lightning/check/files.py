@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vehicle_lightning.data.facts import Facts
 from vehicle_lightning.data.findings import Finding, Severity
+from vehicle_lightning.data.paths import files_below
 
 SMALLEST_SIDE = 48  # pixels
 LARGEST_PIXELS = 50_000_000
@@ -28,7 +29,7 @@ def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Fi
     faulty = np.flatnonzero(facts["fault"] != "").tolist()
     broken = [(names[row], facts["fault"][row]) for row in faulty]
     missing = sum(fault == "missing" for _, fault in broken)
-    findings = Finding.of_files(
+    unusable = Finding.of_files(
         "unusable-file",
         "serious",
         f"{len(broken)} of {len(names)} image files cannot be used, {missing} of them because they "
@@ -109,29 +110,24 @@ def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Fi
             orientation,
         ),
     ]
+    findings = [unusable]
     for kind, severity, what, advice, is_odd, details in oddities:
         odd = np.flatnonzero(is_odd & (facts["fault"] == "")).tolist()
         found = [(names[row], details[row]) for row in odd]
         what = f"{len(found)} of {len(names)} images {what}."
-        findings += Finding.of_files(kind, severity, what, advice, found)
+        findings.append(Finding.of_files(kind, severity, what, advice, found))
     return findings
 
 
-def check_unlisted(image_dir: Path | None, names: Sequence[str]) -> list[Finding]:
+def check_unlisted(image_dir: Path | None, names: Sequence[str]) -> Finding:
     """Find files in the image folder, if there is one, that no row names; but for hidden ones."""
-    if image_dir is None:
-        return []
     listed = {os.path.normpath(name) for name in names}
-    unlisted: list[str] = []
-    for folder, inner_folders, files in os.walk(image_dir):
-        inner_folders[:] = [name for name in inner_folders if not name.startswith(".")]
-        inner = os.path.relpath(folder, image_dir)
-        shown = (os.path.normpath(f"{inner}/{name}") for name in files if not name.startswith("."))
-        unlisted += [name for name in shown if name not in listed]
+    there = () if image_dir is None else files_below(image_dir)
+    unlisted = [name for name in there if os.path.normpath(name) not in listed]
     return Finding.of_files(
         "unlisted-file",
         "note",
         f"{len(unlisted)} files in the image folder are named by no row.",
         "Label them: more images help most.",
-        [(Path(name).as_posix(), "") for name in sorted(unlisted)],
+        [(name, "") for name in unlisted],
     )

@@ -32,7 +32,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from vehicle_lightning.data.cache import read_arrays, write_arrays
-from vehicle_lightning.data.hashes import WORDS, Hashes, HashStore, Thumbnails
+from vehicle_lightning.data.hashes import Hashes, Pictures, Thumbnails
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.parallel import in_threads
 
@@ -56,6 +56,7 @@ LEAST_SCENE = 20  # images that are called a scene where they are also
 SCENE_SHARE = 0.03  # of all images or more
 GROUPING_VERSION = 4  # raise it whenever the same images would be grouped in another way
 
+Rows = NDArray[np.int64]
 Pairs = NDArray[np.int64]
 Duplicates = Literal["exact", "near", "off"]
 
@@ -93,7 +94,7 @@ class NearPairs(NamedTuple):
 def group_images(
     digests: NDArray[np.bytes_],
     cache_dir: Path,
-    read_hashes: Callable[[], HashStore],
+    read_hashes: Callable[[], tuple[Pictures, Rows]],
     duplicates: Duplicates = "near",
 ) -> Groups:
     """Find exact and near duplicates among readable images, or find them found already.
@@ -101,7 +102,8 @@ def group_images(
     Args:
         digests: bytes of shape (N,), hashes of their contents.
         cache_dir: folder to remember the near duplicates in.
-        read_hashes: returns perceptual hashes of the N images; called where they are not known.
+        read_hashes: returns perceptual hashes of pictures and which of them the N images are,
+            int64 of shape (N,); called where the near duplicates are not known.
         duplicates: which are to be found.
 
     Raises:
@@ -119,8 +121,8 @@ def group_images(
     file = cache_dir / f"{key.hexdigest()}-near.npz"
     near = _remembered(file, len(distinct))
     if near is None:
-        found = near_duplicates(read_hashes(), among=np.sort(first))
-        near = NearPairs(which[found.same], which[found.scene])
+        pictures, rows = read_hashes()
+        near = near_duplicates(pictures, rows[first])
         try:
             cache_dir.mkdir(parents=True, exist_ok=True)
             write_arrays(file, near._asdict())
@@ -137,12 +139,8 @@ def group_images(
     sizes = np.bincount(alike)
     scenes = [np.flatnonzero(alike[which] == scene) for scene in np.flatnonzero(sizes > largest)]
     groups = grouped(count, exact, first[near.same[~is_scene]])
-    return Groups(
-        groups,
-        count - len(distinct),
-        len(distinct) - int(groups.max()) - 1,
-        tuple(scenes),
-    )
+    near_count = len(distinct) - int(groups.max()) - 1
+    return Groups(groups, count - len(distinct), near_count, tuple(scenes))
 
 
 def _remembered(file: Path, count: int) -> NearPairs | None:
@@ -159,49 +157,45 @@ def _remembered(file: Path, count: int) -> NearPairs | None:
     return NearPairs(**known) if is_sound else None
 
 
-def near_duplicates(
-    hashes: HashStore,
-    *,
-    among: NDArray[np.int64] | None = None,
-    mirrored: bool = False,
-) -> NearPairs:
+def near_duplicates(pictures: Pictures, rows: Rows, *, mirrored: bool = False) -> NearPairs:
     """Find the pairs of pictures that show the same photograph, or the same scene a moment later.
 
     Robust to compression, resizing, changes of brightness, contrast and colour, and crops of up to
     a tenth of a side; not to rotation, stretching or larger crops.
 
     Args:
-        hashes: of N pictures.
-        among: int64 of shape (M,), the rows of the store to compare; by default all.
+        pictures: records of type `PICTURE`.
+        rows: int64 of shape (N,), those of them to compare.
         mirrored: find the pictures that show the mirror image of another instead.
+
+    Returns:
+        Pairs of places in `rows`.
     """
-    looked_up = hashes.looked_up
-    places = np.flatnonzero(looked_up["detailed"])
-    if among is not None:
-        places = places[np.isin(looked_up["row"][places], among)]
-    words = looked_up["words"][places]
-    sought = looked_up["mirrored_word"][places] if mirrored else words[:, 0]
+    places = np.flatnonzero(pictures["detailed"][rows])
+    words = pictures["hashes"][..., 0][rows[places]]
+    sought = pictures["mirrored"][:, 0][rows[places]] if mirrored else words[:, 0]
     candidates = places[candidate_pairs(sought, words)]
-    distance = _distance(hashes, candidates, mirrored=mirrored)
+    distance = _distance(pictures, rows[candidates], mirrored=mirrored)
     candidates, distance = candidates[distance <= FARTHEST], distance[distance <= FARTHEST]
     candidates = candidates[_are_nearest(candidates, distance)]
-
     groups = DisjointSet(np.unique(candidates).tolist())
 
     def compare(pair: list[int]) -> Likeness:
         # Of many pictures of one scene it is enough to know that each is like one other.
         if groups.connected(*pair):
             return "other"
-        one, other = hashes[np.array(pair)]["thumbnail"]
+        one, other = pictures["thumbnail"][rows[pair]]
         return likeness(one[:, ::-1] if mirrored else one, other)
 
-    same = np.zeros(len(candidates), dtype=bool)
-    scene = np.zeros(len(candidates), dtype=bool)
-    for position, found in enumerate(in_threads(compare, candidates.tolist())):
-        same[position] = found == "same" and groups.merge(*candidates[position].tolist())
-        scene[position] = found == "scene"
-    pairs = np.sort(looked_up["row"][candidates], axis=1)
-    return NearPairs(_distinct(pairs[same]), _distinct(pairs[scene]))
+    found: dict[Likeness, list[list[int]]] = {"same": [], "scene": [], "other": []}
+    pairs = candidates.tolist()
+    for pair, kind in zip(pairs, in_threads(compare, pairs), strict=True):
+        if kind != "same" or groups.merge(*pair):
+            found[kind].append(sorted(pair))
+    same, scene = (
+        np.array(found[kind], dtype=np.int64).reshape(-1, 2) for kind in ("same", "scene")
+    )
+    return NearPairs(_distinct(same), _distinct(scene))
 
 
 def _are_nearest(pairs: Pairs, distance: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -229,20 +223,16 @@ def grouped(count: int, *pairs: Pairs) -> NDArray[np.int64]:
     return groups
 
 
-def _distance(hashes: HashStore, pairs: Pairs, *, mirrored: bool) -> NDArray[np.int64]:
+def _distance(pictures: Pictures, pairs: Pairs, *, mirrored: bool) -> NDArray[np.int64]:
     """Fewest bits, for each pair, between the sought hash of one and any hash of the other."""
     nearest = [np.empty(0, dtype=np.int64)]
-    for part in np.array_split(pairs, len(pairs) // AT_ONCE + 1):
-        rows, places = np.unique(part, return_inverse=True)
-        pictures = hashes[rows]
-        crops = pictures["hashes"]
-        sought = pictures["mirrored"] if mirrored else crops[:, 0]
-        one, other = places.reshape(-1, 2).T
-        bits = [
-            np.bitwise_count(sought[a, None] ^ crops[b]).sum(axis=-1)
-            for a, b in ((one, other), (other, one))
-        ]
-        nearest.append(np.minimum(*bits).min(axis=-1, initial=64 * WORDS).astype(np.int64))
+    for one, other in (part.T for part in np.array_split(pairs, len(pairs) // AT_ONCE + 1)):
+        bits = []
+        for a, b in ((one, other), (other, one)):
+            sought = pictures["mirrored"][a] if mirrored else pictures["hashes"][a, 0]
+            differing = np.bitwise_count(sought[:, None] ^ pictures["hashes"][b]).sum(axis=-1)
+            bits.append(differing.min(axis=-1).astype(np.int64))
+        nearest.append(np.minimum(*bits))
     return np.concatenate(nearest)
 
 

@@ -5,12 +5,9 @@ Source:
     the discrete cosine transform; here a bit is the sign of a frequency).
 """
 
-import os
-import weakref
 from functools import cache
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from threading import Lock
+from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +24,6 @@ WORDS = FREQUENCIES**2 // 64
 # From low to high, so that bits that change together, as high ones do, stand together.
 BIT_ORDER = np.argsort(np.indices((FREQUENCIES, FREQUENCIES)).max(axis=0).ravel(), kind="stable")
 FLAT = 2.0  # grey levels of standard deviation below which no details remain to compare
-IN_MEMORY = 1 << 20  # bytes; fewer need no file
-SPARSE = 8  # pictures read for each one wanted, above which they are read one by one
 
 Hashes = NDArray[np.uint64]
 Thumbnails = NDArray[np.uint8]
@@ -40,15 +35,6 @@ PICTURE = np.dtype(
         ("mirrored", "<u8", WORDS),  # hash of its mirror image
         ("detailed", np.bool_),  # the others are alike without showing the same
         ("thumbnail", np.uint8, (THUMBNAIL, THUMBNAIL)),  # grey
-    ]
-)
-# What is kept in memory of each: what it is looked up by, the first words of its hashes.
-LOOKED_UP = np.dtype(
-    [
-        ("row", np.int64),
-        ("detailed", np.bool_),
-        ("words", np.uint64, HASHES),
-        ("mirrored_word", np.uint64),
     ]
 )
 
@@ -69,68 +55,28 @@ def hash_pictures(thumbnails: Thumbnails) -> Pictures:
     return pictures
 
 
-class HashStore:
-    """Any number of hashed pictures in a file that is gone with the process: 3.6 kB each.
-
-    Several threads may read.
+def room_for_pictures(folder: Path, count: int) -> Pictures:
+    """Return records of type `PICTURE`, all zero, in a mapped file that is gone with the process.
 
     Args:
         folder: where the file is, without a name in it.
+        count: number of pictures, 3.6 kB each.
+
+    Raises:
+        DataError: the folder cannot be written to, or the disk is full.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file = SpooledTemporaryFile(IN_MEMORY, dir=str(folder))  # noqa: SIM115  # as this object
-        weakref.finalize(self, self._file.close)
-        self._lock = Lock()
-        self._parts = [np.empty(0, dtype=LOOKED_UP)]
-
-    def append(self, rows: NDArray[np.int64], pictures: Pictures) -> None:
-        """Add records of type `PICTURE`, shape (B,), and what the caller counts them as.
-
-        Raises:
-            DataError: the folder cannot be written to, or the disk is full.
-        """
-        looked_up = np.empty(len(rows), dtype=LOOKED_UP)
-        looked_up["row"], looked_up["detailed"] = rows, pictures["detailed"]
-        looked_up["words"] = pictures["hashes"][..., 0]
-        looked_up["mirrored_word"] = pictures["mirrored"][:, 0]
-        self._parts.append(looked_up)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file.seek(0, os.SEEK_END)
-            self._file.write(pictures.tobytes())
-            self._file.flush()  # a full disk is found out here
-        except OSError as error:
-            raise DataError(
-                f"Cannot write to {self._folder} ({error.strerror}); choose another --cache-dir."
-            ) from error
-
-    @property
-    def looked_up(self) -> NDArray[np.void]:
-        """Records of type `LOOKED_UP`, shape (N,)."""
-        self._parts = [np.concatenate(self._parts)]
-        return self._parts[0]
-
-    def renumber(self, kept: NDArray[np.int64]) -> None:
-        """From now on count each picture by where its row stands in `kept`, ascending."""
-        looked_up = self.looked_up
-        looked_up["row"] = np.searchsorted(kept, looked_up["row"])
-
-    def __getitem__(self, places: NDArray[np.int64]) -> Pictures:
-        """Read the pictures at ascending places: records of type `PICTURE`, shape (B,)."""
-        if not len(places):
-            return self._read(0, 0)
-        first, last = int(places[0]), int(places[-1])
-        if last - first < SPARSE * len(places):
-            return self._read(first, last + 1)[places - first]
-        return np.concatenate([self._read(place, place + 1) for place in places.tolist()])
-
-    def _read(self, first: int, last: int) -> Pictures:
-        with self._lock:
-            self._file.seek(first * PICTURE.itemsize)
-            content = self._file.read((last - first) * PICTURE.itemsize)
-        return np.frombuffer(content, dtype=PICTURE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as file:
+            # Written once as a whole: a disk found full through the map would end the process.
+            for _ in range(count):
+                file.write(bytes(PICTURE.itemsize))
+            file.flush()
+            return np.memmap(file, PICTURE, shape=(count,)) if count else np.empty(0, PICTURE)
+    except OSError as error:
+        raise DataError(
+            f"Cannot write to {folder} ({error.strerror}); choose another --cache-dir."
+        ) from error
 
 
 def _frequencies(pictures: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,7 +4,6 @@ A CSV with a column of image names and one of labels, or a folder of class folde
 settings leave open is recognised where it is sure, and said in one line with the flags to pin it.
 """
 
-import os
 import shlex
 import sys
 from collections import Counter
@@ -12,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
+from os.path import isfile
 from pathlib import Path, PurePath
-from typing import overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from vehicle_lightning.config import DataSettings, SourceSettings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.findings import Finding
 from vehicle_lightning.data.images import IMAGE_SUFFIXES
+from vehicle_lightning.data.paths import files_below
 from vehicle_lightning.data.rows import CsvFile, check_rows, read_csv
 from vehicle_lightning.errors import DataError, join_first, one_line
 
@@ -47,14 +48,8 @@ class ImagePaths(Sequence[Path]):
     def __len__(self) -> int:
         return len(self.names)
 
-    @overload
-    def __getitem__(self, row: int) -> Path: ...
-
-    @overload
-    def __getitem__(self, row: slice) -> "ImagePaths": ...
-
-    def __getitem__(self, row: int | slice) -> "Path | ImagePaths":
-        """Return the path of a row."""
+    def __getitem__(self, row: Any) -> Any:
+        """Return the path of a row, or those of a slice."""
         if isinstance(row, slice):
             return ImagePaths(self.image_dir, self.names[row])
         return self.image_dir / self.names[row]
@@ -281,7 +276,12 @@ def _read_listed(settings: SourceSettings) -> Table:
     if settings.split_column is not None:
         cells = csv.column(settings.split_column, "--split-column")
         splits = tuple(_to_splits([cells[row] for row in kept], settings.split_column, csv, kept))
-    _say_read(data_dir, csv, places if found else None, findings, len(kept))
+    if broken := sum("\n" in cell or "\r" in cell for c in csv.columns.values() for cell in c):
+        lines = f"{len(csv.rows)} rows in {csv.lines} lines"
+        _say_once(f"{path}: {lines}, as {broken} cells hold line breaks.")
+    if len(kept) < len(csv.rows):
+        dropped = [f.what.rstrip(".") for f in findings if f.kind in (*REFUSED, "repeated-row")]
+        _say_once(f"{path}: {len(csv.rows)} rows, {len(kept)} images; {'; '.join(dropped)}.")
     return _to_table(
         [names[row] for row in kept],
         [labels[row] for row in kept],
@@ -333,98 +333,68 @@ def _recognise(data_dir: Path, csv: CsvFile, settings: SourceSettings) -> dict[s
     Raises:
         DataError: it is not clear which they are; all that is missing is named at once.
     """
-    found: dict[str, Path | str] = {}
-    if csv.path != data_dir / settings.csv:
-        found["csv"] = csv.path.relative_to(data_dir)
-    is_there = (data_dir / settings.image_dir).is_dir()
-    is_open = _is_default(settings, "image_column") and settings.image_column not in csv.columns
-    image_column = None if is_open else settings.image_column
-    open_folder = _is_default(settings, "image_dir")
-    columns = [image_column] if image_column else list(csv.columns)
-    folders = [settings.image_dir] if is_there or not open_folder else []
-    if open_folder and any(column in csv.columns for column in columns):
-        folders += [folder for folder in _folders(data_dir) if folder not in folders]
-    shares = {
-        (folder, column): share
-        for folder in folders
-        for column in columns
-        if (share := _share(csv.columns.get(column, ()), _in_folder(data_dir / folder)))
+    if not csv.rows:
+        return {}  # as will be said of any column
+    is_named = csv.path == data_dir / settings.csv
+    image_dir, image_column = _find_images(data_dir, csv, settings)
+    label_column = _find_labels(csv, settings, image_column)
+    places = {
+        "the column of the image names (--image-column)": image_column,
+        "the column of the labels (--label-column)": label_column,
+        "the image folder (--image-dir)": image_dir,
     }
-    if shares and max(shares.values()) >= 0.5:
-        folder, image_column = max(shares, key=lambda place: shares[place])
-        is_there = True
-        if folder != settings.image_dir:
-            found["image_dir"] = folder
-    elif image_column is None:
-        named = [c for c in csv.columns if _share(csv.columns[c], _is_image_name) >= 0.5]
-        image_column = named[0] if len(named) == 1 else None
-    if image_column is not None and image_column != settings.image_column:
-        found["image_column"] = image_column
-    label_column: str | None = settings.label_column
-    if _is_default(settings, "label_column") and settings.label_column not in csv.columns:
-        taken = (image_column, settings.group_column, settings.split_column)
-        label_column = _label_column(csv, [name for name in taken if name])
-        if label_column is not None:
-            found["label_column"] = label_column
-    missing = [
-        *(["the column of the image names (--image-column)"] if image_column is None else []),
-        *(["the column of the labels (--label-column)"] if label_column is None else []),
-        *(["the image folder (--image-dir)"] if not is_there and open_folder else []),
-    ]
-    if missing and csv.rows:
-        raise _unclear(data_dir, csv, missing, settings.model_copy(update=found))
+    unclear = [what for what, value in places.items() if value is None]
+    flags = {
+        "--csv": settings.csv if is_named else csv.path.relative_to(data_dir),
+        "--image-dir": image_dir or "FOLDER",
+        "--image-column": image_column or "COLUMN",
+        "--label-column": label_column or "COLUMN",
+    }
+    typed = " ".join(f"{flag} {shlex.quote(str(value))}" for flag, value in flags.items())
+    if unclear:
+        raise DataError(
+            f"{csv.path}: it has {join_first(csv.columns)}, and not clear is "
+            f"{' and '.join(unclear)}; name it: --data-dir {shlex.quote(str(data_dir))} {typed}"
+        )
+    found = {flag.lstrip("-").replace("-", "_"): value for flag, value in flags.items()}
+    found = {name: value for name, value in found.items() if value != getattr(settings, name)}
+    if found:
+        _say_once(
+            f"Data: {csv.path}, images in {data_dir / (image_dir or '')}, named in column "
+            f"{image_column}, labels in {label_column}; to pin it: {typed}"
+        )
     return found
 
 
-def _unclear(
-    data_dir: Path, csv: CsvFile, missing: Sequence[str], settings: SourceSettings
-) -> DataError:
-    columns = join_first(csv.columns)
-    flags = {
-        "--image-dir": (str(settings.image_dir), "FOLDER"),
-        "--image-column": (settings.image_column, "COLUMN"),
-        "--label-column": (settings.label_column, "COLUMN"),
+def _find_images(
+    data_dir: Path, csv: CsvFile, settings: SourceSettings
+) -> tuple[Path | None, str | None]:
+    """Return the folder and the column of the images: most of the first cells are files there."""
+    column: str | None = settings.image_column
+    columns, folders = [settings.image_column], [settings.image_dir]
+    if _is_default(settings, "image_column") and column not in csv.columns:
+        columns, column = list(csv.columns), None
+    is_open = _is_default(settings, "image_dir")
+    if is_open:
+        inner = sorted(path.name for path in data_dir.iterdir() if path.is_dir())
+        folders += [Path(), *(Path(name) for name in inner if not name.startswith("."))]
+
+    def is_in(folder: Path) -> Callable[[str], bool]:
+        return lambda name: isfile(data_dir / folder / name)  # noqa: PTH113  # which takes any name
+
+    shares = {
+        (folder, name): _share(csv.columns.get(name, ()), is_in(folder))
+        for folder in folders
+        for name in columns
     }
-    typed = " ".join(
-        f"{flag} {blank if any(flag in what for what in missing) else shlex.quote(value)}"
-        for flag, (value, blank) in flags.items()
-    )
-    return DataError(
-        f"{csv.path}: it has {columns}, and not clear is {' and '.join(missing)}; name it: "
-        f"--data-dir {shlex.quote(str(data_dir))} --csv {shlex.quote(csv.path.name)} {typed}"
-    )
-
-
-def _say_read(
-    data_dir: Path,
-    csv: CsvFile,
-    recognised: SourceSettings | None,
-    findings: Sequence[Finding],
-    kept: int,
-) -> None:
-    """Say what was recognised, and what became of all lines and rows."""
-    if recognised is not None:
-        flags = " ".join(
-            f"--{name.replace('_', '-')} {shlex.quote(str(getattr(recognised, name)))}"
-            for name in ("csv", "image_dir", "image_column", "label_column")
-        )
-        _say_once(
-            f"Data: {csv.path}, images in {data_dir / recognised.image_dir}, named in column "
-            f"{recognised.image_column}, labels in {recognised.label_column}; to pin it: {flags}"
-        )
-    if csv.broken_cells:
-        _say_once(
-            f"{csv.path}: {len(csv.rows)} rows in {csv.lines} lines, as {csv.broken_cells} cells "
-            f"hold line breaks."
-        )
-    if kept < len(csv.rows):
-        dropped = [f.what.rstrip(".") for f in findings if f.kind in (*REFUSED, "repeated-row")]
-        _say_once(f"{csv.path}: {len(csv.rows)} rows, {kept} images; {'; '.join(dropped)}.")
-
-
-def _folders(data_dir: Path) -> list[Path]:
-    inner = sorted(path.name for path in data_dir.iterdir() if path.is_dir())
-    return [Path(), *(Path(name) for name in inner if not name.startswith("."))]
+    best = max(shares, key=lambda place: shares[place])
+    if shares[best] >= 0.5:
+        return best
+    if column is None:
+        named = [name for name in csv.columns if _share(csv.columns[name], _is_image_name) >= 0.5]
+        column = named[0] if len(named) == 1 else None
+    is_there = not is_open or (data_dir / settings.image_dir).is_dir()
+    return settings.image_dir if is_there else None, column
 
 
 def _share(cells: Sequence[str], is_so: Callable[[str], bool]) -> float:
@@ -433,50 +403,29 @@ def _share(cells: Sequence[str], is_so: Callable[[str], bool]) -> float:
     return sum(map(is_so, some)) / len(some) if some else 0.0
 
 
-def _in_folder(folder: Path) -> Callable[[str], bool]:
-    def is_file(name: str) -> bool:
-        try:
-            return (folder / name).is_file()
-        except (OSError, ValueError):  # a name that no file can have
-            return False
-
-    return is_file
-
-
 def _is_image_name(name: str) -> bool:
     return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
-def _label_column(csv: CsvFile, taken: Sequence[str]) -> str | None:
+def _find_labels(csv: CsvFile, settings: SourceSettings, image_column: str | None) -> str | None:
     """Return the one column of few distinct cells, or that of them which is called like labels."""
-    count = len(csv.rows)
-
-    def is_labels(column: str) -> bool:
-        distinct = len(set(csv.columns[column]))
-        return 2 <= distinct <= min(MOST_CLASSES, max(2, count // 5))
-
-    possible = [name for name in csv.columns if name not in taken and is_labels(name)]
+    if settings.label_column in csv.columns or not _is_default(settings, "label_column"):
+        return settings.label_column
+    taken = (image_column, settings.group_column, settings.split_column)
+    most = min(MOST_CLASSES, max(2, len(csv.rows) // 5))
+    possible = [
+        name
+        for name, cells in csv.columns.items()
+        if name not in taken and 2 <= len(set(cells)) <= most
+    ]
     called = [name for name in possible if name.lower() in LABEL_NAMES]
-    for some in (called, possible):
-        if len(some) == 1:
-            return some[0]
-    return None
-
-
-def _images_below(folder: Path) -> Iterator[str]:
-    """Yield the image files in a folder, to any depth, by name relative to it, in order."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inner = Path(place).relative_to(folder)
-        for name in sorted(files):
-            if not name.startswith(".") and _is_image_name(name):
-                yield (inner / name).as_posix()
+    return next((some[0] for some in (called, possible) if len(some) == 1), None)
 
 
 def _read_class_folders(data_dir: Path, settings: SourceSettings) -> Table:
     """Read a folder with one folder for each class, or such folders in train, val and test."""
     for image_dir in (Path(), settings.image_dir):
-        names = list(_images_below(data_dir / image_dir))
+        names = [name for name in files_below(data_dir / image_dir) if _is_image_name(name)]
         parts = [PurePath(name).parts for name in names]
         in_splits = bool(parts) and all(
             len(part) > 2 and part[0].casefold() in SPLIT_NAMES for part in parts
