@@ -1,6 +1,8 @@
 """Room for hashed pictures: what is written is read, and nothing is left behind."""
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +13,9 @@ from vehicle_lightning.errors import DataError
 
 @pytest.mark.parametrize("count", [0, 1, 60])
 def test_pictures_come_back_as_they_were_written(tmp_path: Path, count: int) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (count, THUMBNAIL, THUMBNAIL), dtype=np.uint8)
-    hashed = hash_pictures(noise)
-    pictures = room_for_pictures(tmp_path / "cache", count)
+    shape = (count, THUMBNAIL, THUMBNAIL, 3)
+    hashed = hash_pictures(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+    pictures = room_for_pictures(tmp_path / "cache", np.ones(count, dtype=bool))
     assert pictures.tobytes() == bytes(pictures.nbytes)
     pictures[:] = hashed
     assert pictures.tobytes() == hashed.tobytes()
@@ -23,4 +25,13 @@ def test_pictures_come_back_as_they_were_written(tmp_path: Path, count: int) -> 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DataError, match=r"Cannot write to .*; choose another --cache-dir"):
-        room_for_pictures(tmp_path / "file" / "cache", 1)
+        room_for_pictures(tmp_path / "file" / "cache", np.ones(1, dtype=bool))
+
+
+def test_a_full_disk_is_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=9000))
+    assert len(room_for_pictures(tmp_path, np.array([True, False, False]))) == 3
+    with pytest.raises(DataError, match="No space left"):
+        room_for_pictures(tmp_path, np.array([True, True, False]))

@@ -1,4 +1,4 @@
-"""One check from a table to a report."""
+"""One check from a table to a report, and to a CSV without what is wrong."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +28,7 @@ from vehicle_lightning.data.paths import leads_outside, likely_reason
 from vehicle_lightning.data.rows import check_classes
 from vehicle_lightning.data.table import ImagePaths, Table, read_names
 from vehicle_lightning.errors import DataError, one_line
+from vehicle_lightning.files import write_csv
 from vehicle_lightning.runs.folder import RunFolder
 
 
@@ -109,13 +110,29 @@ def check_data_set(
         *_duplicates(own),
     ]
     if mirrored:
-        pairs = near_duplicates(hashes, sound, mirrored=True)
-        findings.append(_mirrored(own, pairs.same))
-    findings.append(_scenes([names[row] for row in every.tolist()], found.scenes))
-    findings.append(_straddling(pictures))
+        pairs = enumerate(near_duplicates(hashes, sound, mirrored=True).same.tolist())
+        findings.append(
+            finding_of_groups(
+                "mirrored-duplicates",
+                "warning",
+                [(number, own.iloc[pair]) for number, pair in pairs],
+                "are mirror images of one another",
+                "Keep one of each; fit does not keep them in one split.",
+            )
+        )
+    findings += [
+        _scenes([names[row] for row in every.tolist()], found.scenes),
+        finding_of_groups(
+            "straddling-duplicates",
+            "serious",
+            differing(pictures.assign(label=pictures["split"]), "split"),
+            "stand both in the images to train on and in those to test by",
+            "Take them out of one; a test on them measures memory.",
+        ),
+        *check_leaks(list(own["name"]), list(own["label"]), facts[sound], groups[sound]),
+    ]
     if run is not None:
         findings.append(check_labels(table.names, labels, groups[:count], run))
-    findings += check_leaks(list(own["name"]), list(own["label"]), facts[sound], groups[sound])
     report = Report(table.source, count, table.class_counts, in_order(findings))
     return Checked(report, table, usable[:count], groups[:count], white)
 
@@ -136,38 +153,13 @@ def _duplicates(pictures: pd.DataFrame) -> list[Finding]:
     several = pictures[pictures.duplicated("group", keep=False)]
     equal = several[several.duplicated("digest", keep=False)].groupby("digest", sort=False)
     near = differing(several, "digest")
-    advice = "Keep one of each; fit keeps them in one split."
+    keep = "Keep one of each; fit keeps them in one split."
+    same, like = "are the same file several times", "show nearly the same picture"
     return [
         check_contradictions(several),
-        finding_of_groups(
-            "exact-duplicates", "warning", equal, "are the same file several times", advice
-        ),
-        finding_of_groups(
-            "near-duplicates", "warning", near, "show nearly the same picture", advice
-        ),
+        finding_of_groups("exact-duplicates", "warning", equal, same, keep),
+        finding_of_groups("near-duplicates", "warning", near, like, keep),
     ]
-
-
-def _mirrored(pictures: pd.DataFrame, pairs: NDArray[np.int64]) -> Finding:
-    """Find pictures that show the mirror image of another one, by pairs of positions (P, 2)."""
-    return finding_of_groups(
-        "mirrored-duplicates",
-        "warning",
-        [(number, pictures.iloc[pair]) for number, pair in enumerate(pairs.tolist())],
-        "are mirror images of one another",
-        "Keep one of each; fit does not keep them in one split.",
-    )
-
-
-def _straddling(pictures: pd.DataFrame) -> Finding:
-    """Find photographs that stand in several of train, val and test."""
-    return finding_of_groups(
-        "straddling-duplicates",
-        "serious",
-        differing(pictures.assign(label=pictures["split"]), "split"),
-        "stand both in the images to train on and in those to test by",
-        "Take them out of one; a test on them measures memory.",
-    )
 
 
 def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]]) -> Finding:
@@ -182,3 +174,25 @@ def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]]) -> Findin
         "with --group-column.",
         [(tuple(names[row] for row in scene.tolist()), "") for scene in scenes],
     )
+
+
+def write_clean(target: Path, settings: SourceSettings, checked: Checked) -> int:
+    """Write the rows that are worth training on as a CSV, and return how many there are.
+
+    Of duplicates the first is kept; of duplicates, or rows, with contradicting labels none, as it
+    cannot be known which is right; files that cannot be used are left out.
+
+    Raises:
+        OSError: the target cannot be written.
+    """
+    table, found = checked.table, checked.table.findings
+    contradicted = [name for f in found if f.kind == "contradicting-rows" for name in f.files]
+    labels = [table.class_names[code] for code in table.labels.tolist()]
+    rows = pd.DataFrame({"name": table.names, "label": labels, "group": checked.groups})
+    by_group = rows.assign(bad=rows["name"].isin(contradicted)).groupby("group")
+    agrees = (by_group["label"].transform("nunique") == 1) & ~by_group["bad"].transform("any")
+    kept = rows[checked.usable & agrees].drop_duplicates("group")
+    places = settings.model_copy(update=dict(table.found))
+    columns = {"name": places.image_column, "label": places.label_column}
+    write_csv(target, kept[["name", "label"]].rename(columns=columns))
+    return len(kept)

@@ -17,6 +17,47 @@ LONGEST_ASPECT = 3.0  # longer over shorter side
 GREY_MODES = ("1", "L", "LA", "La")
 ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
+# What odd images are, and what to do.
+ODD: dict[str, tuple[Severity, str, str]] = {
+    "tiny-image": (
+        "warning",
+        f"have a side of less than {SMALLEST_SIDE} pixels",
+        "Enlarged they teach little; look for larger versions.",
+    ),
+    "huge-image": (
+        "note",
+        f"have more than {LARGEST_PIXELS / 1e6:.0f} million pixels",
+        "Shrink them; reading them takes most of the time.",
+    ),
+    "odd-shape": (
+        "warning",
+        f"are more than {LONGEST_ASPECT:g} times as long as wide",
+        "Only their centre is seen; crop them yourself.",
+    ),
+    "grey-image": (
+        "note",
+        "are stored without colour",
+        "Make sure that this has nothing to do with the label.",
+    ),
+    "deep-image": (
+        "note",
+        "are grey with more than 8 bits",
+        "Their values from 0 to the largest that their bits hold become 0 to 255, by one rule for "
+        "all images; look at the pictures as the network sees them.",
+    ),
+    "many-frames": ("note", "hold several frames or pages", "The first one is used."),
+    "transparent-image": (
+        "note",
+        "have an alpha channel",
+        "It is laid over white; make sure that this has nothing to do with the label.",
+    ),
+    "rotated-image": (
+        "note",
+        "are turned by their EXIF data",
+        "They are turned upright when read; other programs may not do that.",
+    ),
+}
+
 
 def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Finding]:
     """Find files that cannot be used, and odd ones.
@@ -43,78 +84,22 @@ def check_files(names: Sequence[str], facts: Facts, reason: str = "") -> list[Fi
     size = [f"{w} x {h}" for w, h in zip(width.tolist(), height.tolist(), strict=True)]
     depth = [f"{m}, up to {h:g}" for m, h in zip(mode, facts["highest"].tolist(), strict=True)]
     orientation = [f"orientation {value}" for value in turn.tolist()]
-    oddities: list[tuple[str, Severity, str, str, NDArray[np.bool_], Sequence[str]]] = [
-        (
-            "tiny-image",
-            "warning",
-            f"have a side of less than {SMALLEST_SIDE} pixels",
-            "Enlarged they teach little; look for larger versions.",
-            shorter < SMALLEST_SIDE,
-            size,
-        ),
-        (
-            "huge-image",
-            "note",
-            f"have more than {LARGEST_PIXELS / 1e6:.0f} million pixels",
-            "Shrink them; reading them takes most of the time.",
-            width * height > LARGEST_PIXELS,
-            size,
-        ),
-        (
-            "odd-shape",
-            "warning",
-            f"are more than {LONGEST_ASPECT:g} times as long as wide",
-            "Only their centre is seen; crop them yourself.",
-            longer > LONGEST_ASPECT * shorter,
-            size,
-        ),
-        (
-            "grey-image",
-            "note",
-            "are stored without colour",
-            "Make sure that this has nothing to do with the label.",
-            np.isin(mode.astype(str), GREY_MODES),
-            mode.tolist(),
-        ),
-        (
-            "deep-image",
-            "note",
-            "are grey with more than 8 bits",
-            "Their values from 0 to the largest that their bits hold become 0 to 255, by one rule "
-            "for all images; look at the pictures as the network sees them.",
-            facts["kind"] != "",
-            depth,
-        ),
-        (
-            "many-frames",
-            "note",
-            "hold several frames or pages",
-            "The first one is used.",
-            facts["has_frames"],
-            [""] * len(names),
-        ),
-        (
-            "transparent-image",
-            "note",
-            "have an alpha channel",
-            "It is laid over white; make sure that this has nothing to do with the label.",
-            np.isin(mode.astype(str), ALPHA_MODES),
-            mode.tolist(),
-        ),
-        (
-            "rotated-image",
-            "note",
-            "are turned by their EXIF data",
-            "They are turned upright when read; other programs may not do that.",
-            ~np.isin(turn, (0, 1)),
-            orientation,
-        ),
-    ]
+    odd: dict[str, tuple[NDArray[np.bool_], Sequence[str]]] = {
+        "tiny-image": (shorter < SMALLEST_SIDE, size),
+        "huge-image": (width * height > LARGEST_PIXELS, size),
+        "odd-shape": (longer > LONGEST_ASPECT * shorter, size),
+        "grey-image": (np.isin(mode.astype(str), GREY_MODES), mode.tolist()),
+        "deep-image": (facts["kind"] != "", depth),
+        "many-frames": (facts["has_frames"], [""] * len(names)),
+        "transparent-image": (np.isin(mode.astype(str), ALPHA_MODES), mode.tolist()),
+        "rotated-image": (~np.isin(turn, (0, 1)), orientation),
+    }
     findings = [unusable]
-    for kind, severity, what, advice, is_odd, details in oddities:
-        odd = np.flatnonzero(is_odd & (facts["fault"] == "")).tolist()
-        found = [(names[row], details[row]) for row in odd]
-        what = f"{len(found)} of {len(names)} images {what}."
+    for kind, (severity, what, advice) in ODD.items():
+        is_odd, details = odd[kind]
+        rows = np.flatnonzero(is_odd & (facts["fault"] == "")).tolist()
+        what = f"{len(rows)} of {len(names)} images {what}."
+        found = [(names[row], details[row]) for row in rows]
         findings.append(Finding.of_files(kind, severity, what, advice, found))
     return findings
 

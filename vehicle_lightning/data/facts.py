@@ -24,8 +24,8 @@ from vehicle_lightning.data.images import (
     extent,
     orientation,
     range_fault,
-    to_grey,
     to_rgb,
+    to_thumbnail,
     white_values,
 )
 from vehicle_lightning.data.paths import stays_inside
@@ -164,8 +164,9 @@ def examine_all(
     Raises:
         DataError: the folder cannot be written to, or the disk is full.
     """
-    facts, pictures = no_facts(len(paths)), room_for_pictures(folder, len(paths))
+    facts = no_facts(len(paths))
     facts["fault"] = states.faults
+    pictures = room_for_pictures(folder, facts["fault"] == "")
 
     def examine(rows: NDArray[np.int64], white: WhiteValues | None) -> None:
         size = AT_ONCE if image_size is None else AT_ONCE_WITH_PIXELS
@@ -213,7 +214,7 @@ def _examine_batch(
 ) -> tuple[NDArray[np.int64], Facts, Pictures, Pixels | None]:
     paths, rows = batch
     facts = no_facts(len(paths))
-    thumbnails = np.zeros((len(paths), THUMBNAIL, THUMBNAIL), dtype=np.uint8)
+    thumbnails = np.zeros((len(paths), THUMBNAIL, THUMBNAIL, 3), dtype=np.uint8)
     pixels = None
     if image_size is not None:
         pixels = np.zeros((len(paths), image_size, image_size, 3), dtype=np.uint8)
@@ -254,7 +255,7 @@ def _examine(
                 facts["fault"] = range_fault(kind, lowest, highest)
                 if white is None or facts["fault"]:
                     return
-            thumbnail[:] = to_grey(image, THUMBNAIL, white)
+            thumbnail[:] = to_thumbnail(image, THUMBNAIL, white)
             if wanted is not None and image.format not in DRAFTED:
                 wanted[:] = to_rgb(image, len(wanted), white)
                 wanted = None
@@ -270,11 +271,10 @@ def _examine(
         values = pixels.reshape(-1, 3).astype(np.float32) / 255
         facts["mean"] = values.mean(axis=0, dtype=np.float64)
         facts["mean_square"] = (values**2).mean(axis=0, dtype=np.float64)
-    contrast = float(thumbnail.std())
-    if contrast < FLAT:  # colours that are equally bright make a picture too
-        with Image.open(io.BytesIO(content)) as image:
-            contrast = float(to_rgb(image, THUMBNAIL, white).std(axis=(0, 1)).max())
-    facts["grey"], facts["contrast"] = thumbnail.mean(), contrast
+    grey, *colours = (float(channel.std()) for channel in np.moveaxis(thumbnail, 2, 0))
+    # Colours that are equally bright make a picture too.
+    facts["contrast"] = grey if grey >= FLAT else max(grey, *colours)
+    facts["grey"] = thumbnail[..., 0].mean()
 
 
 def _reason(error: Exception, content: bytes) -> str:

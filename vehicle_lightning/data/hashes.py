@@ -5,6 +5,9 @@ Source:
     the discrete cosine transform; here a bit is the sign of a frequency).
 """
 
+import errno
+import os
+import shutil
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -35,44 +38,48 @@ PICTURE = np.dtype(
         ("mirrored", "<u8", WORDS),  # hash of its mirror image
         ("detailed", np.bool_),  # the others are alike without showing the same
         ("thumbnail", np.uint8, (THUMBNAIL, THUMBNAIL)),  # grey
+        ("colours", np.uint8, (THUMBNAIL // 2, THUMBNAIL // 2, 2)),  # blue and red, Cb and Cr
     ]
 )
 
 
 def hash_pictures(thumbnails: Thumbnails) -> Pictures:
-    """Hash thumbnails, uint8 of shape (N, 56, 56), grey, to records of type `PICTURE`.
+    """Hash thumbnails, Y, Cb, Cr, uint8 of shape (N, 56, 56, 3), to records of type `PICTURE`.
 
     Of 32 x 32 grey levels the 16 x 16 lowest frequencies, each one bit: positive or not. The 8 x 8
     lowest of them make the first word; its lowest bit, of the mean, is always 0.
     """
-    frequencies = _frequencies(thumbnails.astype(np.float32))
+    grey, colours = thumbnails[..., 0], thumbnails[..., 1:]
+    frequencies = _frequencies(grey.astype(np.float32))
     mirror = (-1.0) ** np.arange(FREQUENCIES, dtype=np.float32)
     pictures = np.empty(len(thumbnails), dtype=PICTURE)
     pictures["hashes"] = _bits(frequencies)
     pictures["mirrored"] = _bits(frequencies[:, 0] * mirror)
     pictures["detailed"] = _finest(frequencies[:, 0]) >= FLAT
-    pictures["thumbnail"] = thumbnails
+    pictures["thumbnail"] = grey
+    half = (len(thumbnails), THUMBNAIL // 2, 2, THUMBNAIL // 2, 2, 2)
+    pictures["colours"] = colours.reshape(half).mean(axis=(2, 4))
     return pictures
 
 
-def room_for_pictures(folder: Path, count: int) -> Pictures:
+def room_for_pictures(folder: Path, is_used: NDArray[np.bool_]) -> Pictures:
     """Return records of type `PICTURE`, all zero, in a mapped file that is gone with the process.
 
     Args:
         folder: where the file is, without a name in it.
-        count: number of pictures, 3.6 kB each.
+        is_used: bool of shape (N,), which will be written; the others take no room, these 5.2 kB.
 
     Raises:
-        DataError: the folder cannot be written to, or the disk is full.
+        DataError: the folder cannot be written to, or its disk has no room.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # A disk that is found full through the map would end the process.
+        if shutil.disk_usage(folder).free < is_used.sum() * PICTURE.itemsize:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with TemporaryFile(dir=folder) as file:
-            # Written once as a whole: a disk found full through the map would end the process.
-            for _ in range(count):
-                file.write(bytes(PICTURE.itemsize))
-            file.flush()
-            return np.memmap(file, PICTURE, shape=(count,)) if count else np.empty(0, PICTURE)
+            file.truncate(max(1, len(is_used)) * PICTURE.itemsize)
+            return np.memmap(file, PICTURE)[: len(is_used)]
     except OSError as error:
         raise DataError(
             f"Cannot write to {folder} ({error.strerror}); choose another --cache-dir."
