@@ -288,9 +288,9 @@ def test_a_test_split_holds_no_duplicate_of_the_rest(data: Path) -> None:
         made = module(data, test_fraction=0.25, split_seed=seed)
         assert len(made.rows["test"]) in (5, 6, 7)
         assert any({2, 4} <= set(rows.tolist()) for rows in made.rows.values())
-    assert made.exact_duplicates == 1
+    assert made.duplicates.exact == 1
     other = module(data, duplicates="off")
-    assert (other.exact_duplicates, len(np.unique(other.groups))) == (0, COUNT)
+    assert (other.duplicates.exact, len(np.unique(other.groups))) == (0, COUNT)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.facts import FileStates, content_digest, examine_all, file_states
 from vehicle_lightning.data.hashes import Pictures
-from vehicle_lightning.data.images import Pixels, WhiteValues, read_again
+from vehicle_lightning.data.images import Pixels, WhiteValues, changed, read_or_fault
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import atomic_write, remove_half_written
 from vehicle_lightning.parallel import in_threads
@@ -307,5 +307,10 @@ class DecodingPixels:
         Raises:
             ImageChangedError: an image cannot be read any more.
         """
-        paths = [self._paths[row] for row in self._rows[rows].tolist()]
-        return np.stack([read_again(path, self._size, self._white) for path in paths])
+        images = []
+        for path in [self._paths[row] for row in self._rows[rows].tolist()]:
+            pixels = read_or_fault(path, self._size, self._white)
+            if isinstance(pixels, str):
+                raise changed(path, pixels)
+            images.append(pixels)
+        return np.stack(images)

@@ -53,7 +53,7 @@ FINE, COARSEST, LOCAL = 0.7, 4.0, 2.0  # pixels of blur: of noise, of shadows, o
 MOST_DIFFERENCE = 0.65  # energy of the difference at any place, relative to the picture's mean
 ALIGNED = 0.8  # correlation from which two pictures lie well over one another
 MOST_DIFFERENCE_OF_CROPS = 1.1
-MOST_COLOUR = 27.0  # levels of Cb and Cr by which a place may differ
+MOST_COLOUR = 25.0  # levels of Cb and Cr by which a place may differ
 EDGE = 2  # pixels
 LEAST_SCENE = 20  # images that are called a scene where they are also
 SCENE_SHARE = 0.03  # of all images or more
@@ -394,14 +394,19 @@ def _colour_difference(small: Channels, large: Channels, inside: NDArray[np.bool
     """Return by how many levels colours differ where they differ most.
 
     One picture may be paler or tinted, so that its colours follow from those of the other by one
-    linear map: from the stronger ones, as from no colours none follow.
+    linear map: the stronger ones are told from the weaker ones, in the levels of these, as to a
+    grey picture all colours are one.
     """
-    strength = [float(colours[1:, inside].var(axis=1).sum()) for colours in (small, large)]
-    weak, strong = (small, large) if strength[0] < strength[1] else (large, small)
-    known = np.concatenate([strong, np.ones_like(strong[:1])])
-    mapping = np.linalg.lstsq(known[:, inside].T, weak[1:, inside].T, rcond=None)[0]
-    error = weak[1:] - np.tensordot(mapping.T, known, 1)
-    return float(np.sqrt(_largest(_local(np.square(error).sum(axis=0), inside), inside)))
+    weak, strong = sorted((small, large), key=lambda picture: _strength(picture, inside))
+    known = np.concatenate([weak, np.ones_like(weak[:1])])
+    mapping = np.linalg.lstsq(known[:, inside].T, strong[1:, inside].T, rcond=None)[0]
+    error = np.square(strong[1:] - np.tensordot(mapping.T, known, 1)).sum(axis=0)
+    share = _strength(weak, inside) / (_strength(strong, inside) + 1e-6)
+    return share * float(np.sqrt(_largest(_local(error, inside), inside)))
+
+
+def _strength(picture: Channels, inside: NDArray[np.bool_]) -> float:
+    return float(np.sqrt(picture[1:, inside].var(axis=1).sum()))
 
 
 def _local(energy: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:

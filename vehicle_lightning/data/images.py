@@ -90,18 +90,6 @@ def read_or_fault(path: Path, size: int, white: WhiteValues | None = None) -> Pi
         return " ".join(str(error).replace(str(path), "the file").split()) or type(error).__name__
 
 
-def read_again(path: Path, size: int, white: WhiteValues | None = None) -> Pixels:
-    """Decode an image file that could be read before.
-
-    Raises:
-        ImageChangedError: it cannot be read any more.
-    """
-    pixels = read_or_fault(path, size, white)
-    if isinstance(pixels, str):
-        raise changed(path, pixels)
-    return pixels
-
-
 def changed(path: Path, fault: str) -> ImageChangedError:
     """Say that an image file that could be read before cannot be read any more."""
     return ImageChangedError(

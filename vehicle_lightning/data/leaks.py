@@ -45,9 +45,7 @@ SERIOUS_AUC = 0.75
 SERIOUS_SIGNIFICANCE = 0.005  # so that chance seldom accuses sound data
 FEWEST_IMAGES = 20  # of a class; fewer tell too little
 FOLDS = 5
-BEGIN_ALIKE = (
-    0.1  # of the lowest of their highest numbers, by which those of classes may begin apart
-)
+BEGIN_ALIKE = 0.1  # of the numbers that all classes reach, by which they may begin apart
 DAY = 86400  # seconds
 
 

@@ -7,7 +7,7 @@ settings leave open is recognised where it is sure, and said in one line with th
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -48,10 +48,8 @@ class ImagePaths(Sequence[Path]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, row: Any) -> Any:
-        """Return the path of a row, or those of a slice."""
-        if isinstance(row, slice):
-            return ImagePaths(self.image_dir, self.names[row])
+    def __getitem__(self, row: int) -> Path:  # type: ignore[override]
+        """Return the path of a row."""
         return self.image_dir / self.names[row]
 
 
@@ -115,59 +113,46 @@ class Table:
             DataError: one cannot.
         """
         for finding in self.findings:
-            if finding.kind in REFUSED:
-                raise DataError(f"{self.source}: {_refusal(finding)}")
+            if finding.kind not in REFUSED:
+                continue
+            named = zip(finding.files, finding.details, strict=True)
+            told = ""
+            if finding.kind == "contradicting-rows":
+                told = f" ({join_first(f'{one_line(name)} in {row}' for name, row in named)})"
+            elif finding.groups:
+                told = f" (row {join_first(row.removeprefix('row ') for _, row in named)})"
+            raise DataError(
+                f"{self.source}: {finding.what.rstrip('.')}{told}; {finding.advice[0].lower()}"
+                f"{finding.advice[1:]}"
+            )
         return self
 
     def without(self, rows: Iterable[int]) -> "Table":
         """Return the table without these rows, and without classes that none is left of."""
-        kept = np.setdiff1d(np.arange(len(self)), list(rows))
+        left_out = set(rows)
+        kept = [row for row in range(len(self)) if row not in left_out]
         present, labels = np.unique(self.labels[kept], return_inverse=True)
-
-        def rest(values: Sequence[str]) -> tuple[str, ...]:
-            return tuple(values[row] for row in kept.tolist())
-
-        paths: Sequence[Path] = [self.paths[row] for row in kept.tolist()]
-        if isinstance(self.paths, ImagePaths):
-            paths = ImagePaths(self.paths.image_dir, rest(self.names))
-        return replace(
-            self,
-            names=rest(self.names),
-            labels=labels.astype(np.int64),
-            class_names=tuple(self.class_names[label] for label in present.tolist()),
-            paths=paths,
-            groups=None if self.groups is None else rest(self.groups),
-            splits=None if self.splits is None else rest(self.splits),
-        )
-
-
-def _refusal(finding: Finding) -> str:
-    rows = [detail.removeprefix("row ") for detail in finding.details]
-    if finding.kind == "contradicting-rows":
-        named = zip(finding.files, finding.details, strict=True)
-        where = f" ({join_first(f'{one_line(name)} in {detail}' for name, detail in named)})"
-    else:
-        where = f" (row {join_first(rows)})" if finding.groups else ""
-    advice = finding.advice[0].lower() + finding.advice[1:]
-    return f"{finding.what.rstrip('.')}{where}; {advice}"
+        columns = {name: getattr(self, name) for name in ("names", "paths", "groups", "splits")}
+        rest: dict[str, Any] = {
+            name: tuple(cells[row] for row in kept) for name, cells in columns.items() if cells
+        }
+        class_names = tuple(self.class_names[label] for label in present.tolist())
+        return replace(self, labels=labels.astype(np.int64), class_names=class_names, **rest)
 
 
 def read_table(settings: SourceSettings) -> Table:
     """Read names and labels as `_read_listed` does, and those of `--test-csv` as test images."""
     table = _read_listed(settings)
-    test_csv = settings.test_csv if isinstance(settings, DataSettings) else None
-    if test_csv is None:
+    if not isinstance(settings, DataSettings) or settings.test_csv is None:
         return table
-    return _with_test_images(table, data_folder(settings), test_csv, settings)
+    return _with_test_images(table, settings, data_folder(settings) / settings.test_csv)
 
 
-def _with_test_images(
-    table: Table, data_dir: Path, test_csv: Path, settings: SourceSettings
-) -> Table:
+def _with_test_images(table: Table, settings: SourceSettings, path: Path) -> Table:
     """Add the rows of a CSV as the test split; what it names is taken out of the others."""
-    if not (path := data_dir / test_csv).is_file():
+    if not path.is_file():
         raise DataError(f"There is no CSV file {path.absolute()}; name it with --test-csv.")
-    same = dict(table.found) | {"csv": test_csv, "split_column": None, "group_column": None}
+    same = {**table.found, "csv": path.absolute(), "split_column": None, "group_column": None}
     test = _read_listed(settings.model_copy(update=same)).with_sound_rows()
     if unknown := set(test.class_names) - set(table.class_names):
         raise DataError(
@@ -274,8 +259,7 @@ def _read_listed(settings: SourceSettings) -> Table:
         cells = csv.column(settings.group_column, "--group-column")
         groups = tuple(sys.intern(cells[row]) for row in kept)
     if settings.split_column is not None:
-        cells = csv.column(settings.split_column, "--split-column")
-        splits = tuple(_to_splits([cells[row] for row in kept], settings.split_column, csv, kept))
+        splits = _read_splits(csv, settings.split_column, kept)
     if broken := sum("\n" in cell or "\r" in cell for c in csv.columns.values() for cell in c):
         lines = f"{len(csv.rows)} rows in {csv.lines} lines"
         _say_once(f"{path}: {lines}, as {broken} cells hold line breaks.")
@@ -311,20 +295,16 @@ def _to_table(
     )
 
 
-def _to_splits(
-    cells: Sequence[str], column: str, csv: CsvFile, kept: Sequence[int]
-) -> Iterator[str]:
-    unknown = {
-        csv.rows[row]: cell or "blank"
-        for row, cell in zip(kept, cells, strict=True)
-        if cell.casefold() not in SPLIT_NAMES
-    }
-    if unknown:
+def _read_splits(csv: CsvFile, column: str, kept: Sequence[int]) -> tuple[str, ...]:
+    cells = csv.column(column, "--split-column")
+    if unknown := [row for row in kept if cells[row].casefold() not in SPLIT_NAMES]:
+        held = dict.fromkeys(cells[row] or "blank" for row in unknown)
+        rows = join_first(str(csv.rows[row]) for row in unknown)
         raise DataError(
-            f"{csv.path}: column {column} holds {join_first(dict.fromkeys(unknown.values()))} in "
-            f"row {join_first(map(str, unknown))}; it takes train, val and test."
+            f"{csv.path}: column {column} holds {join_first(held)} in row {rows}; it takes train, "
+            f"val and test."
         )
-    return (SPLIT_NAMES[cell.casefold()] for cell in cells)
+    return tuple(SPLIT_NAMES[cells[row].casefold()] for row in kept)
 
 
 def _recognise(data_dir: Path, csv: CsvFile, settings: SourceSettings) -> dict[str, Path | str]:
@@ -338,12 +318,6 @@ def _recognise(data_dir: Path, csv: CsvFile, settings: SourceSettings) -> dict[s
     is_named = csv.path == data_dir / settings.csv
     image_dir, image_column = _find_images(data_dir, csv, settings)
     label_column = _find_labels(csv, settings, image_column)
-    places = {
-        "the column of the image names (--image-column)": image_column,
-        "the column of the labels (--label-column)": label_column,
-        "the image folder (--image-dir)": image_dir,
-    }
-    unclear = [what for what, value in places.items() if value is None]
     flags = {
         "--csv": settings.csv if is_named else csv.path.relative_to(data_dir),
         "--image-dir": image_dir or "FOLDER",
@@ -351,16 +325,21 @@ def _recognise(data_dir: Path, csv: CsvFile, settings: SourceSettings) -> dict[s
         "--label-column": label_column or "COLUMN",
     }
     typed = " ".join(f"{flag} {shlex.quote(str(value))}" for flag, value in flags.items())
-    if unclear:
+    places = {
+        "the column of the image names (--image-column)": image_column,
+        "the column of the labels (--label-column)": label_column,
+        "the image folder (--image-dir)": image_dir,
+    }
+    if unclear := [what for what, value in places.items() if value is None]:
         raise DataError(
             f"{csv.path}: it has {join_first(csv.columns)}, and not clear is "
             f"{' and '.join(unclear)}; name it: --data-dir {shlex.quote(str(data_dir))} {typed}"
         )
-    found = {flag.lstrip("-").replace("-", "_"): value for flag, value in flags.items()}
-    found = {name: value for name, value in found.items() if value != getattr(settings, name)}
+    values = {flag.lstrip("-").replace("-", "_"): value for flag, value in flags.items()}
+    found = {name: value for name, value in values.items() if value != getattr(settings, name)}
     if found:
         _say_once(
-            f"Data: {csv.path}, images in {data_dir / (image_dir or '')}, named in column "
+            f"Data: {csv.path}, images in {data_dir / values['image_dir']}, named in column "
             f"{image_column}, labels in {label_column}; to pin it: {typed}"
         )
     return found
@@ -427,15 +406,11 @@ def _read_class_folders(data_dir: Path, settings: SourceSettings) -> Table:
     for image_dir in (Path(), settings.image_dir):
         names = [name for name in files_below(data_dir / image_dir) if _is_image_name(name)]
         parts = [PurePath(name).parts for name in names]
-        in_splits = bool(parts) and all(
-            len(part) > 2 and part[0].casefold() in SPLIT_NAMES for part in parts
-        )
-        depth = 1 if in_splits else 0
-        if any(len(part) < depth + 2 for part in parts):
-            continue  # an image lies in no folder
-        labels = [part[depth] for part in parts]
-        if len(set(labels)) < 2:
-            continue
+        in_splits = all(len(p) > 2 and p[0].casefold() in SPLIT_NAMES for p in parts)
+        depth = int(in_splits)
+        labels = [part[depth] for part in parts if len(part) > depth + 1]
+        if len(labels) < len(parts) or len(set(labels)) < 2:
+            continue  # an image lies in no folder, or all in one
         table = _to_table(
             names,
             labels,
