@@ -58,7 +58,9 @@ def _text(calibrated: "Calibrated") -> str:
         whose += " of one fold"
     lines = [
         f"{calibrated.images} images that the networks of {calibrated.run.label} had not seen",
-        f"temperature {scaling.temperature:.2f} for {whose}: "
+        f"temperature none for {whose}: on other images it does not make the loss lower"
+        if scaling.temperature == 1
+        else f"temperature {scaling.temperature:.2f} for {whose}: "
         + ("too sure" if scaling.temperature > 1 else "not sure enough")
         + " as it is",
     ]
