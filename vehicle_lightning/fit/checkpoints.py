@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 
 from vehicle_lightning.errors import RunError, counted
 from vehicle_lightning.files import atomic_write
-from vehicle_lightning.fit.report import Data
+from vehicle_lightning.fit.other_data import Data
 from vehicle_lightning.model.load import read_checkpoint
 from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder

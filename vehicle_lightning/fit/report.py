@@ -4,9 +4,8 @@ import pandas as pd
 import torch
 from sklearn.metrics import confusion_matrix
 
-from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.files import write_csv
-from vehicle_lightning.fit.other_data import OtherData
+from vehicle_lightning.fit.other_data import Data
 from vehicle_lightning.model.evaluation import evaluate, predictions_table
 from vehicle_lightning.model.load import Checkpoint
 from vehicle_lightning.runs.folder import RunFolder
@@ -20,8 +19,6 @@ from vehicle_lightning.runs.plots import (
 from vehicle_lightning.runs.predictions import measure
 from vehicle_lightning.runs.summary import Status, Summary
 from vehicle_lightning.runs.verdict import diagnose
-
-Data = VehicleDataModule | OtherData
 
 
 def write_report(

@@ -18,8 +18,8 @@ from vehicle_lightning.fit.callbacks import EpochLines, FirstBatch, History, Pru
 from vehicle_lightning.fit.checkpoints import epochs_behind
 from vehicle_lightning.fit.devices import announce_meeting, fit_until_stopped
 from vehicle_lightning.fit.loggers import build_loggers, log_summary
-from vehicle_lightning.fit.other_data import OtherData
-from vehicle_lightning.fit.report import Data, write_report
+from vehicle_lightning.fit.other_data import Data, OtherData
+from vehicle_lightning.fit.report import write_report
 from vehicle_lightning.fit.start import run_folder, write_start
 from vehicle_lightning.fit.trainer import build_trainer, check_limits
 from vehicle_lightning.model.classifier import VehicleClassifier
