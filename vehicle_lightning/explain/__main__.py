@@ -133,8 +133,8 @@ def _folders(run: RunFolder, settings: Settings, mistakes: "pd.DataFrame") -> li
     if not settings.is_repeated:
         return [run] * len(mistakes)
     folder_of = {
-        (fold_run.seed, -1 if fold_run.fold is None else fold_run.fold): run.fold_run(fold_run.name)
-        for fold_run in fold_runs(settings)
+        (own.seed, -1 if own.fold is None else own.fold): run.fold_run(name)
+        for name, own in fold_runs(settings).items()
     }
     try:
         trainings = mistakes[["seed", "fold"]].fillna(-1).astype(int)
