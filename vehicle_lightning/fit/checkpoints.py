@@ -116,8 +116,9 @@ def epochs_behind(run: RunFolder, data: Data, network: NetworkFactory | None) ->
         RunError: the checkpoint is missing or damaged, or the run had other settings or other data.
     """
     if not run.last_checkpoint.is_file():
+        rows = run.metrics.read_text().splitlines()[1:] if run.metrics.exists() else []
         # The figures of the first epoch are written before its checkpoint.
-        if run.summary.exists() or _epochs_told(run) > 1:
+        if run.summary.exists() or len(rows) > 1:
             raise RunError(f"{run.last_checkpoint} is gone; start a new run instead.")
         return 0
     settings = data.settings
@@ -138,8 +139,3 @@ def epochs_behind(run: RunFolder, data: Data, network: NetworkFactory | None) ->
             f"{last.epochs} or more."
         )
     return last.epochs
-
-
-def _epochs_told(run: RunFolder) -> int:
-    """How many epochs have their row in the metrics."""
-    return len(run.metrics.read_text().splitlines()) - 1 if run.metrics.exists() else 0
