@@ -61,7 +61,7 @@ def explain(path: Path, files: Sequence[Path] = ()) -> "ExplainResult":
     if missing is not None:
         raise DataError(f"There is no image file {missing}.")
     from vehicle_lightning.model.explanations import Subject, explain_subjects
-    from vehicle_lightning.model.load import read_checkpoint
+    from vehicle_lightning.model.load import load
     from vehicle_lightning.runs.tensorboard import write_events
 
     if files:
@@ -71,7 +71,7 @@ def explain(path: Path, files: Sequence[Path] = ()) -> "ExplainResult":
         subjects = worst_mistakes(run, SHOWN)
     result = explain_subjects(subjects, run.picture(SHEET), title=run.label)
     if not run.is_fold_run:  # such write no events
-        epochs = read_checkpoint(subjects[0].checkpoints[0]).epochs
+        epochs = load(subjects[0].checkpoints[0]).epochs
         write_events(run.path, SHEET, [(f"pictures/{SHEET}", result.sheet, epochs)])
     return result
 

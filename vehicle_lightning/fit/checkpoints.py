@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from vehicle_lightning.errors import RunError, counted
 from vehicle_lightning.files import atomic_write
 from vehicle_lightning.fit.other_data import Data
-from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.load import load
 from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.settings_file import changed_settings
@@ -122,8 +122,8 @@ def epochs_behind(run: RunFolder, data: Data, network: NetworkFactory | None) ->
             raise RunError(f"{run.last_checkpoint} is gone; start a new run instead.")
         return 0
     settings = data.settings
-    last = read_checkpoint(run.last_checkpoint, network=network)
-    if changed := changed_settings(last.classifier.settings, settings):
+    last = load(run.last_checkpoint, network=network)
+    if changed := changed_settings(last.settings, settings):
         raise RunError(
             f"{run.last_checkpoint} was written with another {', '.join(changed)} than "
             f"{run.config} has; start a new run instead."
