@@ -43,8 +43,7 @@ class Normalize(nn.Module):
         # A whole row of pixels at once: over three channels alone a CPU's vector units would idle.
         rows = images.to(self.scale.dtype).permute(0, 2, 3, 1).flatten(2)
         normalised = torch.addcmul(self.shift.repeat(width), rows, self.scale.repeat(width))
-        pixels = normalised.view(*rows.shape[:2], width, -1)
-        return pixels.permute(0, 3, 1, 2)
+        return normalised.view(*rows.shape[:2], width, -1).permute(0, 3, 1, 2)
 
 
 class ConvBlock(nn.Sequential):
