@@ -53,7 +53,7 @@ def words_of_drawn_shapes(count: int) -> Hashes:
 def hash_some(first: int) -> Hashes:
     """Draw some pictures and hash them."""
     drawn = [
-        np.asarray(picture_of_shapes(np.random.default_rng(number), THUMBNAIL).convert("L"))
+        np.asarray(picture_of_shapes(np.random.default_rng(number), THUMBNAIL).convert("YCbCr"))
         for number in range(first, first + AT_ONCE)
     ]
     return np.ascontiguousarray(hash_pictures(np.stack(drawn))["hashes"][..., 0])

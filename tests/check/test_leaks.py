@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from vehicle_lightning.data.facts import no_facts
 from vehicle_lightning.data.leaks import check_leaks
@@ -13,9 +14,12 @@ from vehicle_lightning.data.leaks import check_leaks
 COUNT = 120
 
 
-def serious(names: list[str], labels: list[str]) -> list[str]:
+def serious(
+    names: list[str], labels: list[str], modified: NDArray[np.int64] | None = None
+) -> list[str]:
     facts = no_facts(len(names))
-    facts["modified"] = np.random.default_rng(5).integers(0, 10**9, len(names))
+    rng = np.random.default_rng(5)
+    facts["modified"] = rng.integers(0, 10**9, len(names)) if modified is None else modified
     found = check_leaks(names, labels, facts, np.arange(len(names)))
     return [finding.details[0] for finding in found if finding.severity == "serious"]
 
@@ -38,6 +42,40 @@ def test_usual_names_are_no_leak(name: Callable[[int, str], str]) -> None:
     for seed in range(2):
         labels = np.random.default_rng(seed).permutation(["fire van", "car"] * (COUNT // 2))
         assert serious([name(n, label) for n, label in enumerate(labels)], labels.tolist()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda n: f"{uuid.UUID(bytes=hashlib.md5(bytes([n])).digest())}.png",
+        lambda n: f"{hashlib.sha256(bytes([n])).hexdigest()}.png",
+        lambda n: f"{n}.png",
+        lambda n: f"IMG_{n + 1:04d}.png",
+    ],
+    ids=["UUIDs", "hashes", "a counter in each", "a padded counter in each"],
+)
+@pytest.mark.parametrize("sizes", [(60, 60), (150, 40), (90, 60, 30, 5)], ids=str)
+def test_what_follows_the_listing_of_class_folders_is_no_leak(
+    name: Callable[[int], str], sizes: tuple[int, ...]
+) -> None:
+    """One folder after the other is listed and was copied; in each the files are counted anew."""
+    labels = [label for label, size in zip("abcd", sizes, strict=False) for _ in range(size)]
+    number = iter(range(sum(sizes)))
+    is_counter = name(7) in ("7.png", "IMG_0008.png")
+    names = [
+        f"{label}/{name(place if is_counter else next(number))}"
+        for label, size in zip("abcd", sizes, strict=False)
+        for place in range(size)
+    ]
+    assert serious(names, labels, np.arange(len(names))) == []
+
+
+def test_dates_weeks_apart_are_a_leak_in_class_folders_too() -> None:
+    labels = ["a"] * COUNT + ["b"] * COUNT
+    names = [f"{label}/{n % COUNT}.png" for n, label in enumerate(labels)]
+    week = 7 * 86400
+    found = serious(names, labels, np.arange(len(names)) + 3 * week * (np.array(labels) == "b"))
+    assert found == ["file date"]
 
 
 @pytest.mark.parametrize(

@@ -1,45 +1,37 @@
-"""Hashed pictures in a file: what is read is what was appended, and nothing is left behind."""
+"""Room for hashed pictures: what is written is read, and nothing is left behind."""
 
-import tempfile
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from vehicle_lightning.data import hashes
-from vehicle_lightning.data.hashes import PICTURE, THUMBNAIL, HashStore, hash_pictures
+from vehicle_lightning.data.hashes import THUMBNAIL, hash_pictures, room_for_pictures
 from vehicle_lightning.errors import DataError
 
-RNG = np.random.default_rng(0)
-EVERY = hash_pictures(RNG.integers(0, 256, (60, THUMBNAIL, THUMBNAIL), dtype=np.uint8))
 
-
-@given(
-    parts=st.lists(st.integers(0, 12), max_size=5),
-    in_memory=st.sampled_from([0, 100, 1 << 20]),
-    data=st.data(),
-)
-def test_pictures_come_back_as_they_were_appended(
-    parts: list[int], in_memory: int, data: st.DataObject
-) -> None:
-    count = sum(parts)
-    numbers = st.sets(st.integers(0, count - 1)) if count else st.just(set())
-    wanted = np.array(sorted(data.draw(numbers)), dtype=np.int64)
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(hashes, "IN_MEMORY", in_memory)
-        store = HashStore(Path(folder))
-        for rows in np.split(np.arange(count), np.cumsum(parts)[:-1]) if parts else []:
-            store.append(2 * rows, EVERY[rows])
-        assert store.looked_up["row"].tolist() == list(range(0, 2 * count, 2))
-        assert (store.looked_up["words"] == EVERY["hashes"][:count, :, 0]).all()
-        assert store[wanted].tobytes() == EVERY[wanted].tobytes()
-        assert not list(Path(folder).iterdir())
+@pytest.mark.parametrize("count", [0, 1, 60])
+def test_pictures_come_back_as_they_were_written(tmp_path: Path, count: int) -> None:
+    shape = (count, THUMBNAIL, THUMBNAIL, 3)
+    hashed = hash_pictures(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+    pictures = room_for_pictures(tmp_path / "cache", np.ones(count, dtype=bool))
+    assert pictures.tobytes() == bytes(pictures.nbytes)
+    pictures[:] = hashed
+    assert pictures.tobytes() == hashed.tobytes()
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    store = HashStore(tmp_path / "file" / "cache")
     with pytest.raises(DataError, match=r"Cannot write to .*; choose another --cache-dir"):
-        store.append(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=PICTURE))
+        room_for_pictures(tmp_path / "file" / "cache", np.ones(1, dtype=bool))
+
+
+def test_a_full_disk_is_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=9000))
+    assert len(room_for_pictures(tmp_path, np.array([True, False, False]))) == 3
+    with pytest.raises(DataError, match="No space left"):
+        room_for_pictures(tmp_path, np.array([True, True, False]))

@@ -222,26 +222,24 @@ def test_several_labels_in_a_cell(data: Path, separator: str) -> None:
         table_of(data)
 
 
-MISSING = {
-    "with .png behind the name": lambda name: Path(name).stem,
-    "with the ending .png": lambda name: f"{Path(name).stem}.jpg",
-    "in upper or lower case": lambda name: name.replace("a", "A"),
-    r"with / in the place of \\": lambda name: name.replace("/", "\\"),
-    "in another Unicode form": lambda name: name.replace("\u00e4", "a\u0308"),
-    "in another folder": lambda name: name.removeprefix("\u00e4/"),
-}
+MISSING = [
+    ("with the ending .png", lambda name: name.removesuffix(".png")),
+    ("with the ending .png", lambda name: name.replace(".png", ".jpg")),
+    ("in upper or lower case", lambda name: name.replace("a", "A")),
+    ("with / in the place of \\", lambda name: name.replace("/", "\\")),
+    ("in another Unicode form", lambda name: name.replace("\u00e4", "a\u0308")),
+    ("in another folder", lambda name: name.removeprefix("\u00e4/")),
+]
 
 
-@pytest.mark.parametrize(("told", "spell"), MISSING.items(), ids=MISSING)
+@pytest.mark.parametrize(("told", "spell"), MISSING)
 def test_why_files_are_missing(tmp_path: Path, told: str, spell: object) -> None:
     names = [f"\u00e4/a{number}.png" for number in range(5)]
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     spelt = [spell(name) for name in names]  # type: ignore[operator]
-    if "behind" in told or "ending" in told:
-        spelt = [f"\u00e4/{name}" for name in spelt]
-    assert told.replace("\\\\", "\\") in likely_reason(spelt, tmp_path)
+    assert told in likely_reason(spelt, tmp_path)
     assert likely_reason(["nothing.like"], tmp_path) == ""
 
 
@@ -290,9 +288,9 @@ def test_a_test_split_holds_no_duplicate_of_the_rest(data: Path) -> None:
         made = module(data, test_fraction=0.25, split_seed=seed)
         assert len(made.rows["test"]) in (5, 6, 7)
         assert any({2, 4} <= set(rows.tolist()) for rows in made.rows.values())
-    assert made.exact_duplicates == 1
+    assert made.duplicates.exact == 1
     other = module(data, duplicates="off")
-    assert (other.exact_duplicates, len(np.unique(other.groups))) == (0, COUNT)
+    assert (other.duplicates.exact, len(np.unique(other.groups))) == (0, COUNT)
 
 
 @pytest.mark.parametrize(

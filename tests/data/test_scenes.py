@@ -54,7 +54,8 @@ def test_a_scene_is_said_and_its_images_are_not_joined(kind: str, tmp_path: Path
     paths.append(tmp_path / "near.jpg")
     paths[-1].write_bytes(stream.getvalue())
     digests = np.arange(COUNT + 1).astype("S32")
-    found = group_images(digests, tmp_path, lambda: read_hashes(paths, tmp_path))
+    hashed = read_hashes(paths, tmp_path), np.arange(len(paths))
+    found = group_images(digests, tmp_path, lambda: hashed)
     pairs = [np.flatnonzero(found.of_image == g).tolist() for g in range(found.of_image.max() + 1)]
     assert [pair for pair in pairs if len(pair) > 1] in ([[5, COUNT]], [])
     if kind == "street":  # elsewhere an object stands out so much that no hashes are alike

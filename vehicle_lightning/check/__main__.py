@@ -1,6 +1,7 @@
 """Check a data set: `python -m vehicle_lightning.check --data-dir photos`."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from vehicle_lightning.settings_file import read_settings
 
 if TYPE_CHECKING:
     from vehicle_lightning.check.checks import Checked
-    from vehicle_lightning.data.findings import Finding, Report
+    from vehicle_lightning.data.findings import Report
 
 SERIOUS = 1  # exit code with --strict
 NAMED = 3  # groups named in the terminal
@@ -73,15 +74,13 @@ def check(options: CheckOptions) -> "Report":
     if options.write_clean is not None:
         inputs = [Path(table.source), *([] if test_csv is None else [test_csv])]
         _refuse_to_overwrite(options.write_clean, inputs, table.image_dir)
-    from vehicle_lightning.check.checks import check_data_set
+    from vehicle_lightning.check.checks import check_data_set, write_clean
 
     checked = check_data_set(table, options, test_csv=test_csv, run=run, mirrored=options.mirrored)
     print(_text(checked.report))
     if options.report is not None:
         _write_report(checked, options.report)
     if options.write_clean is not None:
-        from vehicle_lightning.check.cleaned import write_clean
-
         kept = write_clean(options.write_clean, options, checked)
         print(f"saved   {options.write_clean}: {kept} of {checked.report.images} images")
     return checked.report
@@ -119,22 +118,16 @@ def _write_report(checked: "Checked", folder: Path) -> None:
 def _text(report: "Report") -> str:
     classes = join_first(f"{label}: {count}" for label, count in report.classes.items())
     lines = [f"{report.csv}: {report.images} images ({classes})"]
-    lines += [_lines(finding) for finding in report.findings]
-    if not report.findings:
-        lines.append("Nothing found.")
-    return "\n\n".join(lines)
-
-
-def _lines(finding: "Finding") -> str:
-    lines = [f"{finding.severity.upper():8} {finding.what}"]
-    for position, group in enumerate(finding.groups[:NAMED]):
-        detail = f" ({one_line(finding.details[position])})" if finding.details else ""
-        lines.append(f"{'':9}- {join_first(group) or 'blank'}{detail}")
-    rest = len(finding.groups) - NAMED
-    if rest > 0:
-        lines.append(f"{'':9}- and {rest} more")
-    lines.append(f"{'':9}{finding.advice}")
-    return "\n".join(lines)
+    for finding in report.findings:
+        lines.append(f"\n{finding.severity.upper():8} {finding.what}")
+        for group, detail in zip_longest(finding.groups[:NAMED], finding.details[:NAMED]):
+            if group is not None:
+                told = f" ({one_line(detail)})" if detail is not None else ""
+                lines.append(f"{'':9}- {join_first(group) or 'blank'}{told}")
+        if len(finding.groups) > NAMED:
+            lines.append(f"{'':9}- and {len(finding.groups) - NAMED} more")
+        lines.append(f"{'':9}{finding.advice}")
+    return "\n".join(lines if report.findings else [*lines, "\nNothing found."])
 
 
 if __name__ == "__main__":

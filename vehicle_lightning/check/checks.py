@@ -1,4 +1,4 @@
-"""One check from a table to a report."""
+"""One check from a table to a report, and to a CSV without what is wrong."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,6 @@ from vehicle_lightning.data.cache import cache_folder
 from vehicle_lightning.data.duplicates import group_images, near_duplicates
 from vehicle_lightning.data.facts import examine_all, file_states
 from vehicle_lightning.data.findings import Finding, Report, in_order
-from vehicle_lightning.data.hashes import HashStore
 from vehicle_lightning.data.images import WhiteValues
 from vehicle_lightning.data.leaks import (
     check_blank,
@@ -29,6 +28,7 @@ from vehicle_lightning.data.paths import leads_outside, likely_reason
 from vehicle_lightning.data.rows import check_classes
 from vehicle_lightning.data.table import ImagePaths, Table, read_names
 from vehicle_lightning.errors import DataError, one_line
+from vehicle_lightning.files import write_csv
 from vehicle_lightning.runs.folder import RunFolder
 
 
@@ -79,14 +79,13 @@ def check_data_set(
     test_paths = ImagePaths(table.image_dir or Path(), test_names)
     paths = [*table.paths, *test_paths] if test_names else table.paths
     unlabelled = [n for f in table.findings if f.kind == "blank-label" for n in f.files]
-    hashes = HashStore(cache_dir)
     with ThreadPoolExecutor(1) as beside:
         unlisted = beside.submit(check_unlisted, table.image_dir, [*names, *unlabelled])
-        facts, white = examine_all(paths, file_states(paths, table.image_dir), hashes)
+        facts, hashes, white = examine_all(paths, file_states(paths, table.image_dir), cache_dir)
     usable: NDArray[np.bool_] = facts["fault"] == ""
     every = np.flatnonzero(usable)
-    hashes.renumber(every)
-    found = group_images(facts["digest"][every], cache_dir, lambda: hashes, settings.duplicates)
+    digests = facts["digest"][every]
+    found = group_images(digests, cache_dir, lambda: (hashes, every), settings.duplicates)
     groups = np.arange(len(names)) + len(names)  # of those that cannot be used, each is alone
     groups[every] = found.of_image
     labels = [table.class_names[code] for code in table.labels.tolist()]
@@ -106,18 +105,34 @@ def check_data_set(
         *table.findings,
         *check_classes(table.class_counts),
         *check_files(names, facts, likely_reason(missing, table.image_dir)),
-        *check_blank(names, facts["contrast"]),
-        *unlisted.result(),
+        check_blank(names, facts["contrast"]),
+        unlisted.result(),
         *_duplicates(own),
     ]
     if mirrored:
-        pairs = near_duplicates(hashes, among=np.arange(len(own)), mirrored=True)
-        findings += _mirrored(own, pairs.same)
-    findings += _scenes([names[row] for row in every.tolist()], found.scenes)
-    findings += _straddling(pictures)
+        pairs = enumerate(near_duplicates(hashes, sound, mirrored=True).same.tolist())
+        findings.append(
+            finding_of_groups(
+                "mirrored-duplicates",
+                "warning",
+                [(number, own.iloc[pair]) for number, pair in pairs],
+                "are mirror images of one another",
+                "Keep one of each; fit does not keep them in one split.",
+            )
+        )
+    findings += [
+        _scenes([names[row] for row in every.tolist()], found.scenes),
+        finding_of_groups(
+            "straddling-duplicates",
+            "serious",
+            differing(pictures.assign(label=pictures["split"]), "split"),
+            "stand both in the images to train on and in those to test by",
+            "Take them out of one; a test on them measures memory.",
+        ),
+        *check_leaks(list(own["name"]), list(own["label"]), facts[sound], groups[sound]),
+    ]
     if run is not None:
-        findings += check_labels(table.names, labels, groups[:count], run)
-    findings += check_leaks(list(own["name"]), list(own["label"]), facts[sound], groups[sound])
+        findings.append(check_labels(table.names, labels, groups[:count], run))
     report = Report(table.source, count, table.class_counts, in_order(findings))
     return Checked(report, table, usable[:count], groups[:count], white)
 
@@ -138,41 +153,16 @@ def _duplicates(pictures: pd.DataFrame) -> list[Finding]:
     several = pictures[pictures.duplicated("group", keep=False)]
     equal = several[several.duplicated("digest", keep=False)].groupby("digest", sort=False)
     near = differing(several, "digest")
-    advice = "Keep one of each; fit keeps them in one split."
+    keep = "Keep one of each; fit keeps them in one split."
+    same, like = "are the same file several times", "show nearly the same picture"
     return [
-        *check_contradictions(several),
-        *finding_of_groups(
-            "exact-duplicates", "warning", equal, "are the same file several times", advice
-        ),
-        *finding_of_groups(
-            "near-duplicates", "warning", near, "show nearly the same picture", advice
-        ),
+        check_contradictions(several),
+        finding_of_groups("exact-duplicates", "warning", equal, same, keep),
+        finding_of_groups("near-duplicates", "warning", near, like, keep),
     ]
 
 
-def _mirrored(pictures: pd.DataFrame, pairs: NDArray[np.int64]) -> list[Finding]:
-    """Find pictures that show the mirror image of another one, by pairs of positions (P, 2)."""
-    return finding_of_groups(
-        "mirrored-duplicates",
-        "warning",
-        [(number, pictures.iloc[pair]) for number, pair in enumerate(pairs.tolist())],
-        "are mirror images of one another",
-        "Keep one of each; fit does not keep them in one split.",
-    )
-
-
-def _straddling(pictures: pd.DataFrame) -> list[Finding]:
-    """Find photographs that stand in several of train, val and test."""
-    return finding_of_groups(
-        "straddling-duplicates",
-        "serious",
-        differing(pictures.assign(label=pictures["split"]), "split"),
-        "stand both in the images to train on and in those to test by",
-        "Take them out of one; a test on them measures memory.",
-    )
-
-
-def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]]) -> list[Finding]:
+def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]]) -> Finding:
     """Find so many images that look alike that they are of one camera, belt or form."""
     return Finding.of_groups(
         "scene",
@@ -184,3 +174,25 @@ def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]]) -> list[F
         "with --group-column.",
         [(tuple(names[row] for row in scene.tolist()), "") for scene in scenes],
     )
+
+
+def write_clean(target: Path, settings: SourceSettings, checked: Checked) -> int:
+    """Write the rows that are worth training on as a CSV, and return how many there are.
+
+    Of duplicates the first is kept; of duplicates, or rows, with contradicting labels none, as it
+    cannot be known which is right; files that cannot be used are left out.
+
+    Raises:
+        OSError: the target cannot be written.
+    """
+    table, found = checked.table, checked.table.findings
+    contradicted = [name for f in found if f.kind == "contradicting-rows" for name in f.files]
+    labels = [table.class_names[code] for code in table.labels.tolist()]
+    rows = pd.DataFrame({"name": table.names, "label": labels, "group": checked.groups})
+    by_group = rows.assign(bad=rows["name"].isin(contradicted)).groupby("group")
+    agrees = (by_group["label"].transform("nunique") == 1) & ~by_group["bad"].transform("any")
+    kept = rows[checked.usable & agrees].drop_duplicates("group")
+    places = settings.model_copy(update=dict(table.found))
+    columns = {"name": places.image_column, "label": places.label_column}
+    write_csv(target, kept[["name", "label"]].rename(columns=columns))
+    return len(kept)

@@ -28,7 +28,7 @@ from vehicle_lightning.runs.predictions import read_predictions
 
 def check_labels(
     names: Sequence[str], labels: Sequence[str], groups: NDArray[np.int64], run: RunFolder
-) -> list[Finding]:
+) -> Finding:
     """Find images whose label the networks of a run contradict, the most suspect first.
 
     Args:

@@ -1,18 +1,16 @@
 """The report as one HTML page that needs nothing else: thumbnails stand inside it."""
 
 import base64
-import html
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from html import escape
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from vehicle_lightning.data.findings import Finding, Report
-from vehicle_lightning.data.images import WhiteValues, read_or_fault
+from vehicle_lightning.data.images import Pixels, WhiteValues, read_or_fault
 from vehicle_lightning.data.paths import stays_inside
 from vehicle_lightning.errors import join_first
 
@@ -68,98 +66,60 @@ def to_page(
         white: what is white in deep grey images, by kind.
         examples: names of pictures to show as the network sees them.
     """
-    pictures = _Pictures(image_dir, white)
-    classes = ", ".join(f"{label}: {count}" for label, count in report.classes.items())
-    parts = [
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
-        "<meta name='viewport' content='width=device-width'>",
-        f"<title>Data check: {html.escape(report.csv)}</title><style>{STYLE}</style></head><body>",
-        f"<h1>Data check</h1><p class='data'>{html.escape(report.csv)} &middot; "
-        f"{report.images} images &middot; {html.escape(classes)}</p>",
-        _strip(examples, pictures),
-        "<nav>",
-        *(_summary(finding, number) for number, finding in enumerate(report.findings)),
-        ""
-        if report.findings
-        else "<p><span class='severity sound'>sound</span> Nothing found.</p>",
-        "</nav>",
-        *(_section(finding, number, pictures) for number, finding in enumerate(report.findings)),
-        "</body></html>",
-    ]
-    # Bytes of a file name that are not UTF-8 show as escapes.
-    return "\n".join(parts).encode("utf-8", "backslashreplace").decode()
+    is_inside = stays_inside(image_dir)
 
-
-def _strip(examples: Sequence[str], pictures: "_Pictures") -> str:
-    """Some pictures as the network sees them: upright, square, with 8 bits."""
-    if not examples:
-        return ""
-    shown = "".join(pictures.shown(name, SIDE) for name in examples)
-    return f"<p class='advice'>As the network sees them:</p><div class='strip'>{shown}</div>"
-
-
-def _summary(finding: Finding, number: int) -> str:
-    return (
-        f"<a href='#finding{number}'><span class='severity {finding.severity}'>"
-        f"{finding.severity}</span><span>{html.escape(finding.what)}</span></a>"
-    )
-
-
-class _Pictures:
-    """Thumbnails of the pictures of a folder."""
-
-    def __init__(self, image_dir: Path, white: WhiteValues | None) -> None:
-        self._image_dir, self._white = image_dir, white
-        self._is_inside = stays_inside(image_dir)
-
-    def shown(self, name: str, side: int) -> str:
-        """Return a picture of so many pixels a side as HTML."""
-        pixels = self._read(name, side)
+    def picture(name: str, side: int) -> str:
+        pixels: Pixels | str = "not inside the image folder"
+        if name and is_inside(image_dir / name):
+            with warnings.catch_warnings(action="ignore"):  # of huge files, a finding themselves
+                pixels = read_or_fault(image_dir / name, side, white)
         if isinstance(pixels, str):  # as often as not the finding is that it cannot be read
             return "<div class='none'>no picture</div>"
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "JPEG", quality=75)
         data = base64.b64encode(stream.getvalue()).decode()
-        return f"<img alt='{html.escape(name, quote=True)}' src='data:image/jpeg;base64,{data}'>"
+        return f"<img alt='{escape(name)}' src='data:image/jpeg;base64,{data}'>"
 
-    def _read(self, name: str, side: int) -> NDArray[np.uint8] | str:
-        """Decode a picture of the folder, or say in a few words why there is none."""
-        if not name or not self._is_inside(self._image_dir / name):
-            return "not inside the image folder"
-        with warnings.catch_warnings(action="ignore"):  # of huge files, a finding themselves
-            return read_or_fault(self._image_dir / name, side, self._white)
-
-
-def _section(finding: Finding, number: int, pictures: _Pictures) -> str:
-    content = _groups(finding, pictures) if finding.groups else _list(finding.details)
-    return (
-        f"<section id='finding{number}' class='{finding.kind}'>"
-        f"<h2><span class='severity {finding.severity}'>{finding.severity}</span>"
-        f"<span>{html.escape(finding.what)}</span></h2>"
-        f"<p class='advice'>{html.escape(finding.advice)}</p>{content}</section>"
-    )
-
-
-def _groups(finding: Finding, pictures: _Pictures) -> str:
-    side = LARGE.get(finding.kind, SIDE)
-    figures = [
-        _figure(group, finding.details[position] if finding.details else "", pictures, side)
-        for position, group in enumerate(finding.groups[:SHOWN])
+    classes = ", ".join(f"{label}: {count}" for label, count in report.classes.items())
+    strip = "".join(picture(name, SIDE) for name in examples)
+    summary = [
+        f"<a href='#finding{number}'>{_severity(finding.severity)}"
+        f"<span>{escape(finding.what)}</span></a>"
+        for number, finding in enumerate(report.findings)
     ]
-    rest = len(finding.groups) - len(figures)
-    more = f"<p class='more'>and {rest} more, in findings.json</p>" if rest else ""
-    return f"<div class='groups'>{''.join(figures)}</div>{more}"
+    page = f"""<!doctype html><html lang='en'><head><meta charset='utf-8'>
+<meta name='viewport' content='width=device-width'>
+<title>Data check: {escape(report.csv)}</title><style>{STYLE}</style></head><body>
+<h1>Data check</h1>
+<p class='data'>{escape(report.csv)} &middot; {report.images} images &middot; {escape(classes)}</p>
+{f"<p class='advice'>As the network sees them:</p><div class='strip'>{strip}</div>" * bool(strip)}
+<nav>{"".join(summary) or f"<p>{_severity('sound')} Nothing found.</p>"}</nav>
+{"".join(_section(f, number, picture) for number, f in enumerate(report.findings))}
+</body></html>"""
+    # Bytes of a file name that are not UTF-8 show as escapes.
+    return page.encode("utf-8", "backslashreplace").decode()
 
 
-def _list(details: tuple[str, ...]) -> str:
-    items = "".join(f"<li>{html.escape(detail)}</li>" for detail in details)
-    return f"<ul>{items}</ul>" if items else ""
+def _severity(severity: str) -> str:
+    return f"<span class='severity {severity}'>{severity}</span>"
 
 
-def _figure(group: tuple[str, ...], detail: str, pictures: _Pictures, side: int) -> str:
-    shown = "".join(pictures.shown(name, side) for name in group[:PER_GROUP])
-    names = join_first(group) or "(blank)"
+def _section(finding: Finding, number: int, picture: Callable[[str, int], str]) -> str:
+    items = "".join(f"<li>{escape(detail)}</li>" for detail in finding.details)
+    content = f"<ul>{items}</ul>" if items else ""
+    if finding.groups:
+        side, figures = LARGE.get(finding.kind, SIDE), ""
+        for place, group in enumerate(finding.groups[:SHOWN]):
+            shown = "".join(picture(name, side) for name in group[:PER_GROUP])
+            detail = escape(finding.details[place]) if finding.details else ""
+            names = escape(join_first(group) or "(blank)")
+            figures += f"<figure><div>{shown}</div><figcaption><b>{detail}</b>{names}</figcaption>"
+            figures += "</figure>"
+        rest = len(finding.groups) - SHOWN
+        more = f"<p class='more'>and {rest} more, in findings.json</p>" if rest > 0 else ""
+        content = f"<div class='groups'>{figures}</div>{more}"
     return (
-        f"<figure><div>{shown}</div><figcaption><b>{html.escape(detail)}</b>"
-        f"{html.escape(names)}</figcaption></figure>"
+        f"<section id='finding{number}' class='{finding.kind}'><h2>{_severity(finding.severity)}"
+        f"<span>{escape(finding.what)}</span></h2>"
+        f"<p class='advice'>{escape(finding.advice)}</p>{content}</section>"
     )

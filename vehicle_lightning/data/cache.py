@@ -25,24 +25,21 @@ from platformdirs import user_cache_path
 
 from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.facts import (
-    FileState,
-    content_digest,
-    examine_all,
-    file_states,
-)
-from vehicle_lightning.data.hashes import HashStore
-from vehicle_lightning.data.images import Pixels, WhiteValues, read_again
+from vehicle_lightning.data.facts import FileStates, content_digest, examine_all, file_states
+from vehicle_lightning.data.hashes import Pictures
+from vehicle_lightning.data.images import Pixels, WhiteValues, changed, read_or_fault
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.files import atomic_write, remove_half_written
 from vehicle_lightning.parallel import in_threads
 
 AT_ONCE = 64  # files
-CACHE_VERSION = 3  # raise it when read_image or the layout of the files changes
+CACHE_VERSION = 4  # raise it when read_image or the layout of the files changes
 # A file that was changed this short before it was listed may have been changed again since without
 # a later time; its content is compared. Some file systems count whole seconds.
 UNSURE = 2 * 10**9  # nanoseconds
 INDEX = ("fault", "mean", "mean_square", "grey", "contrast", "white")
+
+Index = dict[str, Any]  # what is known of N files, arrays by the names above
 
 
 class PixelSource(Protocol):
@@ -65,7 +62,7 @@ class DecodedImages:
         contrast: float64 of shape (N,), standard deviation of each small grey image in [0, 255].
         white: what is white in deep grey images, by kind.
         pixels: gives the pixels of rows of the N.
-        hashes: perceptual hashes of rows of the N; None where the images were not read this time.
+        hashes: perceptual hashes of all that are listed; None where none were read this time.
     """
 
     rows: NDArray[np.int64]
@@ -77,56 +74,13 @@ class DecodedImages:
     contrast: NDArray[np.float64]
     white: WhiteValues
     pixels: PixelSource
-    hashes: HashStore | None
+    hashes: Pictures | None
 
 
 def cache_folder(settings: SourceSettings) -> Path:
     """Return the folder of the settings, of `$VEHICLE_LIGHTNING_CACHE`, or the user's own."""
     chosen = settings.cache_dir or os.environ.get("VEHICLE_LIGHTNING_CACHE")
     return Path(chosen or user_cache_path("vehicle_lightning", appauthor=False))
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where the cache of some files of one size lies; `rows` are those that may be opened."""
-
-    paths: Sequence[Path]
-    states: Sequence[FileState | str]
-    rows: NDArray[np.int64]
-    size: int
-    folder: Path
-    keep_pixels: bool
-
-    @property
-    def numbers(self) -> NDArray[np.int64]:
-        """Size and times of the files that may be opened: int64 of shape (K, 3)."""
-        states = [self.states[row] for row in self.rows.tolist()]
-        return np.array(states, dtype=np.int64).reshape(-1, 3)
-
-    @property
-    def listing(self) -> Path:
-        """The file that remembers sizes, times and contents of these paths."""
-        key = hashlib.blake2b(f"{CACHE_VERSION} {self.size}".encode(), digest_size=12)
-        for path in self.paths:
-            key.update(f"{os.path.abspath(path)}\0".encode("utf-8", "surrogateescape"))  # noqa: PTH100
-        return self.folder / f"{key.hexdigest()}-files.npz"
-
-    def of_content(self, digests: NDArray[np.bytes_]) -> tuple[Path, Path]:
-        """Return the files of the pixels and of what is known of each image."""
-        # Another release of Pillow may decode differently, and read what an earlier one could not.
-        key = hashlib.blake2b(f"{CACHE_VERSION} {PIL.__version__} ".encode(), digest_size=12)
-        key.update(digests.tobytes())
-        name = f"{key.hexdigest()}-{self.size}px-{len(digests)}"
-        return self.folder / f"{name}-pixels.npy", self.folder / f"{name}-index.npz"
-
-    def index(self, digests: NDArray[np.bytes_]) -> dict[str, Any] | None:
-        """Return what is known of images of these contents, if all is there and whole."""
-        pixel_file, index_file = self.of_content(digests)
-        index = read_arrays(index_file, INDEX)
-        if index is None or len(index["fault"]) != len(self.rows):
-            return None
-        shape = (len(self.rows), self.size, self.size, 3)
-        return index if not self.keep_pixels or _pixels_are_whole(pixel_file, shape) else None
 
 
 def decode_images(
@@ -150,76 +104,134 @@ def decode_images(
     Raises:
         DataError: the cache folder cannot be written to, or the disk is full.
     """
-    states = file_states(paths, image_dir)
-    rows = np.array([r for r, s in enumerate(states) if not isinstance(s, str)], dtype=np.int64)
-    places = _Places(paths, states, rows, image_size, cache_dir, keep_pixels)
-    found, hashes = _find(places), None
+    shape = (len(paths), image_size, image_size, 3)
+    cache = _Cache(paths, file_states(paths, image_dir), shape, cache_dir, keep_pixels)
+    found, hashes = cache.find(), None
     if found is None:
         try:
             cache_dir.mkdir(parents=True, exist_ok=True)
-            with FileLock(places.listing.with_suffix(".lock")):
-                found = _find(places)
+            with FileLock(cache.listing.with_suffix(".lock")):
+                found = cache.find()
                 if found is None:
-                    found, hashes = _read(places)
+                    digests, index, hashes = cache.fill()
+                    found = digests, index
         except OSError as error:
-            megabytes = len(rows) * image_size**2 * 3 / 1e6 if keep_pixels else 1
+            megabytes = np.prod(shape) / 1e6 if keep_pixels else 1
             raise DataError(
                 f"Cannot write the image cache {error.filename or cache_dir} ({error.strerror}), "
                 f"which needs {megabytes:.1f} MB; choose another --cache-dir or use --cache none."
             ) from error
-    return _to_images(places, *found, hashes)
-
-
-def _to_images(
-    places: _Places, digests: NDArray[np.bytes_], index: dict[str, Any], hashes: HashStore | None
-) -> DecodedImages:
-    faults = {row: state for row, state in enumerate(places.states) if isinstance(state, str)}
-    found = zip(places.rows.tolist(), index["fault"].tolist(), strict=True)
-    faults |= {row: fault for row, fault in found if fault}
-    readable = np.flatnonzero(index["fault"] == "")  # in the file of the pixels
-    rows = places.rows[readable]
-    if hashes is not None:
-        hashes.renumber(rows)
+    digests, index = found
+    faults = enumerate(index["fault"].tolist())
+    rows = np.flatnonzero(index["fault"] == "")
     white = json.loads(str(index["white"]))
-    pixels: PixelSource
-    if places.keep_pixels:
-        pixels = MappedPixels(places.of_content(digests)[0], readable)
-    else:
-        pixels = DecodingPixels(places.paths, rows, places.size, white)
     return DecodedImages(
         rows,
-        dict(sorted(faults.items())),
-        digests[readable],
-        index["mean"][readable],
-        index["mean_square"][readable],
-        index["grey"][readable],
-        index["contrast"][readable],
+        {row: fault for row, fault in faults if fault},
+        digests[rows],
+        index["mean"][rows],
+        index["mean_square"][rows],
+        index["grey"][rows],
+        index["contrast"][rows],
         white,
-        pixels,
+        MappedPixels(cache.files(digests)[0], rows)
+        if keep_pixels
+        else DecodingPixels(paths, rows, image_size, white),
         hashes,
     )
 
 
-def _find(places: _Places) -> tuple[NDArray[np.bytes_], dict[str, Any]] | None:
-    """Return what the cache has of these files, opening only those that may have changed."""
-    now = time.time_ns()
-    listing = read_arrays(places.listing, ("states", "digests", "listed"))
-    states = places.numbers
-    digests = np.zeros(len(states), dtype="S32")
-    sure = np.zeros(len(states), dtype=bool)
-    if listing is not None and listing["states"].shape == states.shape:
-        same = (listing["states"] == states).all(axis=1)
-        sure = same & (states[:, 1:].max(axis=1, initial=0) < int(listing["listed"]) - UNSURE)
-        digests[sure] = listing["digests"][sure]
-    elif not any(places.folder.glob(f"*-{places.size}px-{len(states)}-index.npz")):
-        return None  # nothing was ever decoded that could serve
-    unsure = np.flatnonzero(~sure)
-    digests[unsure] = _digests([places.paths[places.rows[place]] for place in unsure])
-    index = places.index(digests)
-    if index is not None and len(unsure):
-        with suppress(OSError):  # then the next run compares the contents again
-            _write_listing(places, digests, now)
-    return None if index is None else (digests, index)
+@dataclass(frozen=True)
+class _Cache:
+    """What is remembered of some files, decoded to one size: pixels are uint8 of `shape`."""
+
+    paths: Sequence[Path]
+    states: FileStates
+    shape: tuple[int, ...]
+    folder: Path
+    keep_pixels: bool
+
+    @property
+    def listing(self) -> Path:
+        """The file that remembers sizes, times and contents of these paths."""
+        key = hashlib.blake2b(f"{CACHE_VERSION} {self.shape[1]}".encode(), digest_size=12)
+        for path in self.paths:
+            key.update(f"{os.path.abspath(path)}\0".encode("utf-8", "surrogateescape"))  # noqa: PTH100
+        return self.folder / f"{key.hexdigest()}-files.npz"
+
+    def files(self, digests: NDArray[np.bytes_]) -> tuple[Path, Path]:
+        """Return the files of the pixels and of what is known of each image."""
+        # Another release of Pillow may decode differently, and read what an earlier one could not.
+        key = hashlib.blake2b(f"{CACHE_VERSION} {PIL.__version__} ".encode(), digest_size=12)
+        key.update(digests.tobytes())
+        name = f"{key.hexdigest()}-{self.shape[1]}px-{self.shape[0]}"
+        return self.folder / f"{name}-pixels.npy", self.folder / f"{name}-index.npz"
+
+    def find(self) -> tuple[NDArray[np.bytes_], Index] | None:
+        """Return digests and index of these files, opening only those that may have changed."""
+        now, states = time.time_ns(), self.states.numbers
+        is_open = np.array([not fault for fault in self.states.faults], dtype=bool)
+        digests, known = np.zeros(len(states), dtype="S32"), np.zeros(len(states), dtype=bool)
+        listing = read_arrays(self.listing, ("states", "digests", "listed"))
+        if listing is not None and listing["states"].shape == states.shape:
+            known = (listing["states"] == states).all(axis=1)
+            known &= states[:, 1:].max(axis=1, initial=0) < int(listing["listed"]) - UNSURE
+            digests[known] = listing["digests"][known]
+        elif not any(self.folder.glob(f"*-{self.shape[1]}px-{len(states)}-index.npz")):
+            return None  # nothing was ever decoded that could serve
+        unsure = np.flatnonzero(is_open & ~known)
+        digests[unsure] = _digests([self.paths[row] for row in unsure.tolist()])
+        pixel_file, index_file = self.files(digests)
+        index = read_arrays(index_file, INDEX)
+        if index is None or len(index["fault"]) != len(states):
+            return None
+        if self.keep_pixels and not _pixels_are_whole(pixel_file, self.shape):
+            return None
+        index["fault"] = np.where(is_open, index["fault"], self.states.faults)
+        if len(unsure):
+            with suppress(OSError):  # then the next run compares the contents again
+                self._list(digests, now)
+        return digests, index
+
+    def fill(self) -> tuple[NDArray[np.bytes_], Index, Pictures]:
+        """Read all files; write the index last, so that it stands only beside whole pixels."""
+        now, image_size = time.time_ns(), self.shape[1]
+        remove_half_written(self.folder, self.listing.stem)
+        scratch = self.listing.with_name(f"{self.listing.stem}-pixels.npy")
+        # Not written through the map: on a full disk that would end the process by a signal.
+        with atomic_write(scratch) as temporary, temporary.open("wb") as stream:
+            header = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
+            np.lib.format.write_array_header_1_0(stream, header)
+            start, size = stream.tell(), image_size**2 * 3
+
+            def take(rows: NDArray[np.int64], pixels: Pixels) -> None:
+                for row, shown in zip(rows.tolist(), pixels, strict=True):
+                    stream.seek(start + row * size)
+                    stream.write(shown.tobytes())
+
+            facts, hashes, white = examine_all(
+                self.paths,
+                self.states,
+                self.folder,
+                image_size,
+                take if self.keep_pixels else None,
+            )
+            stream.truncate(start + len(facts) * size)
+        digests = facts["digest"]
+        pixel_file, index_file = self.files(digests)
+        if self.keep_pixels:
+            scratch.replace(pixel_file)
+        else:
+            scratch.unlink()
+        index: Index = {name: facts[name] for name in INDEX[1:-1]}
+        index |= {"fault": facts["fault"].astype(str), "white": np.array(json.dumps(white))}
+        write_arrays(index_file, index)
+        self._list(digests, now)
+        return digests, index, hashes
+
+    def _list(self, digests: NDArray[np.bytes_], now: int) -> None:
+        arrays = {"states": self.states.numbers, "digests": digests, "listed": np.array(now)}
+        write_arrays(self.listing, arrays)
 
 
 def _digests(paths: Sequence[Path]) -> NDArray[np.bytes_]:
@@ -233,49 +245,6 @@ def _digests(paths: Sequence[Path]) -> NDArray[np.bytes_]:
     parts = in_threads(lambda batch: [digest(path) for path in batch], batches)
     found = [d for part in progress_over(parts, len(batches), "Checking images") for d in part]
     return np.array(found, dtype="S32")
-
-
-def _read(places: _Places) -> tuple[tuple[NDArray[np.bytes_], dict[str, Any]], HashStore]:
-    """Read all files; write the index last, so that it stands only beside whole pixels."""
-    now, count, size = time.time_ns(), len(places.rows), places.size
-    remove_half_written(places.folder, places.listing.stem)
-    hashes = HashStore(places.folder)
-    # Not written through the map: on a full disk that would end the process by a signal.
-    scratch = places.listing.with_name(f"{places.listing.stem}-pixels.npy")
-    with atomic_write(scratch) as temporary, temporary.open("wb") as stream:
-        if places.keep_pixels:
-            header = {
-                "descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)),
-                "fortran_order": False,
-                "shape": (count, size, size, 3),
-            }
-            np.lib.format.write_array_header_1_0(stream, header)
-        start = stream.tell()
-
-        def take(rows: NDArray[np.int64], pixels: Pixels) -> None:
-            for place, shown in zip(np.searchsorted(places.rows, rows), pixels, strict=True):
-                stream.seek(start + int(place) * size * size * 3)
-                stream.write(shown.tobytes())
-
-        keep = take if places.keep_pixels else None
-        facts, white = examine_all(places.paths, places.states, hashes, size, keep)
-    facts = facts[places.rows]
-    digests = facts["digest"]
-    pixel_file, index_file = places.of_content(digests)
-    if places.keep_pixels:
-        scratch.replace(pixel_file)
-    else:
-        scratch.unlink()
-    index: dict[str, Any] = {name: facts[name] for name in INDEX[1:-1]}
-    index |= {"fault": facts["fault"].astype(str), "white": np.array(json.dumps(white))}
-    write_arrays(index_file, index)
-    _write_listing(places, digests, now)
-    return (digests, index), hashes
-
-
-def _write_listing(places: _Places, digests: NDArray[np.bytes_], now: int) -> None:
-    arrays = {"states": places.numbers, "digests": digests, "listed": np.array(now)}
-    write_arrays(places.listing, arrays)
 
 
 def write_arrays(file: Path, arrays: dict[str, Any]) -> None:
@@ -338,5 +307,10 @@ class DecodingPixels:
         Raises:
             ImageChangedError: an image cannot be read any more.
         """
-        paths = [self._paths[row] for row in self._rows[rows].tolist()]
-        return np.stack([read_again(path, self._size, self._white) for path in paths])
+        images = []
+        for path in [self._paths[row] for row in self._rows[rows].tolist()]:
+            pixels = read_or_fault(path, self._size, self._white)
+            if isinstance(pixels, str):
+                raise changed(path, pixels)
+            images.append(pixels)
+        return np.stack(images)

@@ -35,12 +35,13 @@ class VehicleDataModule(L.LightningDataModule):
         table: names and labels of the N images that could be read.
         rows: int64 row numbers of the table by split: "train", "val" and, where there is one,
             "test"; no row is in two.
+        splits: the splits that there are.
+        class_names: name of each class, in the order of its number.
         train_sample: int64 row numbers of the training images measured after each epoch.
+        measured_each_epoch: how many these are.
         groups: int64 of shape (N,), rows that stay in one split: duplicates, and what the table
             says belongs together.
         duplicates: which images show the same photograph.
-        exact_duplicates: number of images whose file equals an earlier one.
-        near_duplicates: number of further images that show what an earlier one shows.
         left_out: number of images in no split, as a duplicate stands in a split of the table.
         fingerprint: hash of all names, labels, image contents and groups; equal for equal data,
             which with equal settings are split alike.
@@ -77,17 +78,18 @@ class VehicleDataModule(L.LightningDataModule):
             table = read_table(self.settings) if self._listed is None else self._listed
             self._images = read_images(table.checked(), self.settings)
         images = self._images
-        self.table = images.table
+        self.table, self.duplicates = images.table, images.duplicates
         self.settings = self.settings.model_copy(update=dict(self.table.found))
-        self.groups = join_groups(images.duplicates.of_image, self.table.groups)
+        self.groups = join_groups(self.duplicates.of_image, self.table.groups)
         self.rows, self.left_out = split_rows(self.settings, self.table, self.groups)
-        self.duplicates = images.duplicates
-        self.exact_duplicates = images.duplicates.exact
-        self.near_duplicates = images.duplicates.near
         self.fingerprint = images.fingerprint
         self.contrast, self.white = images.decoded.contrast, images.decoded.white
         self.mean, self.std = images.mean_and_std(self.rows["train"])
-        self.train_sample = self._sample(self.rows["train"])
+        rng, train = np.random.default_rng(self.settings.split_seed), self.rows["train"]
+        size = max(1, round(self.settings.train_eval_fraction * len(train)))
+        self.train_sample = np.sort(rng.choice(train, size, replace=False))
+        self.class_names, self.splits = tuple(self.table.class_names), tuple(self.rows)
+        self.measured_each_epoch = len(self.train_sample)
         self._dataset = BatchDataset(images.decoded.pixels, self.table.labels)
         self.is_ready = True
 
@@ -102,21 +104,6 @@ class VehicleDataModule(L.LightningDataModule):
         other._resident = self._resident
         other.setup()
         return other
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Name of each class, in the order of its number."""
-        return tuple(self.table.class_names)
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """The splits that there are."""
-        return tuple(self.rows)
-
-    @property
-    def measured_each_epoch(self) -> int:
-        """Training images measured after each epoch."""
-        return len(self.train_sample)
 
     def loader(self, split: Split) -> DataLoader[Batch]:
         """Return all images of a split, unshuffled."""
@@ -150,12 +137,11 @@ class VehicleDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of the training images; ever the same ones to overfit."""
-        if self.settings.overfit_batches is not None:
-            order = np.random.default_rng(self.settings.seed).permutation(self.rows["train"])
-            return self.measured(order, *self._place())
-        rows, settings = self.rows["train"], self.settings
+        rows, settings, place = self.rows["train"], self.settings, self._place()
+        if settings.overfit_batches is not None:
+            order = np.random.default_rng(settings.seed).permutation(rows)
+            return self.measured(order, *place)
         labels = self.table.labels[rows] if settings.balanced else None
-        place = self._place()
         return self._loader(
             TrainingBatches(rows, settings.batch_size, settings.seed, *place, balance=labels)
         )
@@ -165,8 +151,8 @@ class VehicleDataModule(L.LightningDataModule):
 
         Both are measured by the same code, so that their figures compare like with like.
         """
-        place = self._place()
-        return [self.measured(rows, *place) for rows in (self.rows["val"], self.train_sample)]
+        measured = (self.rows["val"], self.train_sample)
+        return [self.measured(rows, *self._place()) for rows in measured]
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return the test images, or the validation images where there are none."""
@@ -184,11 +170,6 @@ class VehicleDataModule(L.LightningDataModule):
         if self._device().type == "cuda":  # a GPU works faster so, and keeps nothing for gradients
             size *= MEASURED_AT_ONCE
         return self._loader(EvaluationBatches(rows, size, rank, world_size))
-
-    def _sample(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        size = max(1, round(self.settings.train_eval_fraction * len(rows)))
-        chosen = np.random.default_rng(self.settings.split_seed).choice(rows, size, replace=False)
-        return np.sort(chosen)
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -16,23 +16,24 @@ Sources:
 
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 import PIL
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
-from scipy.fft import irfft2, rfft2
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, uniform_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from vehicle_lightning.data.cache import read_arrays, write_arrays
-from vehicle_lightning.data.hashes import WORDS, Hashes, HashStore, Thumbnails
+from vehicle_lightning.data.hashes import Hashes, Pictures
 from vehicle_lightning.errors import DataError
 from vehicle_lightning.parallel import in_threads
 
@@ -43,7 +44,7 @@ PART_BITS = 7
 PARTS = range(1, 64, PART_BITS)  # where the parts of a word begin; the lowest bit is always 0
 EQUAL_PARTS = 3  # of near words
 AT_ONCE = 8192  # pictures or pairs, few enough for their hashes to stay near the processor
-NEAREST = 12  # candidates of a picture that are looked at; more have only the images of one scene
+NEAREST = 8  # candidates of a picture that are looked at; more have only the images of one scene
 SCALES = (1.0, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85)  # of the smaller picture in the larger one
 COARSE = 2.5  # pixels; what is blurred so says where the sky is, not which photograph it is
 LEAST_AGREEMENT = 0.65  # normalised cross-correlation of what remains
@@ -52,11 +53,15 @@ FINE, COARSEST, LOCAL = 0.7, 4.0, 2.0  # pixels of blur: of noise, of shadows, o
 MOST_DIFFERENCE = 0.65  # energy of the difference at any place, relative to the picture's mean
 ALIGNED = 0.8  # correlation from which two pictures lie well over one another
 MOST_DIFFERENCE_OF_CROPS = 1.1
+MOST_COLOUR = 25.0  # levels of Cb and Cr by which a place may differ
+EDGE = 2  # pixels
 LEAST_SCENE = 20  # images that are called a scene where they are also
 SCENE_SHARE = 0.03  # of all images or more
-GROUPING_VERSION = 4  # raise it whenever the same images would be grouped in another way
+GROUPING_VERSION = 5  # raise it whenever the same images would be grouped in another way
 
+Rows = NDArray[np.int64]
 Pairs = NDArray[np.int64]
+Channels = NDArray[np.float32]
 Duplicates = Literal["exact", "near", "off"]
 
 
@@ -93,7 +98,7 @@ class NearPairs(NamedTuple):
 def group_images(
     digests: NDArray[np.bytes_],
     cache_dir: Path,
-    read_hashes: Callable[[], HashStore],
+    read_hashes: Callable[[], tuple[Pictures, Rows]],
     duplicates: Duplicates = "near",
 ) -> Groups:
     """Find exact and near duplicates among readable images, or find them found already.
@@ -101,7 +106,8 @@ def group_images(
     Args:
         digests: bytes of shape (N,), hashes of their contents.
         cache_dir: folder to remember the near duplicates in.
-        read_hashes: returns perceptual hashes of the N images; called where they are not known.
+        read_hashes: returns perceptual hashes of pictures and which of them the N images are,
+            int64 of shape (N,); called where the near duplicates are not known.
         duplicates: which are to be found.
 
     Raises:
@@ -117,10 +123,12 @@ def group_images(
     key = hashlib.blake2b(f"{GROUPING_VERSION} {PIL.__version__} ".encode(), digest_size=12)
     key.update(distinct.tobytes())
     file = cache_dir / f"{key.hexdigest()}-near.npz"
-    near = _remembered(file, len(distinct))
-    if near is None:
-        found = near_duplicates(read_hashes(), among=np.sort(first))
-        near = NearPairs(which[found.same], which[found.scene])
+    known = read_arrays(file, NearPairs._fields)
+    if known is not None:
+        near = NearPairs(**known)
+    else:
+        pictures, rows = read_hashes()
+        near = near_duplicates(pictures, rows[first])
         try:
             cache_dir.mkdir(parents=True, exist_ok=True)
             write_arrays(file, near._asdict())
@@ -137,83 +145,55 @@ def group_images(
     sizes = np.bincount(alike)
     scenes = [np.flatnonzero(alike[which] == scene) for scene in np.flatnonzero(sizes > largest)]
     groups = grouped(count, exact, first[near.same[~is_scene]])
-    return Groups(
-        groups,
-        count - len(distinct),
-        len(distinct) - int(groups.max()) - 1,
-        tuple(scenes),
-    )
+    near_count = len(distinct) - int(groups.max()) - 1
+    return Groups(groups, count - len(distinct), near_count, tuple(scenes))
 
 
-def _remembered(file: Path, count: int) -> NearPairs | None:
-    """Return the pairs among `count` pictures that a file has; None if not known yet or damaged."""
-    known = read_arrays(file, NearPairs._fields)
-    if known is None:
-        return None
-    is_sound = all(
-        pairs.dtype == np.int64
-        and pairs.shape[1:] == (2,)
-        and ((pairs >= 0) & (pairs < count)).all()
-        for pairs in known.values()
-    )
-    return NearPairs(**known) if is_sound else None
-
-
-def near_duplicates(
-    hashes: HashStore,
-    *,
-    among: NDArray[np.int64] | None = None,
-    mirrored: bool = False,
-) -> NearPairs:
+def near_duplicates(pictures: Pictures, rows: Rows, *, mirrored: bool = False) -> NearPairs:
     """Find the pairs of pictures that show the same photograph, or the same scene a moment later.
 
     Robust to compression, resizing, changes of brightness, contrast and colour, and crops of up to
     a tenth of a side; not to rotation, stretching or larger crops.
 
     Args:
-        hashes: of N pictures.
-        among: int64 of shape (M,), the rows of the store to compare; by default all.
+        pictures: records of type `PICTURE`.
+        rows: int64 of shape (N,), those of them to compare.
         mirrored: find the pictures that show the mirror image of another instead.
+
+    Returns:
+        Pairs of places in `rows`.
     """
-    looked_up = hashes.looked_up
-    places = np.flatnonzero(looked_up["detailed"])
-    if among is not None:
-        places = places[np.isin(looked_up["row"][places], among)]
-    words = looked_up["words"][places]
-    sought = looked_up["mirrored_word"][places] if mirrored else words[:, 0]
+    places = np.flatnonzero(pictures["detailed"][rows])
+    words = pictures["hashes"][..., 0][rows[places]]
+    sought = pictures["mirrored"][:, 0][rows[places]] if mirrored else words[:, 0]
     candidates = places[candidate_pairs(sought, words)]
-    distance = _distance(hashes, candidates, mirrored=mirrored)
+    distance = _distance(pictures, rows[candidates], mirrored=mirrored)
     candidates, distance = candidates[distance <= FARTHEST], distance[distance <= FARTHEST]
     candidates = candidates[_are_nearest(candidates, distance)]
-
     groups = DisjointSet(np.unique(candidates).tolist())
 
     def compare(pair: list[int]) -> Likeness:
         # Of many pictures of one scene it is enough to know that each is like one other.
         if groups.connected(*pair):
             return "other"
-        one, other = hashes[np.array(pair)]["thumbnail"]
-        return likeness(one[:, ::-1] if mirrored else one, other)
+        one, other = (_channels(picture) for picture in pictures[rows[pair]])
+        return likeness(one[..., ::-1] if mirrored else one, other)
 
-    same = np.zeros(len(candidates), dtype=bool)
-    scene = np.zeros(len(candidates), dtype=bool)
-    for position, found in enumerate(in_threads(compare, candidates.tolist())):
-        same[position] = found == "same" and groups.merge(*candidates[position].tolist())
-        scene[position] = found == "scene"
-    pairs = np.sort(looked_up["row"][candidates], axis=1)
-    return NearPairs(_distinct(pairs[same]), _distinct(pairs[scene]))
+    found: dict[Likeness, list[list[int]]] = {"same": [], "scene": [], "other": []}
+    pairs = candidates.tolist()
+    for pair, kind in zip(pairs, in_threads(compare, pairs), strict=True):
+        if kind != "same" or groups.merge(*pair):
+            found[kind].append(sorted(pair))
+    same, scene = (
+        np.array(found[kind], dtype=np.int64).reshape(-1, 2) for kind in ("same", "scene")
+    )
+    return NearPairs(_distinct(same), _distinct(scene))
 
 
 def _are_nearest(pairs: Pairs, distance: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether each pair is among the few nearest ones of one of its pictures."""
-    nearest = np.zeros(len(pairs), dtype=bool)
-    for side in pairs.T:
-        order = np.lexsort((distance, side))
-        place = np.arange(len(order))
-        is_first = np.diff(side[order], prepend=-1) != 0
-        rank = place - np.maximum.accumulate(np.where(is_first, place, 0))
-        nearest[order[rank < NEAREST]] = True
-    return nearest
+    one, other = (pd.Series(distance).groupby(side).rank(method="first") for side in pairs.T)
+    return ((one <= NEAREST) | (other <= NEAREST)).to_numpy()
 
 
 def grouped(count: int, *pairs: Pairs) -> NDArray[np.int64]:
@@ -229,20 +209,16 @@ def grouped(count: int, *pairs: Pairs) -> NDArray[np.int64]:
     return groups
 
 
-def _distance(hashes: HashStore, pairs: Pairs, *, mirrored: bool) -> NDArray[np.int64]:
+def _distance(pictures: Pictures, pairs: Pairs, *, mirrored: bool) -> NDArray[np.int64]:
     """Fewest bits, for each pair, between the sought hash of one and any hash of the other."""
     nearest = [np.empty(0, dtype=np.int64)]
-    for part in np.array_split(pairs, len(pairs) // AT_ONCE + 1):
-        rows, places = np.unique(part, return_inverse=True)
-        pictures = hashes[rows]
-        crops = pictures["hashes"]
-        sought = pictures["mirrored"] if mirrored else crops[:, 0]
-        one, other = places.reshape(-1, 2).T
-        bits = [
-            np.bitwise_count(sought[a, None] ^ crops[b]).sum(axis=-1)
-            for a, b in ((one, other), (other, one))
-        ]
-        nearest.append(np.minimum(*bits).min(axis=-1, initial=64 * WORDS).astype(np.int64))
+    for one, other in (part.T for part in np.array_split(pairs, len(pairs) // AT_ONCE + 1)):
+        bits = []
+        for a, b in ((one, other), (other, one)):
+            sought = pictures["mirrored"][a] if mirrored else pictures["hashes"][a, 0]
+            differing = np.bitwise_count(sought[:, None] ^ pictures["hashes"][b]).sum(axis=-1)
+            bits.append(differing.min(axis=-1).astype(np.int64))
+        nearest.append(np.minimum(*bits))
     return np.concatenate(nearest)
 
 
@@ -327,8 +303,7 @@ def _key(words: Hashes, parts: tuple[int, ...]) -> NDArray[np.int64]:
 def _distinct(pairs: Pairs) -> Pairs:
     """Each pair once, in ascending order; numpy sorts single numbers far faster than rows."""
     width = int(pairs.max(initial=0)) + 1
-    keys = np.sort(pairs[:, 0] * width + pairs[:, 1])
-    return np.stack(np.divmod(keys[np.diff(keys, prepend=-1) > 0], width), axis=1)
+    return np.stack(np.divmod(np.unique(pairs[:, 0] * width + pairs[:, 1]), width), axis=1)
 
 
 Likeness = Literal["same", "scene", "other"]
@@ -337,102 +312,122 @@ Likeness = Literal["same", "scene", "other"]
 class _Place(NamedTuple):
     """Where one picture lies in another: pixel i of the small one on scale * i + offset."""
 
-    small: NDArray[np.float32]
-    large: NDArray[np.float32]
+    small: Channels
+    large: Channels
     scale: float
     top: int
     left: int
     correlation: float
 
 
-def likeness(one: Thumbnails, other: Thumbnails) -> Likeness:
+def likeness(one: Channels, other: Channels) -> Likeness:
     """Say whether two thumbnails show the same photograph, or one scene with another object in it.
 
     Args:
-        one: uint8 of shape (56, 56), grey.
+        one: Y, Cb, Cr, float32 of shape (3, 56, 56).
         other: likewise.
     """
-    place = _best_place(one.astype(np.float32), other.astype(np.float32))
+    place = max(
+        (place for pair in ((one, other), (other, one)) for place in _places(*pair)),
+        key=lambda place: place.correlation,
+    )
     if place.correlation < LEAST_AGREEMENT:
         return "other"
     # What agrees less on the whole is cropped or was taken from elsewhere, and one camera's images
     # agree well: there a difference is no matter of the alignment.
     allowed = MOST_DIFFERENCE if place.correlation >= ALIGNED else MOST_DIFFERENCE_OF_CROPS
-    return "same" if _largest_difference(place) <= allowed else "scene"
-
-
-def _best_place(one: NDArray[np.float32], other: NDArray[np.float32]) -> _Place:
-    return max(
-        (place for pair in ((one, other), (other, one)) for place in _places(*pair)),
-        key=lambda place: place.correlation,
-    )
-
-
-def _places(large: NDArray[np.float32], small: NDArray[np.float32]) -> list[_Place]:
-    """The best place of the small picture in the large one, at each scale."""
-    details, side = _details(large), len(large)
-    padded = np.zeros((len(SCALES), side, side), dtype=np.float32)
-    sides = []
-    for layer, scale in zip(padded, SCALES, strict=True):
-        scaled = _details(_scaled(small, scale))
-        sides.append(len(scaled))
-        layer[: len(scaled), : len(scaled)] = scaled - scaled.mean()
-    products = irfft2(rfft2(details) * np.conj(rfft2(padded)), (side, side))
-    sums, squares = (_summed(values) for values in (details, details**2))
-    places = []
-    for layer, product, scale, inner in zip(padded, products, SCALES, sides, strict=True):
-        room = side - inner + 1
-        under, energy = _under(sums, inner), _under(squares, inner)
-        spread = np.sqrt((energy - under**2 / inner**2).clip(1e-6) * np.square(layer).sum())
-        correlation = product[:room, :room] / spread
-        top, left = np.unravel_index(correlation.argmax(), correlation.shape)
-        best = float(correlation[top, left])
-        places.append(_Place(small, large, scale, int(top), int(left), best))
-    return places
-
-
-def _summed(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Sums of all values above and left of each corner."""
-    return np.pad(values.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-
-
-def _under(sums: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    """Sum of the values in each square of this side."""
-    return sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-
-
-def _largest_difference(place: _Place) -> float:
-    """Return by how much two pictures differ where they differ most, relative to their details."""
     small, large, inside = _aligned(place)
-    gain, offset = _fit(large[inside], small[inside])
+    if _difference(small[0], large[0], inside) > allowed:
+        return "scene"
+    return "same" if _colour_difference(small, large, inside) <= MOST_COLOUR else "scene"
+
+
+def _channels(picture: np.void) -> Channels:
+    """Y, Cb, Cr of a hashed picture, float32 of shape (3, 56, 56)."""
+    colours = picture["colours"].repeat(2, axis=0).repeat(2, axis=1).transpose(2, 0, 1)
+    return np.concatenate([picture["thumbnail"][None], colours]).astype(np.float32)
+
+
+def _places(large: Channels, small: Channels) -> Iterator[_Place]:
+    """The best place of the small picture in the large one, at each scale."""
+    details = _details(large[0])
+    for scale in SCALES:
+        inner = round(scale * len(details))
+        lines = _between(len(details), (np.arange(inner) + 0.5) / scale - 0.5)
+        sought = _details(lines @ small[0] @ lines.T)
+        windows = sliding_window_view(details, sought.shape)
+        middle = slice(inner // 2, inner // 2 + len(windows))  # of the first window to the last
+        energy = uniform_filter(details**2, inner)[middle, middle].clip(1e-6)
+        products = windows.reshape(-1, inner**2) @ sought.ravel()
+        correlation = products / (inner * np.sqrt(energy.ravel()) * np.linalg.norm(sought) + 1e-6)
+        best = int(correlation.argmax())
+        yield _Place(small, large, scale, *divmod(best, len(windows)), float(correlation[best]))
+
+
+def _details(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a Gaussian blur takes away from a square picture; its mean is 0, nearly."""
+    blur = _blur(len(picture))
+    return np.asarray(picture - blur @ picture @ blur.T)
+
+
+@cache
+def _blur(side: int) -> NDArray[np.float32]:
+    """Map a line of pixels to the blurred line, which is faster than to filter each picture."""
+    return np.asarray(gaussian_filter1d(np.eye(side), COARSE, axis=0), dtype=np.float32)
+
+
+def _difference(
+    small: NDArray[np.float32], large: NDArray[np.float32], inside: NDArray[np.bool_]
+) -> float:
+    """Return by how much two pictures differ where they differ most, relative to their details."""
+    gain, offset = np.polyfit(large[inside], small[inside], 1)
     expected = (gain * large + offset).clip(0, 255)
-    weights = inside.astype(np.float32)
-    covered = gaussian_filter(weights, LOCAL).clip(0.05)
 
-    def energy(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        fine = picture - gaussian_filter(picture, COARSEST)
-        return np.asarray(gaussian_filter(fine**2 * weights, LOCAL) / covered)
+    def fine(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(np.square(picture - gaussian_filter(picture, COARSEST)))
 
-    share = energy(small - expected) / (energy(small)[inside].mean() + 1)
-    edge = 2  # pixels that lie outside of one of the pictures in part
-    inner = np.zeros_like(inside)
-    inner[edge:-edge, edge:-edge] = inside[edge:-edge, edge:-edge]
-    return float(share[inner].max(initial=0.0))
+    details = _local(fine(small), inside)[inside].mean()
+    return _largest(_local(fine(small - expected), inside), inside) / float(details + 1)
 
 
-def _fit(large: NDArray[np.float32], small: NDArray[np.float32]) -> tuple[float, float]:
-    """Gain and offset that bring the brightness of one to that of the other."""
-    centred = large - large.mean()
-    gain = float((centred * (small - small.mean())).sum() / np.square(centred).sum().clip(1e-6))
-    return gain, float(small.mean() - gain * large.mean())
+def _colour_difference(small: Channels, large: Channels, inside: NDArray[np.bool_]) -> float:
+    """Return by how many levels colours differ where they differ most.
+
+    One picture may be paler or tinted, so that its colours follow from those of the other by one
+    linear map: the stronger ones are told from the weaker ones, in the levels of these, as to a
+    grey picture all colours are one.
+    """
+    weak, strong = sorted((small, large), key=lambda picture: _strength(picture, inside))
+    known = np.concatenate([weak, np.ones_like(weak[:1])])
+    mapping = np.linalg.lstsq(known[:, inside].T, strong[1:, inside].T, rcond=None)[0]
+    error = np.square(strong[1:] - np.tensordot(mapping.T, known, 1)).sum(axis=0)
+    share = _strength(weak, inside) / (_strength(strong, inside) + 1e-6)
+    return share * float(np.sqrt(_largest(_local(error, inside), inside)))
 
 
-def _aligned(
-    place: _Place,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+def _strength(picture: Channels, inside: NDArray[np.bool_]) -> float:
+    return float(np.sqrt(picture[1:, inside].var(axis=1).sum()))
+
+
+def _local(energy: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The mean around each place."""
+    covered = gaussian_filter(inside.astype(np.float32), LOCAL).clip(0.05)
+    return np.asarray(gaussian_filter(energy * inside, LOCAL) / covered)
+
+
+def _largest(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
+    """The largest value but for the edge, which lies outside of one of the pictures in part."""
+    inner = inside[EDGE:-EDGE, EDGE:-EDGE]
+    return float(values[EDGE:-EDGE, EDGE:-EDGE][inner].max(initial=0.0))
+
+
+def _aligned(place: _Place) -> tuple[Channels, Channels, NDArray[np.bool_]]:
     """The small picture, the large one moved onto it, and where both are."""
-    small, large = gaussian_filter(place.small, FINE), gaussian_filter(place.large, FINE)
-    side = len(small)
+    small, large = (
+        np.stack([gaussian_filter(channel, FINE) for channel in picture])
+        for picture in (place.small, place.large)
+    )
+    side = small.shape[-1]
     pixel = np.arange(side)
     away = (pixel / side).astype(np.float32)
     # Pixel i of the small picture lies on scale[a] * i + offset[a] of the large one, along axis a.
@@ -441,47 +436,24 @@ def _aligned(
     for step in range(ALIGNMENTS + 1):
         position = scale[:, None] * pixel + offset[:, None]
         down, across = (_between(side, line) for line in position)
-        moved = down @ large @ across.T
+        moved = down @ large[0] @ across.T
         if step == ALIGNMENTS:
             break
         by_row, by_column = np.gradient(moved)
         terms = (moved, 1, by_row, by_row * away[:, None], by_column, by_column * away)
         columns = np.stack([np.broadcast_to(term, moved.shape).ravel() for term in terms], axis=1)
         squares = (columns.T @ columns).astype(np.float64) + 1e-3 * np.eye(len(terms))
-        gain, _, *moves = np.linalg.solve(squares, columns.T @ small.ravel())
+        gain, _, *moves = np.linalg.solve(squares, columns.T @ small[0].ravel())
         if abs(gain) < 0.05:
             break  # one of them is nearly flat
         shift, stretch = np.clip(np.array(moves).reshape(2, 2) / gain, -1.5, 1.5).T
         offset = offset + scale * shift
         scale = scale * (1 + stretch / side)
     within = (position >= -0.5) & (position <= side - 0.5)
-    return small, np.asarray(moved, dtype=np.float32), within[0][:, None] & within[1][None]
+    return small, np.asarray(down @ large @ across.T), within[0][:, None] & within[1][None]
 
 
 def _between(length: int, position: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Map a line of pixels to its values at these positions, interpolating linearly."""
     away = np.abs(position[:, None].clip(0, length - 1) - np.arange(length))
     return (1 - away).clip(0).astype(np.float32)
-
-
-def _details(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What a Gaussian blur takes away from square pictures (..., S, S)."""
-    blur = _blur(pictures.shape[-1])
-    return pictures - np.asarray(blur @ pictures @ blur.T, dtype=np.float32)
-
-
-@cache
-def _blur(side: int) -> NDArray[np.float32]:
-    """Map a line of pixels to the blurred line."""
-    return np.asarray(gaussian_filter1d(np.eye(side), COARSE, axis=0), dtype=np.float32)
-
-
-def _scaled(picture: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
-    lines = _scaled_line(len(picture), scale)
-    return np.asarray(lines @ picture @ lines.T, dtype=np.float32)
-
-
-@cache
-def _scaled_line(length: int, scale: float) -> NDArray[np.float32]:
-    """Map a line of pixels to a shorter one, interpolating linearly."""
-    return _between(length, (np.arange(round(scale * length)) + 0.5) / scale - 0.5)

@@ -5,17 +5,17 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vehicle_lightning.console import progress_over
-from vehicle_lightning.data.hashes import THUMBNAIL, HashStore, Pictures, hash_pictures
+from vehicle_lightning.data.hashes import THUMBNAIL, Pictures, hash_pictures, room_for_pictures
 from vehicle_lightning.data.images import (
     Pixels,
     WhiteValues,
@@ -24,8 +24,8 @@ from vehicle_lightning.data.images import (
     extent,
     orientation,
     range_fault,
-    to_grey,
     to_rgb,
+    to_thumbnail,
     white_values,
 )
 from vehicle_lightning.data.paths import stays_inside
@@ -51,7 +51,7 @@ Facts = NDArray[np.void]
 FACTS = np.dtype(
     [
         ("fault", object),  # why it cannot be used, or ""
-        ("digest", "S32"),  # hash of its content, or b"" where there is none
+        ("digest", "S32"),  # hash of its content, or b"" where it is not read
         ("bytes", np.int64),  # its size
         ("modified", np.float64),  # time of the last change, in seconds
         ("width", np.int64),  # pixels, as stored
@@ -63,10 +63,7 @@ FACTS = np.dtype(
         ("kind", object),  # of a deep grey image, or ""
         ("highest", np.float64),  # value of a deep grey image
         ("grey", np.float64),  # mean of its thumbnail, in [0, 255]; NaN where there is none
-        (
-            "contrast",
-            np.float64,
-        ),  # standard deviation of its thumbnail, of the colours where grey is flat
+        ("contrast", np.float64),  # deviation of its thumbnail, of the colours where grey is flat
         ("mean", np.float64, 3),  # of its red, green, blue in [0, 1], where pixels are asked for
         ("mean_square", np.float64, 3),
     ]
@@ -74,12 +71,31 @@ FACTS = np.dtype(
 NOTHING = ("", b"", 0, 0.0, 0, 0, "", 1, 0.0, False, "", 0.0, np.nan, np.nan, 0.0, 0.0)
 
 
-class FileState(NamedTuple):
-    """What tells without a read whether a file has changed: bytes, and times in nanoseconds."""
+class FileStates(NamedTuple):
+    """What tells of N files without a read whether they changed, and why some must not be opened.
 
-    size: int
-    modified: int
-    changed: int  # its content, or anything else, such as the time above
+    Attributes:
+        numbers: int64 of shape (N, 3), bytes, time of the last change of the content in
+            nanoseconds, and of anything else, such as that time; 0 where there is a fault.
+        faults: N texts, empty where a file may be opened.
+    """
+
+    numbers: NDArray[np.int64]
+    faults: list[str]
+
+
+class Examined(NamedTuple):
+    """What N files hold.
+
+    Attributes:
+        facts: records of type `FACTS` of shape (N,).
+        pictures: their hashes, of type `PICTURE`; zero where a file cannot be decoded.
+        white: what is white in deep grey images.
+    """
+
+    facts: Facts
+    pictures: Pictures
+    white: dict[str, float]
 
 
 def no_facts(count: int) -> Facts:
@@ -87,38 +103,40 @@ def no_facts(count: int) -> Facts:
     return np.full(count, np.array(NOTHING, dtype=FACTS))
 
 
-def file_states(paths: Sequence[Path], image_dir: Path | None) -> list[FileState | str]:
-    """Return the state of each file, or in a few words why it must not be opened.
+def file_states(paths: Sequence[Path], image_dir: Path | None) -> FileStates:
+    """Look at files without opening any.
 
     Args:
         paths: the files.
         image_dir: folder that no file may lie outside of; None where any may be read.
     """
     is_inside = None if image_dir is None else stays_inside(image_dir)
-    starts = range(0, len(paths), AT_ONCE)
-    # Several at once: to hand one file to a thread takes longer than to find that it is missing.
-    parts = in_threads(
-        lambda start: [_state(str(p), is_inside) for p in paths[start : start + AT_ONCE]], starts
-    )
-    return [state for part in parts for state in part]
+    numbers, faults = np.zeros((len(paths), 3), dtype=np.int64), [""] * len(paths)
+    for row, path in enumerate(map(str, paths)):
+        try:
+            if is_inside is not None and not is_inside(path):
+                faults[row] = "a link out of the image folder"
+                continue
+            facts = os.stat(path)
+        except (OSError, ValueError) as error:
+            faults[row] = fault_of(error)
+            continue
+        if stat.S_ISDIR(facts.st_mode):
+            faults[row] = "a folder"
+        elif not stat.S_ISREG(facts.st_mode):
+            faults[row] = "not a file"  # a pipe would be waited for
+        elif facts.st_size > LARGEST_FILE:
+            faults[row] = "far too large for an image"
+        else:
+            numbers[row] = facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+    return FileStates(numbers, faults)
 
 
-def _state(path: str, is_inside: Callable[[str], bool] | None) -> FileState | str:
-    try:
-        if is_inside is not None and not is_inside(path):
-            return "a link out of the image folder"
-        facts = os.stat(path)
-    except FileNotFoundError:
+def fault_of(error: OSError | ValueError) -> str:
+    """Say in a few words why a file cannot be opened."""
+    if isinstance(error, FileNotFoundError):
         return "missing"
-    except (OSError, ValueError) as error:
-        return (getattr(error, "strerror", None) or str(error)).lower()
-    if stat.S_ISDIR(facts.st_mode):
-        return "a folder"
-    if not stat.S_ISREG(facts.st_mode):
-        return "not a file"  # a pipe would be waited for
-    if facts.st_size > LARGEST_FILE:
-        return "far too large for an image"
-    return FileState(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    return (getattr(error, "strerror", None) or str(error)).lower()
 
 
 def content_digest(content: bytes) -> str:
@@ -128,39 +146,44 @@ def content_digest(content: bytes) -> str:
 
 def examine_all(
     paths: Sequence[Path],
-    states: Sequence[FileState | str],
-    hashes: HashStore,
+    states: FileStates,
+    folder: Path,
     image_size: int | None = None,
     take: Callable[[NDArray[np.int64], Pixels], None] | None = None,
-) -> tuple[Facts, dict[str, float]]:
+) -> Examined:
     """Read and decode files in parallel, each once but for deep grey ones, which take two reads.
 
     Args:
         paths: N files.
         states: of each.
-        hashes: takes the perceptual hashes of those that can be decoded.
+        folder: where their hashes are while the process runs.
         image_size: height and width to decode to, in pixels; None where no pixels are needed.
         take: is given rows and pixels, uint8 of shape (B, size, size, 3), some files at a time; 0
             where a file cannot be decoded. Deep grey ones come twice, the second time decoded.
 
-    Returns:
-        Records of type `FACTS` of shape (N,), and what is white in deep grey images.
+    Raises:
+        DataError: the folder cannot be written to, or the disk is full.
     """
     facts = no_facts(len(paths))
-    for row, state in enumerate(states):
-        if isinstance(state, str):
-            facts[row]["fault"] = state
-        else:
-            facts[row]["bytes"], facts[row]["modified"] = state.size, state.modified / 1e9
+    facts["fault"] = states.faults
+    pictures = room_for_pictures(folder, facts["fault"] == "")
 
     def examine(rows: NDArray[np.int64], white: WhiteValues | None) -> None:
-        for some, found, pictures, pixels in _examined(paths, rows, image_size, white):
-            found["modified"] = facts["modified"][some]
-            facts[some] = found
-            is_decoded = ~np.isnan(found["contrast"])
-            hashes.append(some[is_decoded], pictures[is_decoded])
-            if take is not None and pixels is not None:
-                take(some, pixels)
+        size = AT_ONCE if image_size is None else AT_ONCE_WITH_PIXELS
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        items = (([str(paths[row]) for row in batch.tolist()], batch) for batch in batches)
+        work = partial(_examine_batch, image_size=image_size, white=white)
+        if image_size is None and len(rows) >= MANY:
+            examined = in_processes(work, items)
+        else:
+            examined = in_threads(work, items, ahead=2 * cores())
+        with warnings.catch_warnings(action="ignore"):  # of odd files, which are read all the same
+            for some, found, hashed, pixels in progress_over(
+                examined, len(batches), "Reading images"
+            ):
+                facts[some], pictures[some] = found, hashed
+                if take is not None and pixels is not None:
+                    take(some, pixels)
 
     examine(np.flatnonzero(facts["fault"] == ""), None)
     deep = np.flatnonzero((facts["kind"] != "") & (facts["fault"] == ""))
@@ -169,99 +192,70 @@ def examine_all(
     white = white_values(dict(sorted(highest.items())))
     if white:
         examine(deep, white)
-    return facts, white
+    facts["bytes"], facts["modified"] = states.numbers[:, 0], states.numbers[:, 1] / 1e9
+    return Examined(facts, pictures, white)
 
 
-def read_hashes(paths: Sequence[Path], folder: Path) -> HashStore:
+def read_hashes(paths: Sequence[Path], folder: Path) -> Pictures:
     """Read the perceptual hashes of N images that could be read before, into a file in a folder.
 
     Raises:
         DataError: the folder cannot be written to, or the disk is full.
         ImageChangedError: an image cannot be read any more.
     """
-    hashes = HashStore(folder)
-    facts, _ = examine_all(paths, file_states(paths, None), hashes)
+    facts, pictures, _ = examine_all(paths, file_states(paths, None), folder)
     for row in np.flatnonzero(facts["fault"] != "").tolist():
         raise changed(paths[row], facts["fault"][row])
-    return hashes
-
-
-_Examined = tuple[NDArray[np.int64], Facts, Pictures, Pixels | None]
-
-
-def _examined(
-    paths: Sequence[Path],
-    rows: NDArray[np.int64],
-    image_size: int | None,
-    white: WhiteValues | None,
-) -> Iterator[_Examined]:
-    """Examine some files, several at once."""
-    size = AT_ONCE if image_size is None else AT_ONCE_WITH_PIXELS
-    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-    work = partial(_examine_batch, image_size=image_size, white=white)
-    items = (([str(paths[row]) for row in batch.tolist()], batch) for batch in batches)
-    examined: Iterator[_Examined]
-    if image_size is None and len(rows) >= MANY:
-        examined = in_processes(work, items)
-    else:
-        examined = in_threads(work, items, ahead=2 * cores())
-    with warnings.catch_warnings(action="ignore"):  # of odd files, which Pillow reads all the same
-        yield from progress_over(examined, len(batches), "Reading images")
+    return pictures
 
 
 def _examine_batch(
     batch: tuple[list[str], NDArray[np.int64]], image_size: int | None, white: WhiteValues | None
-) -> _Examined:
+) -> tuple[NDArray[np.int64], Facts, Pictures, Pixels | None]:
     paths, rows = batch
     facts = no_facts(len(paths))
-    thumbnails = np.zeros((len(paths), THUMBNAIL, THUMBNAIL), dtype=np.uint8)
+    thumbnails = np.zeros((len(paths), THUMBNAIL, THUMBNAIL, 3), dtype=np.uint8)
     pixels = None
     if image_size is not None:
         pixels = np.zeros((len(paths), image_size, image_size, 3), dtype=np.uint8)
     for place, path in enumerate(paths):
         own_pixels = None if pixels is None else pixels[place]
-        _examine(path, white, facts[place : place + 1], thumbnails[place], own_pixels)
-    return rows, facts, hash_pictures(thumbnails), pixels
+        _examine(path, white, facts[place], thumbnails[place], own_pixels)
+    pictures = hash_pictures(thumbnails)
+    pictures["detailed"] &= ~np.isnan(facts["contrast"])
+    return rows, facts, pictures, pixels
 
 
 def _examine(
-    path: str,
-    white: WhiteValues | None,
-    facts: Facts,
-    thumbnail: Pixels,
-    pixels: Pixels | None,
+    path: str, white: WhiteValues | None, facts: np.void, thumbnail: Pixels, pixels: Pixels | None
 ) -> None:
     """Fill in one record of facts, and thumbnail and pixels if there is no fault."""
-
-    def note(**known: Any) -> None:
-        for name, value in known.items():
-            facts[name] = value
-
     try:
         with open(path, "rb", buffering=0) as stream:
             content = stream.readall()
-    except FileNotFoundError:
-        return note(fault="missing")
     except (OSError, ValueError) as error:
-        return note(fault=(getattr(error, "strerror", None) or str(error)).lower())
+        facts["fault"] = fault_of(error)
+        return
+    facts["digest"] = content_digest(content).encode()
     if not content:
-        return note(fault="empty")
-    note(digest=content_digest(content).encode(), bytes=len(content))
+        facts["fault"] = "empty"
+        return
     wanted = pixels
     try:
         with Image.open(io.BytesIO(content)) as image:
-            note(width=image.width, height=image.height, mode=image.mode)
-            note(orientation=orientation(image))
+            facts["width"], facts["height"], facts["mode"] = image.width, image.height, image.mode
+            facts["orientation"] = orientation(image)
             if tables := getattr(image, "quantization", None):
-                note(quantization=sum(tables[0]) / len(tables[0]))
+                facts["quantization"] = sum(tables[0]) / len(tables[0])
             if image.format in FRAMED:
-                note(has_frames=bool(getattr(image, "is_animated", False)))
+                facts["has_frames"] = bool(getattr(image, "is_animated", False))
             if (kind := deep_kind(image)) is not None:
                 lowest, highest = extent(image)
-                note(kind=kind, highest=highest, fault=range_fault(kind, lowest, highest))
-                if white is None or facts["fault"][0]:
-                    return None
-            thumbnail[:] = to_grey(image, THUMBNAIL, white)
+                facts["kind"], facts["highest"] = kind, highest
+                facts["fault"] = range_fault(kind, lowest, highest)
+                if white is None or facts["fault"]:
+                    return
+            thumbnail[:] = to_thumbnail(image, THUMBNAIL, white)
             if wanted is not None and image.format not in DRAFTED:
                 wanted[:] = to_rgb(image, len(wanted), white)
                 wanted = None
@@ -271,16 +265,16 @@ def _examine(
     except MemoryError:
         raise
     except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
-        return note(fault=_reason(error, content))
+        facts["fault"] = _reason(error, content)
+        return
     if pixels is not None:
         values = pixels.reshape(-1, 3).astype(np.float32) / 255
-        note(mean=values.mean(axis=0, dtype=np.float64))
-        note(mean_square=(values**2).mean(axis=0, dtype=np.float64))
-    contrast = float(thumbnail.std())
-    if contrast < FLAT:  # colours that are equally bright make a picture too
-        with Image.open(io.BytesIO(content)) as image:
-            contrast = float(to_rgb(image, THUMBNAIL, white).std(axis=(0, 1)).max())
-    return note(grey=thumbnail.mean(), contrast=contrast)
+        facts["mean"] = values.mean(axis=0, dtype=np.float64)
+        facts["mean_square"] = (values**2).mean(axis=0, dtype=np.float64)
+    grey, *colours = (float(channel.std()) for channel in np.moveaxis(thumbnail, 2, 0))
+    # Colours that are equally bright make a picture too.
+    facts["contrast"] = grey if grey >= FLAT else max(grey, *colours)
+    facts["grey"] = thumbnail[..., 0].mean()
 
 
 def _reason(error: Exception, content: bytes) -> str:

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from pydantic import TypeAdapter
 
 Severity = Literal["serious", "warning", "note"]
+Groups = Sequence[tuple[tuple[str, ...], str]]
 SEVERITIES: tuple[Severity, ...] = ("serious", "warning", "note")
 # What each means stands in docs/data.md; a kind keeps its name, later versions may add some.
 KINDS = (
@@ -31,7 +32,7 @@ class Finding:
             they might be, "note" where it is good to know.
         what: one sentence, with the numbers.
         advice: one sentence, what to do.
-        count: number of files, rows or groups concerned.
+        count: number of files, rows or groups concerned; 0 where nothing was found.
         groups: the files by name; those that belong together in one group, single ones alone.
         details: one text for each group, or none.
     """
@@ -50,32 +51,19 @@ class Finding:
 
     @classmethod
     def of_files(
-        cls,
-        kind: str,
-        severity: Severity,
-        what: str,
-        advice: str,
-        files: Sequence[tuple[str, str]],
-    ) -> list["Finding"]:
-        """Return the finding about single files, a name and a detail each; none without any."""
+        cls, kind: str, severity: Severity, what: str, advice: str, files: Sequence[tuple[str, str]]
+    ) -> "Finding":
+        """Return the finding about single files, a name and a detail each."""
         return cls.of_groups(kind, severity, what, advice, [((name,), d) for name, d in files])
 
     @classmethod
     def of_groups(
-        cls,
-        kind: str,
-        severity: Severity,
-        what: str,
-        advice: str,
-        groups: Sequence[tuple[tuple[str, ...], str]],
-    ) -> list["Finding"]:
-        """Return the finding about groups of files, names and a detail each; none without any."""
-        if not groups:
-            return []
-        names, details = zip(*groups, strict=True)
-        return [
-            cls(kind, severity, what, advice, len(names), names, details if any(details) else ())
-        ]
+        cls, kind: str, severity: Severity, what: str, advice: str, groups: Groups
+    ) -> "Finding":
+        """Return the finding about groups of files, names and a detail each."""
+        names = tuple(names for names, _ in groups)
+        details = tuple(detail for _, detail in groups)
+        return cls(kind, severity, what, advice, len(names), names, details * any(details))
 
     @property
     def files(self) -> list[str]:
@@ -123,6 +111,7 @@ def read_report(text: str) -> Report:
     return TypeAdapter(Report).validate_json(text)
 
 
-def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return the findings, the most serious first."""
-    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings that concern anything, the most serious first."""
+    found = [finding for finding in findings if finding.count]
+    return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))

@@ -5,12 +5,12 @@ Source:
     the discrete cosine transform; here a bit is the sign of a frequency).
 """
 
+import errno
 import os
-import weakref
+import shutil
 from functools import cache
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from threading import Lock
+from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,6 @@ WORDS = FREQUENCIES**2 // 64
 # From low to high, so that bits that change together, as high ones do, stand together.
 BIT_ORDER = np.argsort(np.indices((FREQUENCIES, FREQUENCIES)).max(axis=0).ravel(), kind="stable")
 FLAT = 2.0  # grey levels of standard deviation below which no details remain to compare
-IN_MEMORY = 1 << 20  # bytes; fewer need no file
-SPARSE = 8  # pictures read for each one wanted, above which they are read one by one
 
 Hashes = NDArray[np.uint64]
 Thumbnails = NDArray[np.uint8]
@@ -40,97 +38,52 @@ PICTURE = np.dtype(
         ("mirrored", "<u8", WORDS),  # hash of its mirror image
         ("detailed", np.bool_),  # the others are alike without showing the same
         ("thumbnail", np.uint8, (THUMBNAIL, THUMBNAIL)),  # grey
-    ]
-)
-# What is kept in memory of each: what it is looked up by, the first words of its hashes.
-LOOKED_UP = np.dtype(
-    [
-        ("row", np.int64),
-        ("detailed", np.bool_),
-        ("words", np.uint64, HASHES),
-        ("mirrored_word", np.uint64),
+        ("colours", np.uint8, (THUMBNAIL // 2, THUMBNAIL // 2, 2)),  # blue and red, Cb and Cr
     ]
 )
 
 
 def hash_pictures(thumbnails: Thumbnails) -> Pictures:
-    """Hash thumbnails, uint8 of shape (N, 56, 56), grey, to records of type `PICTURE`.
+    """Hash thumbnails, Y, Cb, Cr, uint8 of shape (N, 56, 56, 3), to records of type `PICTURE`.
 
     Of 32 x 32 grey levels the 16 x 16 lowest frequencies, each one bit: positive or not. The 8 x 8
     lowest of them make the first word; its lowest bit, of the mean, is always 0.
     """
-    frequencies = _frequencies(thumbnails.astype(np.float32))
+    grey, colours = thumbnails[..., 0], thumbnails[..., 1:]
+    frequencies = _frequencies(grey.astype(np.float32))
     mirror = (-1.0) ** np.arange(FREQUENCIES, dtype=np.float32)
     pictures = np.empty(len(thumbnails), dtype=PICTURE)
     pictures["hashes"] = _bits(frequencies)
     pictures["mirrored"] = _bits(frequencies[:, 0] * mirror)
     pictures["detailed"] = _finest(frequencies[:, 0]) >= FLAT
-    pictures["thumbnail"] = thumbnails
+    pictures["thumbnail"] = grey
+    half = (len(thumbnails), THUMBNAIL // 2, 2, THUMBNAIL // 2, 2, 2)
+    pictures["colours"] = colours.reshape(half).mean(axis=(2, 4))
     return pictures
 
 
-class HashStore:
-    """Any number of hashed pictures in a file that is gone with the process: 3.6 kB each.
-
-    Several threads may read.
+def room_for_pictures(folder: Path, is_used: NDArray[np.bool_]) -> Pictures:
+    """Return records of type `PICTURE`, all zero, in a mapped file that is gone with the process.
 
     Args:
         folder: where the file is, without a name in it.
+        is_used: bool of shape (N,), which will be written; the others take no room, these 5.2 kB.
+
+    Raises:
+        DataError: the folder cannot be written to, or its disk has no room.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file = SpooledTemporaryFile(IN_MEMORY, dir=str(folder))  # noqa: SIM115  # as this object
-        weakref.finalize(self, self._file.close)
-        self._lock = Lock()
-        self._parts = [np.empty(0, dtype=LOOKED_UP)]
-
-    def append(self, rows: NDArray[np.int64], pictures: Pictures) -> None:
-        """Add records of type `PICTURE`, shape (B,), and what the caller counts them as.
-
-        Raises:
-            DataError: the folder cannot be written to, or the disk is full.
-        """
-        looked_up = np.empty(len(rows), dtype=LOOKED_UP)
-        looked_up["row"], looked_up["detailed"] = rows, pictures["detailed"]
-        looked_up["words"] = pictures["hashes"][..., 0]
-        looked_up["mirrored_word"] = pictures["mirrored"][:, 0]
-        self._parts.append(looked_up)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file.seek(0, os.SEEK_END)
-            self._file.write(pictures.tobytes())
-            self._file.flush()  # a full disk is found out here
-        except OSError as error:
-            raise DataError(
-                f"Cannot write to {self._folder} ({error.strerror}); choose another --cache-dir."
-            ) from error
-
-    @property
-    def looked_up(self) -> NDArray[np.void]:
-        """Records of type `LOOKED_UP`, shape (N,)."""
-        self._parts = [np.concatenate(self._parts)]
-        return self._parts[0]
-
-    def renumber(self, kept: NDArray[np.int64]) -> None:
-        """From now on count each picture by where its row stands in `kept`, ascending."""
-        looked_up = self.looked_up
-        looked_up["row"] = np.searchsorted(kept, looked_up["row"])
-
-    def __getitem__(self, places: NDArray[np.int64]) -> Pictures:
-        """Read the pictures at ascending places: records of type `PICTURE`, shape (B,)."""
-        if not len(places):
-            return self._read(0, 0)
-        first, last = int(places[0]), int(places[-1])
-        if last - first < SPARSE * len(places):
-            return self._read(first, last + 1)[places - first]
-        return np.concatenate([self._read(place, place + 1) for place in places.tolist()])
-
-    def _read(self, first: int, last: int) -> Pictures:
-        with self._lock:
-            self._file.seek(first * PICTURE.itemsize)
-            content = self._file.read((last - first) * PICTURE.itemsize)
-        return np.frombuffer(content, dtype=PICTURE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A disk that is found full through the map would end the process.
+        if shutil.disk_usage(folder).free < is_used.sum() * PICTURE.itemsize:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with TemporaryFile(dir=folder) as file:
+            file.truncate(max(1, len(is_used)) * PICTURE.itemsize)
+            return np.memmap(file, PICTURE)[: len(is_used)]
+    except OSError as error:
+        raise DataError(
+            f"Cannot write to {folder} ({error.strerror}); choose another --cache-dir."
+        ) from error
 
 
 def _frequencies(pictures: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -45,6 +45,8 @@ SERIOUS_AUC = 0.75
 SERIOUS_SIGNIFICANCE = 0.005  # so that chance seldom accuses sound data
 FEWEST_IMAGES = 20  # of a class; fewer tell too little
 FOLDS = 5
+BEGIN_ALIKE = 0.1  # of the numbers that all classes reach, by which they may begin apart
+DAY = 86400  # seconds
 
 
 def serious_findings(
@@ -68,10 +70,8 @@ def serious_findings(
             facts[position]["bytes"], facts[position]["modified"] = status.st_size, status.st_mtime
     some = [table.names[row] for row in rows.tolist()], [labels[row] for row in rows.tolist()]
     findings = [
-        *check_contradictions(
-            pd.DataFrame({"name": table.names, "label": labels, "group": groups})
-        ),
-        *check_blank(table.names, contrast),
+        check_contradictions(pd.DataFrame({"name": table.names, "label": labels, "group": groups})),
+        check_blank(table.names, contrast),
         *(finding for finding in table.findings if finding.kind == "similar-labels"),
         *check_leaks(*some, facts, groups[rows]),
     ]
@@ -96,7 +96,7 @@ def in_one_line(report: Report) -> str:
     return f"Serious: {'; '.join(named)}. See python -m vehicle_lightning.check." if named else ""
 
 
-def check_contradictions(pictures: pd.DataFrame) -> list[Finding]:
+def check_contradictions(pictures: pd.DataFrame) -> Finding:
     """Find duplicates with contradicting labels among pictures of `name`, `label` and `group`."""
     return finding_of_groups(
         "contradicting-duplicates",
@@ -115,15 +115,15 @@ def differing(pictures: pd.DataFrame, column: str) -> Groups:
 
 def finding_of_groups(
     kind: str, severity: Severity, groups: Groups, what: str, advice: str
-) -> list[Finding]:
-    """Return the finding about groups of pictures of `name` and `label`, or none without any."""
+) -> Finding:
+    """Return the finding about groups of pictures of `name` and `label`."""
     named = [(tuple(rows["name"]), " / ".join(rows["label"])) for _, rows in groups]
     files = sum(len(names) for names, _ in named)
     what = f"{len(named)} groups of images, {files} files, {what}."
     return Finding.of_groups(kind, severity, what, advice, named)
 
 
-def check_blank(names: Sequence[str], contrast: NDArray[np.float64]) -> list[Finding]:
+def check_blank(names: Sequence[str], contrast: NDArray[np.float64]) -> Finding:
     """Find pictures that show nothing but one flat grey.
 
     Args:
@@ -158,17 +158,19 @@ def check_leaks(
     """
     rng = np.random.default_rng(0)
     rows = sample_of(groups)
-    codes = np.unique([labels[row] for row in rows.tolist()], return_inverse=True)[1]
-    frequent = np.bincount(codes) >= FEWEST_IMAGES
-    if frequent.sum() < 2:
+    own = pd.DataFrame({"name": names, "label": labels}).iloc[rows].assign(row=rows)
+    own["rest"] = without_class_folders(own["name"].tolist(), own["label"].tolist())
+    in_folders = bool((own["rest"] != own["name"]).any())
+    own = _frequent(own)
+    if in_folders and len(own):
+        own = _frequent(own[_shares_numbers(own)])
+    codes = np.unique(own["label"], return_inverse=True)[1].astype(np.int64)
+    if len(np.unique(codes)) < 2:
         return []
-    rows, codes = rows[frequent[codes]], np.unique(codes[frequent[codes]], return_inverse=True)[1]
     splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    folds = list(splitter.split(rows, codes))
-    rest = without_class_folders(
-        [names[row] for row in rows.tolist()], [labels[row] for row in rows.tolist()]
-    )
-    properties = _properties(rest, rows, facts[rows])
+    folds = list(splitter.split(codes, codes))
+    rows = own["row"].to_numpy()
+    properties = _properties(own["rest"].tolist(), rows, facts[rows], in_folders=in_folders)
     findings = []
     for title, values in properties.items():
         auc, p_value = _predictability(values, codes, folds, rng)
@@ -179,17 +181,34 @@ def check_leaks(
         shown = "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}"
         findings.append(
             Finding(
-                kind="leak",
-                severity="serious" if is_serious else "warning",
-                what=f"From the {title} alone the label is told with an AUC of {auc:.2f}, 0.5 "
-                f"being chance (p {shown}, corrected for {len(properties)} tries).",
-                advice=f"Never feed it to a model, and find out whether the pictures differ in "
-                f"some way that follows the {title}.",
-                count=1,
+                "leak",
+                "serious" if is_serious else "warning",
+                f"From the {title} alone the label is told with an AUC of {auc:.2f}, 0.5 being "
+                f"chance (p {shown}, corrected for {len(properties)} tries).",
+                f"Never feed it to a model, and find out whether the pictures differ in some way "
+                f"that follows the {title}.",
+                1,
                 details=(title,),
             )
         )
     return findings
+
+
+def _frequent(own: pd.DataFrame) -> pd.DataFrame:
+    return own[own.groupby("label")["name"].transform("size") >= FEWEST_IMAGES]
+
+
+def _shares_numbers(own: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which images have a number that those of all classes reach, where all begin with the same.
+
+    In a folder for each class the files are often counted anew: the larger class has the higher
+    numbers, which says nothing about its pictures.
+    """
+    numbers = pd.Series([_numbers(name)[-1] for name in own["rest"]], index=own.index)
+    of_class = numbers.groupby(own["label"])
+    lowest, highest = of_class.min(), of_class.max()
+    begin_alike = np.ptp(lowest) <= BEGIN_ALIKE * highest.min()
+    return np.asarray(numbers <= highest.min()) | (not begin_alike)
 
 
 def without_class_folders(names: Sequence[str], labels: Sequence[str]) -> list[str]:
@@ -219,47 +238,48 @@ def sample_of(groups: NDArray[np.int64]) -> NDArray[np.int64]:
 Values = Any  # float64 of shape (N, 1), or a sparse matrix of shape (N, parts of names)
 
 
-def _properties(names: Sequence[str], order: NDArray[np.int64], facts: Facts) -> dict[str, Values]:
-    """Return what each property says of N files."""
-    width, height, size = (facts[column] for column in ("width", "height", "bytes"))
+def _properties(
+    names: Sequence[str], order: NDArray[np.int64], facts: Facts, *, in_folders: bool
+) -> dict[str, Values]:
+    """Return what each property says of N files, which may lie in a folder for each class.
+
+    Such folders are listed, and copied, one after the other: order and date say only that.
+    """
+    width, height, size, modified = (facts[c] for c in ("width", "height", "bytes", "modified"))
     numbers = [_numbers(name) for name in names]
     columns = {
         "number in the file name": [every[-1] for every in numbers],
         "first number in the file name": [every[0] for every in numbers],
         "odd or even number in the file name": [every[-1] % 2 for every in numbers],
         "length of the file name": [len(name) for name in names],
-        "order of the rows": order,
+        "order of the rows": [0] if in_folders else order,
         "file size": size,
         "width of the image": width,
         "height of the image": height,
         "shape of the image": width / np.maximum(height, 1),
-        "file date": facts["modified"],
+        "file date": [0] if in_folders and np.ptp(modified) < DAY else modified,
         "compression of the file": facts["quantization"],
         "bytes a pixel": size / np.maximum(width * height, 1),
     }
     properties: dict[str, Values] = {}
     for title, values in columns.items():
-        column = np.array(values, dtype=np.float64).reshape(-1, 1)
+        column = np.resize(values, (len(names), 1)).astype(np.float64)
         is_new = not any(np.array_equal(column, other) for other in properties.values())
         if is_new and len(np.unique(column)) > 1:
             properties[title] = column
-    return properties | {"characters of the file name": _letters(names)}
-
-
-def _numbers(name: str) -> list[float]:
-    return [float(number[:15]) for number in re.findall(r"\d+", name)] or [-1.0]
-
-
-def _letters(names: Sequence[str]) -> Values:
-    """Which parts of up to four letters are in each name; its beginning and end are parts too."""
     parts = CountVectorizer(
         analyzer="char",
-        ngram_range=(1, MOST_LETTERS),
+        ngram_range=(1, MOST_LETTERS),  # a name's beginning and end are parts too
         lowercase=False,
         binary=True,
         max_features=MOST_PARTS,
     )
-    return parts.fit_transform([f"\n{name}\n" for name in names])
+    letters = parts.fit_transform([f"\n{name}\n" for name in names])
+    return properties | {"characters of the file name": letters}
+
+
+def _numbers(name: str) -> list[float]:
+    return [float(number[:15]) for number in re.findall(r"\d+", name)] or [-1.0]
 
 
 Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]

@@ -3,8 +3,8 @@
 import os
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -39,6 +39,16 @@ def stays_inside(folder: Path) -> Callable[[str | Path], bool]:
         return parents[parent] and is_sound
 
     return is_inside
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """Yield the files in a folder, to any depth, by name relative to it, in order; none hidden."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inner = Path(place).relative_to(folder).as_posix()
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield name if inner == "." else f"{inner}/{name}"
 
 
 @dataclass(frozen=True, slots=True)  # there may be millions
@@ -92,71 +102,57 @@ def likely_reason(missing: Sequence[str], image_dir: Path | None) -> str:
     """
     if not missing or image_dir is None:
         return ""
-    there = [
-        Path(place, name).relative_to(image_dir).as_posix()
-        for place, _, files in os.walk(image_dir)
-        for name in files
-    ]
+    there = list(files_below(image_dir))
     if not there:
         return (
             f"there are no files in {image_dir.absolute()}; name another folder with --image-dir."
         )
-    for like in (_same_letters, _same_stem, _same_file_name):
+    for like, how in LIKE:
         # The one file of each key; what several files have in common tells nothing.
-        files = {key: names[0] for key, names in _by(like, there).items() if len(names) == 1}
+        counts = Counter(map(like, there))
+        files = {key: name for name in there if counts[key := like(name)] == 1}
         found = {name: files[like(name)] for name in missing if like(name) in files}
         if len(found) >= LEAST * len(missing):
             name, other = next(iter(found.items()))
+            looks_same = _same_form(name) == _same_form(other)
             return (
-                f"{len(found)} of the {len(missing)} missing are there {_difference(name, other)}, "
-                f"as {one_line(other)} for {_spelt(name, other)}; write the names in the CSV as "
+                f"{len(found)} of the {len(missing)} missing are there "
+                f"{how.format(PurePosixPath(other).suffix)}, as {one_line(other)} for "
+                f"{ascii(name) if looks_same else one_line(name)}; write the names in the CSV as "
                 f"the files are called{_folder(found)}."
             )
     return ""
 
 
-def _by(key: Callable[[str], str], names: Iterable[str]) -> dict[str, list[str]]:
-    every: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        every[key(name)].append(name)
-    return every
+def _same_path(name: str) -> str:
+    return name.replace("\\", "/").removeprefix("./")
+
+
+def _same_form(name: str) -> str:
+    return unicodedata.normalize("NFC", _same_path(name))
 
 
 def _same_letters(name: str) -> str:
-    """A name without case, Unicode form, and the way in which folders are separated."""
-    return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./").casefold()
+    return _same_form(name).casefold()
 
 
 def _same_stem(name: str) -> str:
-    """Likewise, without the ending of an image."""
     path = PurePosixPath(_same_letters(name))
     return str(path.with_suffix("")) if path.suffix in IMAGE_SUFFIXES else str(path)
 
 
 def _same_file_name(name: str) -> str:
-    """A name without its folder."""
-    return PurePosixPath(name.replace("\\", "/")).name
+    return PurePosixPath(_same_path(name)).name
 
 
-def _difference(name: str, other: str) -> str:
-    if "\\" in name and name.replace("\\", "/").casefold() == other.casefold():
-        return "with / in the place of \\"
-    if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other):
-        return "in another Unicode form of the same letters"
-    if name.casefold() == other.casefold():
-        return "in upper or lower case"
-    before, after = PurePosixPath(name), PurePosixPath(other)
-    if _same_letters(after.stem) == _same_letters(before.name):
-        return f"with {after.suffix} behind the name"
-    if before.suffix.casefold() != after.suffix.casefold():
-        return f"with the ending {after.suffix}"
-    return "in another folder"
-
-
-def _spelt(name: str, other: str) -> str:
-    """A name as it is shown, spelt out where it would look like the other one."""
-    normal = (unicodedata.normalize("NFC", text) for text in (name, other))
-    return ascii(name) if len(set(normal)) == 1 else one_line(name)
+# What is left of a name without the ways in which two may differ, and how the file is called then.
+LIKE: tuple[tuple[Callable[[str], str], str], ...] = (
+    (_same_path, "with / in the place of \\"),
+    (_same_form, "in another Unicode form of the same letters"),
+    (_same_letters, "in upper or lower case"),
+    (_same_stem, "with the ending {}"),
+    (_same_file_name, "in another folder"),
+)
 
 
 def _folder(found: dict[str, str]) -> str:
@@ -164,6 +160,6 @@ def _folder(found: dict[str, str]) -> str:
     fronts = Counter(
         other.removesuffix(name) for name, other in found.items() if other.endswith("/" + name)
     )
-    if len(fronts) == 1 and sum(fronts.values()) == len(found):
-        return f", or name the folder {next(iter(fronts)).rstrip('/')} in it with --image-dir"
-    return ""
+    if list(fronts.values()) != [len(found)]:
+        return ""
+    return f", or name the folder {next(iter(fronts)).rstrip('/')} in it with --image-dir"

@@ -12,6 +12,7 @@ from vehicle_lightning.console import notice
 from vehicle_lightning.data.cache import DecodedImages, cache_folder, decode_images
 from vehicle_lightning.data.duplicates import Groups, group_images
 from vehicle_lightning.data.facts import FLAT, read_hashes
+from vehicle_lightning.data.hashes import Pictures
 from vehicle_lightning.data.paths import likely_reason
 from vehicle_lightning.data.table import Table
 from vehicle_lightning.errors import DataError, join_first
@@ -63,12 +64,13 @@ def read_images(listed: Table, settings: DataSettings) -> ReadImages:
             f"All {len(table)} images of {table.source} are blank and look the same; nothing can "
             f"be learnt from them."
         )
-    duplicates = group_images(
-        decoded.digests,
-        cache_dir,
-        lambda: decoded.hashes or read_hashes(table.paths, cache_dir),
-        settings.duplicates,
-    )
+
+    def hashes() -> tuple[Pictures, NDArray[np.int64]]:
+        if decoded.hashes is not None:
+            return decoded.hashes, decoded.rows
+        return read_hashes(table.paths, cache_dir), np.arange(len(table))
+
+    duplicates = group_images(decoded.digests, cache_dir, hashes, settings.duplicates)
     if duplicates.scenes:
         notice(
             f"{sum(map(len, duplicates.scenes))} of {len(table)} images look alike but for "

@@ -39,6 +39,22 @@ PLACEHOLDERS = (
     *("-", "?", "unknown", "undefined", "missing", "none", "null", "nil", "nan", "na", "n/a"),
     *("#n/a", "tbd", "todo"),
 )
+# What is wrong with rows of a kind, and what to do.
+ROW_KINDS: dict[str, tuple[Severity, str, str]] = {
+    "blank-name": ("serious", "without an image name", "Delete the rows."),
+    "blank-label": ("serious", "without a label", "Label them or delete them."),
+    "unknown-label": (
+        "warning",
+        "with a label that says it is not known, taken for a class of its own",
+        "Label them or delete them.",
+    ),
+    "outside": (
+        "serious",
+        "with a name that leads out of the image folder",
+        "Use names relative to the image folder.",
+    ),
+    "repeated-row": ("note", "say the same as an earlier one", "Delete them."),
+}
 LISTS = re.compile(r"\s*[,;|/+&]\s*|\s+and\s+")  # what may stand between several labels in a cell
 
 
@@ -85,11 +101,6 @@ class CsvFile:
             )
         return self.columns[name]
 
-    @property
-    def broken_cells(self) -> int:
-        """Number of cells that hold line breaks."""
-        return sum("\n" in cell or "\r" in cell for c in self.columns.values() for cell in c)
-
 
 def read_csv(path: Path, wanted: Sequence[str] = ()) -> CsvFile:
     """Read a CSV file of UTF-8 or UTF-16 text, which gzip, bzip2 or xz may have packed.
@@ -110,42 +121,36 @@ def read_csv(path: Path, wanted: Sequence[str] = ()) -> CsvFile:
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
     )
-    header: list[str] = []
-    cells: list[list[str]] = []
-    rows: list[int] = []
-    begins: list[int] = []  # line of each row
-    too_long: list[str] = []
+    records: list[tuple[int, int, list[str]]] = []  # number, first line and cells of each row
     line = 0
     try:
         for number, row in enumerate(reader, start=1):
-            begin, line = line + 1, reader.line_num
-            stripped = [cell.strip() for cell in row]
-            if number == 1:
-                header, cells = stripped, [[] for _ in row]
-            elif any(stripped):
-                if any(stripped[len(header) :]):
-                    too_long.append(str(number))
-                padded = stripped + [""] * (len(header) - len(stripped))
-                for column, cell in zip(cells, padded, strict=False):
-                    column.append(cell)
-                rows.append(number)
-                begins.append(begin)
+            records.append((number, line + 1, [cell.strip() for cell in row]))
+            line = reader.line_num
     except csv.Error as error:
         raise DataError(
             f"{path} is not a CSV file: the quotes of the row that begins in line {line + 1} do "
             f"not match ({error}, line {reader.line_num}); a cell that begins with a quote ends "
             f"with one, and quotes inside it are doubled."
         ) from error
+    header = records[0][2] if records else []
     if not any(header):
         raise DataError(f"{path} is empty; its first line must name the columns.")
+    records = [record for record in records[1:] if any(record[2])]
+    too_long = [str(number) for number, _, row in records if any(row[len(header) :])]
     if too_long:
         raise DataError(
             f"{path} has rows with more cells than its header (row {join_first(too_long)}); quote "
             f"cells that contain commas."
         )
-    _refuse_swallowed_rows(path, cells, begins, separator)
+    cells = [
+        [row[column] if column < len(row) else "" for *_, row in records]
+        for column in range(len(header))
+    ]
+    _refuse_swallowed_rows(path, cells, [begin for _, begin, _ in records], separator)
     doubled = frozenset(name for name in header if header.count(name) > 1 and name)
-    return CsvFile(path, dict(zip(header, cells, strict=True)), rows, line, doubled)
+    numbers = [number for number, *_ in records]
+    return CsvFile(path, dict(zip(header, cells, strict=True)), numbers, line, doubled)
 
 
 def _text(path: Path) -> str:
@@ -184,29 +189,25 @@ def _refuse_swallowed_rows(
     path: Path, cells: Sequence[Sequence[str]], begins: Sequence[int], separator: str
 ) -> None:
     """Refuse cells with line breaks that hold what looks like rows: a quote is not closed."""
-    swallowing = [
+    broken = sorted(
         (begins[row], cell)
-        for row, of_row in enumerate(zip(*cells, strict=True))
-        for cell in of_row
+        for column in cells
+        for row, cell in enumerate(column)
         if "\n" in cell or "\r" in cell
-    ]
-    if not swallowing:
+    )
+    if not broken:
         return
     known = [set(column) for column in cells]
     suffixes = [{PurePath(cell).suffix for cell in column} - {""} for column in cells]
 
     def is_row(line: str) -> bool:
-        try:
-            found = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-        except csv.Error:
-            return False
-        stripped = [cell.strip() for cell in found]
-        return len(stripped) == len(cells) and any(
+        found = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        return len(found) == len(cells) and any(
             bool(cell) and (cell in there or PurePath(cell).suffix in endings)
-            for cell, there, endings in zip(stripped, known, suffixes, strict=True)
+            for cell, there, endings in zip(map(str.strip, found), known, suffixes, strict=True)
         )
 
-    for begin, cell in swallowing:
+    for begin, cell in broken:
         lines = cell.splitlines()
         # In a file of one column every line looks like a row; a name in two lines has no first one.
         inner = lines if len(cells) == 1 else lines[1:]
@@ -233,9 +234,9 @@ def check_rows(
         The first row of each image name that can be used, and what is wrong with the others and
         with the labels.
     """
-    found: dict[str, list[int]] = defaultdict(list)
+    found: dict[str, list[int]] = {kind: [] for kind in ROW_KINDS}
     first: dict[str, int] = {}
-    others: dict[str, dict[str, None]] = {}  # all labels of a name that has several, in order
+    several: dict[str, set[str]] = {}  # all labels of a name that has more than one
     for row, (name, label) in enumerate(zip(names, labels, strict=True)):
         if not name:
             found["blank-name"].append(row)
@@ -245,101 +246,84 @@ def check_rows(
             found["blank-label"].append(row)
         elif name not in first:
             first[name] = row
-        elif label == labels[first[name]] or label in others.get(name, ()):
+        elif label == labels[first[name]] or label in several.get(name, ()):
             found["repeated-row"].append(row)
         else:
-            others.setdefault(name, {labels[first[name]]: None})[label] = None
+            several.setdefault(name, {labels[first[name]]}).add(label)
     kept = list(first.values())
     classes = Counter(labels[row] for row in kept)
-    unknown = {label for label in classes if label.casefold() in PLACEHOLDERS}
-    found["unknown-label"] = [row for row in kept if labels[row] in unknown]
-    where: dict[str, list[str]] = {name: [] for name in others}
-    for name, label, number in zip(names, labels, numbers, strict=True):
-        if name in others and label:
-            where[name].append(str(number))
-
-    def rows(kind: str, severity: Severity, what: str, advice: str) -> list[Finding]:
-        return Finding.of_files(
+    found["unknown-label"] = [row for row in kept if labels[row].casefold() in PLACEHOLDERS]
+    rows_of: dict[str, list[int]] = {name: [] for name in several}
+    for row, name in enumerate(names):
+        if name in several and labels[row]:
+            rows_of[name].append(row)
+    contradictions = [
+        (
+            name,
+            f"row {', '.join(str(numbers[row]) for row in rows)}: "
+            f"{', '.join(dict.fromkeys(labels[row] for row in rows))}",
+        )
+        for name, rows in rows_of.items()
+    ]
+    findings = [
+        Finding.of_files(
             kind,
             severity,
             f"{len(found[kind])} row{'s' * (len(found[kind]) != 1)} of the CSV {what}.",
             advice,
             [(names[row], f"row {numbers[row]}") for row in found[kind]],
         )
-
-    return kept, (
-        *rows("blank-name", "serious", "without an image name", "Delete the rows."),
-        *rows("blank-label", "serious", "without a label", "Label them or delete them."),
-        *rows(
-            "unknown-label",
-            "warning",
-            "with a label that says it is not known, taken for a class of its own",
-            "Label them or delete them.",
-        ),
-        *rows(
-            "outside",
-            "serious",
-            "with a name that leads out of the image folder",
-            "Use names relative to the image folder.",
-        ),
-        *Finding.of_files(
+        for kind, (severity, what, advice) in ROW_KINDS.items()
+    ]
+    findings += [
+        Finding.of_files(
             "contradicting-rows",
             "serious",
-            f"{len(others)} image names have several labels.",
+            f"{len(several)} image names have several labels.",
             "Keep the row with the right label.",
-            [(name, f"row {', '.join(where[name])}: {', '.join(others[name])}") for name in others],
+            contradictions,
         ),
-        *rows("repeated-row", "note", "say the same as an earlier one", "Delete them."),
-        *_several_labels(list(classes)),
-        *_similar_labels(classes),
+        _several_labels(list(classes)),
+        _similar_labels(classes),
+    ]
+    return kept, tuple(finding for finding in findings if finding.count)
+
+
+def _several_labels(classes: Sequence[str]) -> Finding:
+    """Find labels that list others, as where an image may have several."""
+    lists = [
+        label for label in classes if sum(part in classes for part in set(LISTS.split(label))) > 1
+    ]
+    return Finding(
+        "several-labels",
+        "serious",
+        f"{len(lists)} of {len(classes)} labels list several others, such as {join_first(lists)}.",
+        "An image has one label here: choose one, or make a class of each combination under a "
+        "name of its own.",
+        len(lists),
+        details=tuple(lists),
     )
 
 
-def _several_labels(classes: Sequence[str]) -> list[Finding]:
-    """Find labels that list others, as where an image may have several."""
-    known = set(classes)
-    lists = [
-        label
-        for label in classes
-        if len(parts := LISTS.split(label)) > 1 and len(known.intersection(parts)) > 1
-    ]
-    if not lists:
-        return []
-    return [
-        Finding(
-            kind="several-labels",
-            severity="serious",
-            what=f"{len(lists)} of {len(classes)} labels list several others, such as {lists[0]}.",
-            advice="An image has one label here: choose one, or make a class of each combination "
-            "under a name of its own.",
-            count=len(lists),
-            details=tuple(lists),
-        )
-    ]
-
-
-def _similar_labels(classes: Counter[str]) -> list[Finding]:
+def _similar_labels(classes: Counter[str]) -> Finding:
     """Find labels that differ in nothing that matters: case, spaces, Unicode form, 1 and 1.0."""
     by_sense: dict[str, list[str]] = defaultdict(list)
     for label in classes:
         by_sense[_sense(label)].append(label)
-    same = [spellings for spellings in by_sense.values() if len(spellings) > 1]
-    if not same:
-        return []
     details = tuple(
-        " / ".join(f"{told_apart(one, every)} ({classes[one]})" for one in every) for every in same
+        " / ".join(f"{told_apart(one, every)} ({classes[one]})" for one in every)
+        for every in by_sense.values()
+        if len(every) > 1
     )
-    return [
-        Finding(
-            kind="similar-labels",
-            severity="warning",
-            what=f"{len(same)} classes are spelt in several ways, each of which is a class of its "
-            f"own: {join_first(details)}.",
-            advice="Write them alike if they mean the same.",
-            count=len(same),
-            details=details,
-        )
-    ]
+    return Finding(
+        "similar-labels",
+        "warning",
+        f"{len(details)} classes are spelt in several ways, each of which is a class of its own: "
+        f"{join_first(details)}.",
+        "Write them alike if they mean the same.",
+        len(details),
+        details=details,
+    )
 
 
 def _sense(label: str) -> str:
@@ -369,37 +353,25 @@ def check_classes(classes: dict[str, int]) -> list[Finding]:
         classes: number of images of each, the largest first.
     """
     if len(classes) < 2:
-        return [
-            Finding(
-                kind="one-class",
-                severity="serious",
-                what=f"All rows have the label {next(iter(classes), '')!r}.",
-                advice="A classifier needs images of at least two classes.",
-                count=len(classes),
-            )
-        ]
-    findings = []
+        what = f"All rows have the label {next(iter(classes), '')!r}."
+        advice = "A classifier needs images of at least two classes."
+        return [Finding("one-class", "serious", what, advice, 1)]
     rare = {label: count for label, count in classes.items() if count < FEWEST_IMAGES}
-    if rare:
-        findings.append(
-            Finding(
-                kind="rare-class",
-                severity="warning",
-                what=f"{len(rare)} of {len(classes)} classes have fewer than {FEWEST_IMAGES} "
-                f"images: " + join_first(f"{label} ({n})" for label, n in rare.items()) + ".",
-                advice="Add images of these classes, or join them with others.",
-                count=len(rare),
-            )
-        )
     (largest, most), *_, (smallest, fewest) = classes.items()
-    if most >= IMBALANCE * fewest:
-        findings.append(
-            Finding(
-                kind="imbalance",
-                severity="warning" if most >= STRONG_IMBALANCE * fewest else "note",
-                what=f"The class {largest} has {most} images, {smallest} has {fewest}.",
-                advice="Look at the recall of each class, and try --class-weights.",
-                count=1,
-            )
-        )
-    return findings
+    return [
+        Finding(
+            "rare-class",
+            "warning",
+            f"{len(rare)} of {len(classes)} classes have fewer than {FEWEST_IMAGES} images: "
+            f"{join_first(f'{label} ({count})' for label, count in rare.items())}.",
+            "Add images of these classes, or join them with others.",
+            len(rare),
+        ),
+        Finding(
+            "imbalance",
+            "warning" if most >= STRONG_IMBALANCE * fewest else "note",
+            f"The class {largest} has {most} images, {smallest} has {fewest}.",
+            "Look at the recall of each class, and try --class-weights.",
+            int(most >= IMBALANCE * fewest),
+        ),
+    ]

@@ -55,15 +55,11 @@ def split_rows(
     share = settings.val_fraction
 
     def draw(rows: Rows, fraction: float, split: Split) -> tuple[Rows, Rows]:
-        kept, held = hold_out(
-            labels[rows],
-            groups[rows],
-            fraction,
-            settings.split_seed,
-            names=names,
-            split=split,
-            whole_groups=table.groups is not None,
-        )
+        seed, some = settings.split_seed, (labels[rows], groups[rows])
+        if table.groups is None:
+            kept, held = hold_out(*some, fraction, seed, names=names, split=split)
+        else:
+            kept, held = hold_out_groups(*some, fraction, seed, split=split)
         return rows[kept], rows[held]
 
     if settings.test_fraction:
@@ -73,25 +69,17 @@ def split_rows(
         share /= 1 - settings.test_fraction
     if settings.folds is not None and settings.fold is not None:
         rest = np.sort(np.concatenate([rest, val]))
-        train, val = (
-            rest[some]
-            for some in cross_validation_fold(
-                labels[rest],
-                groups[rest],
-                settings.folds,
-                settings.fold,
-                settings.split_seed,
-                names=names,
-            )
-        )
+        fold, seed = (settings.folds, settings.fold), settings.split_seed
+        kept, held = cross_validation_fold(labels[rest], groups[rest], *fold, seed, names=names)
+        train, val = rest[kept], rest[held]
     elif len(val):
         train = rest
     else:
         train, val = draw(rest, share, "val")
     if settings.train_fraction < 1:
         # Another draw in each fold, so that the folds of a small share have few images in common.
-        seed = (settings.split_seed, settings.fold or 0)
-        train = train[share_of(labels[train], groups[train], settings.train_fraction, seed)]
+        of_fold = (settings.split_seed, settings.fold or 0)
+        train = train[share_of(labels[train], groups[train], settings.train_fraction, of_fold)]
     rows: dict[Split, Rows] = {"train": train, "val": val}
     if len(test):
         rows["test"] = test
@@ -143,7 +131,6 @@ def hold_out(
     *,
     names: Sequence[str],
     split: Split = "val",
-    whole_groups: bool = False,
 ) -> tuple[Rows, Rows]:
     """Split rows at random in two, stratified by label.
 
@@ -157,8 +144,6 @@ def hold_out(
         seed: seed of the draw.
         names: the class names.
         split: what is held out.
-        whole_groups: the groups are few and large, as cameras are: draw so that the fraction of
-            the rows holds (scikit-learn's `StratifiedGroupKFold`).
 
     Returns:
         Row numbers that are kept, and row numbers that are held out, each in ascending order.
@@ -166,16 +151,8 @@ def hold_out(
     Raises:
         DataError: a class has too few different images for both.
     """
-    group_names, group_of_row = np.unique(groups, return_inverse=True)
-    if whole_groups:
-        if len(group_names) < 2:
-            raise DataError(
-                f"All images are of one group of --group-column, so that none can be held out for "
-                f"{split}; leave out --group-column, or add images of other groups."
-            )
-        folds = min(max(2, round(1 / fraction)), len(group_names))
-        return _folds(labels, groups, folds, seed)[0]
-    votes = np.zeros((len(group_names), len(names)), dtype=np.int64)
+    distinct, group_of_row = np.unique(groups, return_inverse=True)
+    votes = np.zeros((len(distinct), len(names)), dtype=np.int64)
     np.add.at(votes, (group_of_row, labels), 1)
     strata = votes.argmax(axis=1)
     counts = np.bincount(strata, minlength=len(names))
@@ -186,7 +163,7 @@ def hold_out(
             f"The class {join_first(rare)} has fewer than 2 different images, and one must train "
             f"while another one is held out; add images of it or leave it out."
         )
-    total = len(group_names)
+    total = len(distinct)
     held = int(np.ceil(fraction * total))
     if not len(present) <= held <= total - len(present):
         least = len(present) / total
@@ -201,6 +178,30 @@ def hold_out(
     )
     is_held = np.isin(group_of_row, drawn)
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+def hold_out_groups(
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    fraction: float,
+    seed: int,
+    *,
+    split: Split = "val",
+) -> tuple[Rows, Rows]:
+    """Split rows in two as `hold_out` does, where groups are few and large, as cameras are.
+
+    The fraction of the rows holds nearly (scikit-learn's `StratifiedGroupKFold`).
+
+    Raises:
+        DataError: there is only one group.
+    """
+    count = len(np.unique(groups))
+    if count < 2:
+        raise DataError(
+            f"All images are of one group of --group-column, so that none can be held out for "
+            f"{split}; leave out --group-column, or add images of other groups."
+        )
+    return _folds(labels, groups, min(max(2, round(1 / fraction)), count), seed)[0]
 
 
 def share_of(

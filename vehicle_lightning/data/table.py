@@ -4,16 +4,16 @@ A CSV with a column of image names and one of labels, or a folder of class folde
 settings leave open is recognised where it is sure, and said in one line with the flags to pin it.
 """
 
-import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
+from os.path import isfile
 from pathlib import Path, PurePath
-from typing import overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from vehicle_lightning.config import DataSettings, SourceSettings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.findings import Finding
 from vehicle_lightning.data.images import IMAGE_SUFFIXES
+from vehicle_lightning.data.paths import files_below
 from vehicle_lightning.data.rows import CsvFile, check_rows, read_csv
 from vehicle_lightning.errors import DataError, join_first, one_line
 
@@ -47,16 +48,8 @@ class ImagePaths(Sequence[Path]):
     def __len__(self) -> int:
         return len(self.names)
 
-    @overload
-    def __getitem__(self, row: int) -> Path: ...
-
-    @overload
-    def __getitem__(self, row: slice) -> "ImagePaths": ...
-
-    def __getitem__(self, row: int | slice) -> "Path | ImagePaths":
+    def __getitem__(self, row: int) -> Path:  # type: ignore[override]
         """Return the path of a row."""
-        if isinstance(row, slice):
-            return ImagePaths(self.image_dir, self.names[row])
         return self.image_dir / self.names[row]
 
 
@@ -120,59 +113,46 @@ class Table:
             DataError: one cannot.
         """
         for finding in self.findings:
-            if finding.kind in REFUSED:
-                raise DataError(f"{self.source}: {_refusal(finding)}")
+            if finding.kind not in REFUSED:
+                continue
+            named = zip(finding.files, finding.details, strict=True)
+            told = ""
+            if finding.kind == "contradicting-rows":
+                told = f" ({join_first(f'{one_line(name)} in {row}' for name, row in named)})"
+            elif finding.groups:
+                told = f" (row {join_first(row.removeprefix('row ') for _, row in named)})"
+            raise DataError(
+                f"{self.source}: {finding.what.rstrip('.')}{told}; {finding.advice[0].lower()}"
+                f"{finding.advice[1:]}"
+            )
         return self
 
     def without(self, rows: Iterable[int]) -> "Table":
         """Return the table without these rows, and without classes that none is left of."""
-        kept = np.setdiff1d(np.arange(len(self)), list(rows))
+        left_out = set(rows)
+        kept = [row for row in range(len(self)) if row not in left_out]
         present, labels = np.unique(self.labels[kept], return_inverse=True)
-
-        def rest(values: Sequence[str]) -> tuple[str, ...]:
-            return tuple(values[row] for row in kept.tolist())
-
-        paths: Sequence[Path] = [self.paths[row] for row in kept.tolist()]
-        if isinstance(self.paths, ImagePaths):
-            paths = ImagePaths(self.paths.image_dir, rest(self.names))
-        return replace(
-            self,
-            names=rest(self.names),
-            labels=labels.astype(np.int64),
-            class_names=tuple(self.class_names[label] for label in present.tolist()),
-            paths=paths,
-            groups=None if self.groups is None else rest(self.groups),
-            splits=None if self.splits is None else rest(self.splits),
-        )
-
-
-def _refusal(finding: Finding) -> str:
-    rows = [detail.removeprefix("row ") for detail in finding.details]
-    if finding.kind == "contradicting-rows":
-        named = zip(finding.files, finding.details, strict=True)
-        where = f" ({join_first(f'{one_line(name)} in {detail}' for name, detail in named)})"
-    else:
-        where = f" (row {join_first(rows)})" if finding.groups else ""
-    advice = finding.advice[0].lower() + finding.advice[1:]
-    return f"{finding.what.rstrip('.')}{where}; {advice}"
+        columns = {name: getattr(self, name) for name in ("names", "paths", "groups", "splits")}
+        rest: dict[str, Any] = {
+            name: tuple(cells[row] for row in kept) for name, cells in columns.items() if cells
+        }
+        class_names = tuple(self.class_names[label] for label in present.tolist())
+        return replace(self, labels=labels.astype(np.int64), class_names=class_names, **rest)
 
 
 def read_table(settings: SourceSettings) -> Table:
     """Read names and labels as `_read_listed` does, and those of `--test-csv` as test images."""
     table = _read_listed(settings)
-    test_csv = settings.test_csv if isinstance(settings, DataSettings) else None
-    if test_csv is None:
+    if not isinstance(settings, DataSettings) or settings.test_csv is None:
         return table
-    return _with_test_images(table, data_folder(settings), test_csv, settings)
+    return _with_test_images(table, settings, data_folder(settings) / settings.test_csv)
 
 
-def _with_test_images(
-    table: Table, data_dir: Path, test_csv: Path, settings: SourceSettings
-) -> Table:
+def _with_test_images(table: Table, settings: SourceSettings, path: Path) -> Table:
     """Add the rows of a CSV as the test split; what it names is taken out of the others."""
-    if not (path := data_dir / test_csv).is_file():
+    if not path.is_file():
         raise DataError(f"There is no CSV file {path.absolute()}; name it with --test-csv.")
-    same = dict(table.found) | {"csv": test_csv, "split_column": None, "group_column": None}
+    same = {**table.found, "csv": path.absolute(), "split_column": None, "group_column": None}
     test = _read_listed(settings.model_copy(update=same)).with_sound_rows()
     if unknown := set(test.class_names) - set(table.class_names):
         raise DataError(
@@ -279,9 +259,13 @@ def _read_listed(settings: SourceSettings) -> Table:
         cells = csv.column(settings.group_column, "--group-column")
         groups = tuple(sys.intern(cells[row]) for row in kept)
     if settings.split_column is not None:
-        cells = csv.column(settings.split_column, "--split-column")
-        splits = tuple(_to_splits([cells[row] for row in kept], settings.split_column, csv, kept))
-    _say_read(data_dir, csv, places if found else None, findings, len(kept))
+        splits = _read_splits(csv, settings.split_column, kept)
+    if broken := sum("\n" in cell or "\r" in cell for c in csv.columns.values() for cell in c):
+        lines = f"{len(csv.rows)} rows in {csv.lines} lines"
+        _say_once(f"{path}: {lines}, as {broken} cells hold line breaks.")
+    if len(kept) < len(csv.rows):
+        dropped = [f.what.rstrip(".") for f in findings if f.kind in (*REFUSED, "repeated-row")]
+        _say_once(f"{path}: {len(csv.rows)} rows, {len(kept)} images; {'; '.join(dropped)}.")
     return _to_table(
         [names[row] for row in kept],
         [labels[row] for row in kept],
@@ -311,20 +295,16 @@ def _to_table(
     )
 
 
-def _to_splits(
-    cells: Sequence[str], column: str, csv: CsvFile, kept: Sequence[int]
-) -> Iterator[str]:
-    unknown = {
-        csv.rows[row]: cell or "blank"
-        for row, cell in zip(kept, cells, strict=True)
-        if cell.casefold() not in SPLIT_NAMES
-    }
-    if unknown:
+def _read_splits(csv: CsvFile, column: str, kept: Sequence[int]) -> tuple[str, ...]:
+    cells = csv.column(column, "--split-column")
+    if unknown := [row for row in kept if cells[row].casefold() not in SPLIT_NAMES]:
+        held = dict.fromkeys(cells[row] or "blank" for row in unknown)
+        rows = join_first(str(csv.rows[row]) for row in unknown)
         raise DataError(
-            f"{csv.path}: column {column} holds {join_first(dict.fromkeys(unknown.values()))} in "
-            f"row {join_first(map(str, unknown))}; it takes train, val and test."
+            f"{csv.path}: column {column} holds {join_first(held)} in row {rows}; it takes train, "
+            f"val and test."
         )
-    return (SPLIT_NAMES[cell.casefold()] for cell in cells)
+    return tuple(SPLIT_NAMES[cells[row].casefold()] for row in kept)
 
 
 def _recognise(data_dir: Path, csv: CsvFile, settings: SourceSettings) -> dict[str, Path | str]:
@@ -333,98 +313,67 @@ def _recognise(data_dir: Path, csv: CsvFile, settings: SourceSettings) -> dict[s
     Raises:
         DataError: it is not clear which they are; all that is missing is named at once.
     """
-    found: dict[str, Path | str] = {}
-    if csv.path != data_dir / settings.csv:
-        found["csv"] = csv.path.relative_to(data_dir)
-    is_there = (data_dir / settings.image_dir).is_dir()
-    is_open = _is_default(settings, "image_column") and settings.image_column not in csv.columns
-    image_column = None if is_open else settings.image_column
-    open_folder = _is_default(settings, "image_dir")
-    columns = [image_column] if image_column else list(csv.columns)
-    folders = [settings.image_dir] if is_there or not open_folder else []
-    if open_folder and any(column in csv.columns for column in columns):
-        folders += [folder for folder in _folders(data_dir) if folder not in folders]
-    shares = {
-        (folder, column): share
-        for folder in folders
-        for column in columns
-        if (share := _share(csv.columns.get(column, ()), _in_folder(data_dir / folder)))
+    if not csv.rows:
+        return {}  # as will be said of any column
+    is_named = csv.path == data_dir / settings.csv
+    image_dir, image_column = _find_images(data_dir, csv, settings)
+    label_column = _find_labels(csv, settings, image_column)
+    flags = {
+        "--csv": settings.csv if is_named else csv.path.relative_to(data_dir),
+        "--image-dir": image_dir or "FOLDER",
+        "--image-column": image_column or "COLUMN",
+        "--label-column": label_column or "COLUMN",
     }
-    if shares and max(shares.values()) >= 0.5:
-        folder, image_column = max(shares, key=lambda place: shares[place])
-        is_there = True
-        if folder != settings.image_dir:
-            found["image_dir"] = folder
-    elif image_column is None:
-        named = [c for c in csv.columns if _share(csv.columns[c], _is_image_name) >= 0.5]
-        image_column = named[0] if len(named) == 1 else None
-    if image_column is not None and image_column != settings.image_column:
-        found["image_column"] = image_column
-    label_column: str | None = settings.label_column
-    if _is_default(settings, "label_column") and settings.label_column not in csv.columns:
-        taken = (image_column, settings.group_column, settings.split_column)
-        label_column = _label_column(csv, [name for name in taken if name])
-        if label_column is not None:
-            found["label_column"] = label_column
-    missing = [
-        *(["the column of the image names (--image-column)"] if image_column is None else []),
-        *(["the column of the labels (--label-column)"] if label_column is None else []),
-        *(["the image folder (--image-dir)"] if not is_there and open_folder else []),
-    ]
-    if missing and csv.rows:
-        raise _unclear(data_dir, csv, missing, settings.model_copy(update=found))
+    typed = " ".join(f"{flag} {shlex.quote(str(value))}" for flag, value in flags.items())
+    places = {
+        "the column of the image names (--image-column)": image_column,
+        "the column of the labels (--label-column)": label_column,
+        "the image folder (--image-dir)": image_dir,
+    }
+    if unclear := [what for what, value in places.items() if value is None]:
+        raise DataError(
+            f"{csv.path}: it has {join_first(csv.columns)}, and not clear is "
+            f"{' and '.join(unclear)}; name it: --data-dir {shlex.quote(str(data_dir))} {typed}"
+        )
+    values = {flag.lstrip("-").replace("-", "_"): value for flag, value in flags.items()}
+    found = {name: value for name, value in values.items() if value != getattr(settings, name)}
+    if found:
+        _say_once(
+            f"Data: {csv.path}, images in {data_dir / values['image_dir']}, named in column "
+            f"{image_column}, labels in {label_column}; to pin it: {typed}"
+        )
     return found
 
 
-def _unclear(
-    data_dir: Path, csv: CsvFile, missing: Sequence[str], settings: SourceSettings
-) -> DataError:
-    columns = join_first(csv.columns)
-    flags = {
-        "--image-dir": (str(settings.image_dir), "FOLDER"),
-        "--image-column": (settings.image_column, "COLUMN"),
-        "--label-column": (settings.label_column, "COLUMN"),
+def _find_images(
+    data_dir: Path, csv: CsvFile, settings: SourceSettings
+) -> tuple[Path | None, str | None]:
+    """Return the folder and the column of the images: most of the first cells are files there."""
+    column: str | None = settings.image_column
+    columns, folders = [settings.image_column], [settings.image_dir]
+    if _is_default(settings, "image_column") and column not in csv.columns:
+        columns, column = list(csv.columns), None
+    is_open = _is_default(settings, "image_dir")
+    if is_open:
+        inner = sorted(path.name for path in data_dir.iterdir() if path.is_dir())
+        folders += [Path(), *(Path(name) for name in inner if not name.startswith("."))]
+
+    def is_in(folder: Path) -> Callable[[str], bool]:
+        return lambda name: isfile(data_dir / folder / name)  # noqa: PTH113  # which takes any name
+
+    shares = {
+        (folder, name): _share(csv.columns.get(name, ()), is_in(folder))
+        for folder in folders
+        for name in columns
     }
-    typed = " ".join(
-        f"{flag} {blank if any(flag in what for what in missing) else shlex.quote(value)}"
-        for flag, (value, blank) in flags.items()
-    )
-    return DataError(
-        f"{csv.path}: it has {columns}, and not clear is {' and '.join(missing)}; name it: "
-        f"--data-dir {shlex.quote(str(data_dir))} --csv {shlex.quote(csv.path.name)} {typed}"
-    )
-
-
-def _say_read(
-    data_dir: Path,
-    csv: CsvFile,
-    recognised: SourceSettings | None,
-    findings: Sequence[Finding],
-    kept: int,
-) -> None:
-    """Say what was recognised, and what became of all lines and rows."""
-    if recognised is not None:
-        flags = " ".join(
-            f"--{name.replace('_', '-')} {shlex.quote(str(getattr(recognised, name)))}"
-            for name in ("csv", "image_dir", "image_column", "label_column")
-        )
-        _say_once(
-            f"Data: {csv.path}, images in {data_dir / recognised.image_dir}, named in column "
-            f"{recognised.image_column}, labels in {recognised.label_column}; to pin it: {flags}"
-        )
-    if csv.broken_cells:
-        _say_once(
-            f"{csv.path}: {len(csv.rows)} rows in {csv.lines} lines, as {csv.broken_cells} cells "
-            f"hold line breaks."
-        )
-    if kept < len(csv.rows):
-        dropped = [f.what.rstrip(".") for f in findings if f.kind in (*REFUSED, "repeated-row")]
-        _say_once(f"{csv.path}: {len(csv.rows)} rows, {kept} images; {'; '.join(dropped)}.")
-
-
-def _folders(data_dir: Path) -> list[Path]:
-    inner = sorted(path.name for path in data_dir.iterdir() if path.is_dir())
-    return [Path(), *(Path(name) for name in inner if not name.startswith("."))]
+    best = max(shares, key=lambda place: shares[place])
+    if shares[best] >= 0.5:
+        return best
+    if column is None:
+        named = [name for name in csv.columns if _share(csv.columns[name], _is_image_name) >= 0.5]
+        column = named[0] if len(named) == 1 else None
+    is_there = not is_open or (data_dir / settings.image_dir).is_dir()
+    return settings.image_dir if is_there else None, column
 
 
 def _share(cells: Sequence[str], is_so: Callable[[str], bool]) -> float:
@@ -433,60 +382,35 @@ def _share(cells: Sequence[str], is_so: Callable[[str], bool]) -> float:
     return sum(map(is_so, some)) / len(some) if some else 0.0
 
 
-def _in_folder(folder: Path) -> Callable[[str], bool]:
-    def is_file(name: str) -> bool:
-        try:
-            return (folder / name).is_file()
-        except (OSError, ValueError):  # a name that no file can have
-            return False
-
-    return is_file
-
-
 def _is_image_name(name: str) -> bool:
     return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
-def _label_column(csv: CsvFile, taken: Sequence[str]) -> str | None:
+def _find_labels(csv: CsvFile, settings: SourceSettings, image_column: str | None) -> str | None:
     """Return the one column of few distinct cells, or that of them which is called like labels."""
-    count = len(csv.rows)
-
-    def is_labels(column: str) -> bool:
-        distinct = len(set(csv.columns[column]))
-        return 2 <= distinct <= min(MOST_CLASSES, max(2, count // 5))
-
-    possible = [name for name in csv.columns if name not in taken and is_labels(name)]
+    if settings.label_column in csv.columns or not _is_default(settings, "label_column"):
+        return settings.label_column
+    taken = (image_column, settings.group_column, settings.split_column)
+    most = min(MOST_CLASSES, max(2, len(csv.rows) // 5))
+    possible = [
+        name
+        for name, cells in csv.columns.items()
+        if name not in taken and 2 <= len(set(cells)) <= most
+    ]
     called = [name for name in possible if name.lower() in LABEL_NAMES]
-    for some in (called, possible):
-        if len(some) == 1:
-            return some[0]
-    return None
-
-
-def _images_below(folder: Path) -> Iterator[str]:
-    """Yield the image files in a folder, to any depth, by name relative to it, in order."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inner = Path(place).relative_to(folder)
-        for name in sorted(files):
-            if not name.startswith(".") and _is_image_name(name):
-                yield (inner / name).as_posix()
+    return next((some[0] for some in (called, possible) if len(some) == 1), None)
 
 
 def _read_class_folders(data_dir: Path, settings: SourceSettings) -> Table:
     """Read a folder with one folder for each class, or such folders in train, val and test."""
     for image_dir in (Path(), settings.image_dir):
-        names = list(_images_below(data_dir / image_dir))
+        names = [name for name in files_below(data_dir / image_dir) if _is_image_name(name)]
         parts = [PurePath(name).parts for name in names]
-        in_splits = bool(parts) and all(
-            len(part) > 2 and part[0].casefold() in SPLIT_NAMES for part in parts
-        )
-        depth = 1 if in_splits else 0
-        if any(len(part) < depth + 2 for part in parts):
-            continue  # an image lies in no folder
-        labels = [part[depth] for part in parts]
-        if len(set(labels)) < 2:
-            continue
+        in_splits = all(len(p) > 2 and p[0].casefold() in SPLIT_NAMES for p in parts)
+        depth = int(in_splits)
+        labels = [part[depth] for part in parts if len(part) > depth + 1]
+        if len(labels) < len(parts) or len(set(labels)) < 2:
+            continue  # an image lies in no folder, or all in one
         table = _to_table(
             names,
             labels,

@@ -112,8 +112,8 @@ def write_environment(path: Path, data: Data) -> None:
             facts |= {split: len(rows) for split, rows in data.rows.items()}
             facts |= {
                 "images": len(data.table),
-                "exact_duplicates": data.exact_duplicates,
-                "near_duplicates": data.near_duplicates,
+                "exact_duplicates": data.duplicates.exact,
+                "near_duplicates": data.duplicates.near,
                 "left_out": data.left_out,
             }
         environment = start | {"data": facts}
@@ -125,7 +125,7 @@ def _first_line(data: Data, epochs: int) -> str:
     classes = f"classes {join_first(data.class_names, 20)}"
     if not isinstance(data, VehicleDataModule):
         return f"{start}; {classes}."
-    exact, near = data.exact_duplicates, data.near_duplicates
+    exact, near = data.duplicates.exact, data.duplicates.near
     duplicates = f" ({exact} exact and {near} near duplicates)" if exact or near else ""
     counts = ", ".join(f"{len(rows)} {NAMES[split]}" for split, rows in data.rows.items())
     left_out = (
