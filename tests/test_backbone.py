@@ -13,7 +13,7 @@ from vehicle_lightning.cli import INTERRUPTED, parse_fit
 from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.model.backbone import Backbone
 from vehicle_lightning.model.evaluation import features_suffice
-from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.load import load
 from vehicle_lightning.runs.folder import RunFolder
 
 SMALL = "shufflenet_v2_x0_5"
@@ -43,7 +43,7 @@ def test_the_head_learns_first_then_all(fit_quickly: Fit, weights_file: Path) ->
 def test_a_checkpoint_needs_no_weights_file(fit_quickly: Fit, weights_file: Path) -> None:
     run = fit_quickly("--backbone", SMALL, "--weights", str(weights_file), "--epochs", "1")
     weights_file.unlink()
-    assert read_checkpoint(run.best_checkpoint).classifier.network.features
+    assert load(run.best_checkpoint).network.features
     assert main(["--resume", str(run.path), "--epochs", "2"]) == 0
 
 

@@ -22,7 +22,7 @@ from vehicle_lightning.explain.__main__ import MOST, SHOWN, explain, main, worst
 from vehicle_lightning.fit.__main__ import main as fit_main
 from vehicle_lightning.model.evidence import change_by_masking, enlarge, evidence_maps
 from vehicle_lightning.model.explanations import explain as explain_image
-from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.load import load
 from vehicle_lightning.model.network import ImageClassifier
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import heat_over
@@ -163,7 +163,7 @@ def test_the_command_draws_the_worst_mistakes(
 def test_what_it_explains_is_what_the_run_predicted(fit_quickly: Fit, drawn: Path) -> None:
     run = fit_quickly("--val-fraction", "0.4")
     worst = pd.read_csv(run.predictions).iloc[0]
-    model = read_checkpoint(run.best_checkpoint).classifier
+    model = load(run.best_checkpoint)
     image = np.asarray(Image.open(drawn / "images" / worst["file"]))
     explanation = explain_image([model], image)
     assert explanation.prediction == str(worst["prediction"])
@@ -192,7 +192,7 @@ def test_of_a_run_over_folds_and_seeds_each_network_explains_its_own(
     assert not list(part.path.glob("events*"))
     file = drawn / "images" / subjects[0].name
     assert explain(run.path, [file]).images == 1
-    models = [read_checkpoint(folder.best_checkpoint).classifier for folder in run.fold_runs]
+    models = [load(folder.best_checkpoint) for folder in run.fold_runs]
     image = np.asarray(Image.open(file))
     every = [explain_image([model], image, ("1", 0.5)) for model in models]
     mean = np.mean([one.evidence for one in every], axis=0)

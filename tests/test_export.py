@@ -21,7 +21,7 @@ from vehicle_lightning.errors import ExportError, InputError
 from vehicle_lightning.export import __main__ as command
 from vehicle_lightning.export import program
 from vehicle_lightning.export.__main__ import export, main
-from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.load import load
 from vehicle_lightning.runs.folder import RunFolder
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -214,7 +214,7 @@ def test_what_predicts_something_else_is_not_written(
 
 
 def test_probabilities_that_are_no_numbers_are_refused(dropout_run: RunFolder) -> None:
-    predictor = program.Predictor(read_checkpoint(dropout_run.best_checkpoint).classifier)
+    predictor = program.Predictor(load(dropout_run.best_checkpoint))
     with pytest.raises(ExportError, match="by up to nan"):
         program.largest_difference(lambda images: predictor(images) * torch.nan, predictor)
 

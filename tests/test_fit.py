@@ -18,7 +18,7 @@ from vehicle_lightning.config import Settings
 from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.fit.tensorboard import FINAL_FIGURES
 from vehicle_lightning.fit.train import train
-from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.load import load
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import wilson_interval
 from vehicle_lightning.settings_file import read_settings
@@ -127,8 +127,8 @@ def test_predictions_metrics_and_checkpoint_agree(run: RunFolder) -> None:
     assert accuracy == pytest.approx(summary["val"]["accuracy"])
     assert accuracy == pytest.approx(best["val/accuracy"], abs=1e-6)
     assert predictions["loss"].mean() == pytest.approx(best["val/loss"], rel=1e-5)
-    assert read_checkpoint(run.best_checkpoint).epochs == summary["best_epoch"]
-    assert read_checkpoint(run.last_checkpoint).epochs == 3
+    assert load(run.best_checkpoint).epochs == summary["best_epoch"]
+    assert load(run.last_checkpoint).epochs == 3
 
 
 def test_training_images_are_measured_like_validation_images(fit_quickly: Fit) -> None:
@@ -262,7 +262,7 @@ def test_classes_of_any_number_and_name(fit_quickly: Fit, data_folder: DataFolde
     assert [column for column in predictions if column.startswith("p_")] == [
         f"p_{name}" for name in names
     ]
-    assert read_checkpoint(run.best_checkpoint).classifier.class_names == tuple(names)
+    assert load(run.best_checkpoint).class_names == tuple(names)
     assert f"val/recall/{names[2]}" in pd.read_csv(run.metrics)
 
 

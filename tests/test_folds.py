@@ -319,7 +319,7 @@ def test_from_inside_the_run_folder(
 
 
 def test_missing_weights_leave_no_run_folder(drawn: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="There is no checkpoint"):
+    with pytest.raises(RunError, match="There is no run folder or checkpoint"):
         main(quick(drawn, tmp_path, "--folds", "2", "--pretrained", str(tmp_path / "nowhere")))
     assert not (tmp_path / "run").exists()
 

@@ -13,7 +13,7 @@ from tests.conftest import Fit
 from tests.test_resume import assert_equal_runs
 from vehicle_lightning.data.batches import Batch
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.load import load
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 ON_GPU = ("--accelerator", "gpu", "--devices", "1")
@@ -78,7 +78,7 @@ def test_layers_are_compiled_for_training_alone(
     )
     run = fit_quickly("--epochs", "1", "--compile")
     assert compiled == ["Network"]
-    read_checkpoint(run.best_checkpoint)
+    load(run.best_checkpoint)
     assert len(compiled) == 1
 
 

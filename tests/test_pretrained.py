@@ -10,12 +10,12 @@ from tests.test_resume import assert_equal_runs, interrupt_in_epoch, quick
 from vehicle_lightning.cli import INTERRUPTED
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.fit.__main__ import main
-from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.load import load
 from vehicle_lightning.runs.folder import RunFolder
 
 
 def weights(run: RunFolder) -> dict[str, torch.Tensor]:
-    return dict(read_checkpoint(run.best_checkpoint).classifier.state_dict())
+    return dict(load(run.best_checkpoint).state_dict())
 
 
 def test_weights_are_taken_but_not_the_normalisation(fit_quickly: Fit, colours: DataFolder) -> None:
@@ -60,7 +60,7 @@ def test_other_layers_are_refused(fit_quickly: Fit, tmp_path: Path, flags: tuple
 
 
 def test_a_missing_checkpoint_is_named(fit_quickly: Fit, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="There is no checkpoint"):
+    with pytest.raises(RunError, match="There is no run folder or checkpoint"):
         fit_quickly("--pretrained", str(tmp_path / "nowhere"))
 
 

@@ -53,7 +53,7 @@ class MadeTraining:
         run.environment.write_text(json.dumps({"data": {"fingerprint": self.fingerprint}}))
         frames, measured = [], []
         status: Status = "finished"
-        for one in fold_runs(settings):
+        for name, own in fold_runs(settings).items():
             if run.path.name == self.stopped_in:
                 self.stopped_in = ""
                 status = "interrupted"
@@ -62,9 +62,9 @@ class MadeTraining:
             if pruning.must_pause():
                 status = "interrupted"
                 break
-            frames.append(self._predictions(settings, one.fold).assign(seed=0, fold=one.fold))
+            frames.append(self._predictions(settings, own.fold).assign(seed=0, fold=own.fold))
             measured.append(_measure(frames[-1]))
-            folder = run.fold_run(one.name)
+            folder = run.fold_run(name)
             folder.path.mkdir(exist_ok=True)
             self._summary(settings, measured[-1], "finished").write(folder.summary)
             if len(measured) < (settings.folds or 0) and pruning.prunes_after_fold_runs(measured):

@@ -9,7 +9,7 @@ from vehicle_lightning.runs.fold_runs import fold_runs
 
 def test_every_fold_of_every_seed() -> None:
     found = fold_runs(Settings(folds=3, seeds=2, seed=7))
-    assert [fold_run.name for fold_run in found] == [
+    assert list(found) == [
         "seed7-fold0",
         "seed7-fold1",
         "seed7-fold2",
@@ -17,21 +17,21 @@ def test_every_fold_of_every_seed() -> None:
         "seed8-fold1",
         "seed8-fold2",
     ]
-    for fold_run in found:
-        s = fold_run.settings
-        assert (s.seed, s.fold, s.folds, s.seeds) == (fold_run.seed, fold_run.fold, 3, 1)
+    for name, s in found.items():
+        assert f"seed{s.seed}-fold{s.fold}" == name
+        assert (s.folds, s.seeds) == (3, 1)
         assert not s.is_repeated
         assert s.split_seed == 0
         assert Settings(**s.model_dump()) == s
 
 
 def test_seeds_alone_keep_the_validation_images() -> None:
-    assert [fold_run.name for fold_run in fold_runs(Settings(seeds=2))] == ["seed0", "seed1"]
+    assert list(fold_runs(Settings(seeds=2))) == ["seed0", "seed1"]
 
 
 def test_one_fold_with_seeds() -> None:
-    names = [fold_run.name for fold_run in fold_runs(Settings(folds=5, fold=2, seeds=2))]
-    assert names == ["seed0-fold2", "seed1-fold2"]
+    names = fold_runs(Settings(folds=5, fold=2, seeds=2))
+    assert list(names) == ["seed0-fold2", "seed1-fold2"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from vehicle_lightning.evaluate.evaluation import Evaluation
 from vehicle_lightning.files import write_csv, write_text
 from vehicle_lightning.model.ensemble import Ensemble, find_device
 from vehicle_lightning.model.evaluation import predictions_table
-from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.load import load
 from vehicle_lightning.runs.calibration import calibrated_by
 from vehicle_lightning.runs.folder import RunFolder, name_of_run
 from vehicle_lightning.runs.paired import (
@@ -64,7 +64,7 @@ def evaluate(options: "EvaluateOptions", checkpoints: Sequence[Sequence[Path]]) 
     Raises:
         InputError: a run, an image or a label is missing or wrong.
     """
-    trained = read_checkpoint(checkpoints[0][0]).classifier
+    trained = load(checkpoints[0][0])
     table = _read(options, trained.settings)
     unknown = [name for name in table.class_names if name not in trained.class_names]
     if unknown:

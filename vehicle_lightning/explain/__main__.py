@@ -61,7 +61,7 @@ def explain(path: Path, files: Sequence[Path] = ()) -> "ExplainResult":
     if missing is not None:
         raise DataError(f"There is no image file {missing}.")
     from vehicle_lightning.model.explanations import Subject, explain_subjects
-    from vehicle_lightning.model.load import read_checkpoint
+    from vehicle_lightning.model.load import load
     from vehicle_lightning.runs.tensorboard import write_events
 
     if files:
@@ -71,7 +71,7 @@ def explain(path: Path, files: Sequence[Path] = ()) -> "ExplainResult":
         subjects = worst_mistakes(run, SHOWN)
     result = explain_subjects(subjects, run.picture(SHEET), title=run.label)
     if not run.is_fold_run:  # such write no events
-        epochs = read_checkpoint(subjects[0].checkpoints[0]).epochs
+        epochs = load(subjects[0].checkpoints[0]).epochs
         write_events(run.path, SHEET, [(f"pictures/{SHEET}", result.sheet, epochs)])
     return result
 
@@ -133,8 +133,8 @@ def _folders(run: RunFolder, settings: Settings, mistakes: "pd.DataFrame") -> li
     if not settings.is_repeated:
         return [run] * len(mistakes)
     folder_of = {
-        (fold_run.seed, -1 if fold_run.fold is None else fold_run.fold): run.fold_run(fold_run.name)
-        for fold_run in fold_runs(settings)
+        (own.seed, -1 if own.fold is None else own.fold): run.fold_run(name)
+        for name, own in fold_runs(settings).items()
     }
     try:
         trainings = mistakes[["seed", "fold"]].fillna(-1).astype(int)

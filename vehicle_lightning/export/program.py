@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 
 from vehicle_lightning.errors import ExportError
 from vehicle_lightning.files import atomic_write
-from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.load import load
 from vehicle_lightning.model.network import ImageClassifier
 
 TOLERANCE = 1e-4  # largest difference of a probability that rounding may cause
@@ -54,7 +54,7 @@ def export_checkpoint(checkpoint: Path, run_name: str, output: Path) -> ExportRe
         ExportError: the file would not predict what the run predicts.
         OSError: the file cannot be written.
     """
-    classifier = read_checkpoint(checkpoint).classifier
+    classifier = load(checkpoint)
     predictor = Predictor(classifier).eval()
     metadata = {
         "class_names": json.dumps(classifier.class_names, ensure_ascii=False),

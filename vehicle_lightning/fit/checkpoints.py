@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 
 from vehicle_lightning.errors import RunError, counted
 from vehicle_lightning.files import atomic_write
-from vehicle_lightning.fit.report import Data
-from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.fit.other_data import Data
+from vehicle_lightning.model.load import load
 from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.settings_file import changed_settings
@@ -116,13 +116,14 @@ def epochs_behind(run: RunFolder, data: Data, network: NetworkFactory | None) ->
         RunError: the checkpoint is missing or damaged, or the run had other settings or other data.
     """
     if not run.last_checkpoint.is_file():
+        rows = run.metrics.read_text().splitlines()[1:] if run.metrics.exists() else []
         # The figures of the first epoch are written before its checkpoint.
-        if run.summary.exists() or _epochs_told(run) > 1:
+        if run.summary.exists() or len(rows) > 1:
             raise RunError(f"{run.last_checkpoint} is gone; start a new run instead.")
         return 0
     settings = data.settings
-    last = read_checkpoint(run.last_checkpoint, network=network)
-    if changed := changed_settings(last.classifier.settings, settings):
+    last = load(run.last_checkpoint, network=network)
+    if changed := changed_settings(last.settings, settings):
         raise RunError(
             f"{run.last_checkpoint} was written with another {', '.join(changed)} than "
             f"{run.config} has; start a new run instead."
@@ -138,8 +139,3 @@ def epochs_behind(run: RunFolder, data: Data, network: NetworkFactory | None) ->
             f"{last.epochs} or more."
         )
     return last.epochs
-
-
-def _epochs_told(run: RunFolder) -> int:
-    """How many epochs have their row in the metrics."""
-    return len(run.metrics.read_text().splitlines()) - 1 if run.metrics.exists() else 0

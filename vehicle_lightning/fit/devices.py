@@ -18,7 +18,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.fit.callbacks import SIGNALS, PruningCallback, TrainingInterruptedError
-from vehicle_lightning.fit.report import Data
+from vehicle_lightning.fit.other_data import Data
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.runs.summary import Status
 

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sklearn.metrics import confusion_matrix
@@ -32,7 +32,7 @@ from vehicle_lightning.fit.train import (
 )
 from vehicle_lightning.fit.trainer import build_trainer
 from vehicle_lightning.model.load import load_start
-from vehicle_lightning.runs.fold_runs import FoldRun, fold_runs
+from vehicle_lightning.runs.fold_runs import fold_runs
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, save
 from vehicle_lightning.runs.summary import Status, Summary
@@ -62,16 +62,17 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
     every = fold_runs(settings)
     with run_folder(settings, run) as run:
         # Refuses devices before data are read, and is what the fold runs' loggers hang under.
-        build_trainer(every[0].settings, run, [], build_loggers(run, settings))
-        data = read_data(every[0].settings, parts.data)
+        first = next(iter(every.values()))
+        build_trainer(first, run, [], build_loggers(run, settings))
+        data = read_data(first, parts.data)
         if not isinstance(data, VehicleDataModule):
             raise SettingsError(
                 "--folds and --seeds split the images anew, which only a VehicleDataModule can; "
                 "give a subclass of it as data, or train each seed on its own."
             )
         # What would stop a later fold is found before the first one is trained.
-        for fold_run in {fold_run.fold: fold_run for fold_run in every}.values():
-            own_data = data.split_anew(fold_run.settings)
+        for own in {own.fold: own for own in every.values()}.values():
+            own_data = data.split_anew(own)
             model = build_classifier(own_data, parts).model
             load_start(model, own_data.fingerprint, network=parts.network)
         if run.config.is_file():
@@ -98,7 +99,7 @@ def _on_one_device(settings: Settings) -> Settings:
 
 def _train_all(
     run: RunFolder,
-    every: Sequence[FoldRun],
+    every: Mapping[str, Settings],
     data: VehicleDataModule,
     parts: Parts,
 ) -> tuple[list[Result], Status]:
@@ -106,20 +107,21 @@ def _train_all(
     results: list[Result] = []
     pruning = parts.pruning
     started, trained = time.monotonic(), 0
-    for number, fold_run in enumerate(every, start=1):
-        folder = run.fold_run(fold_run.name)
-        summary = _finished(folder, fold_run)
+    for number, (name, own) in enumerate(every.items(), start=1):
+        folder = run.fold_run(name)
+        words = name.replace("seed", "seed ").replace("-fold", ", fold ")
+        summary = _finished(folder, own)
         if summary is None:
             run.summary.unlink(missing_ok=True)  # it will no longer be that of all fold runs
-            title = f"Training {number} of {len(every)}, {fold_run.title}"
+            title = f"Training {number} of {len(every)}, {words}"
             if pruning is not None:
                 pruning.judges_epochs = number == 1  # those after it are judged as a whole
                 title = f"{pruning.title}, {title}"
-            summary = _train_fold_run(folder, fold_run, data, parts, title)
+            summary = _train_fold_run(folder, own, data, parts, title)
             trained += 1
         if summary is None or summary.status == "interrupted":
             return results, "interrupted"
-        results.append(Result.read(folder, fold_run, summary))
+        results.append(Result.read(folder, own, summary))
         if summary.status == "pruned":
             return results, "pruned"
         if pruning is not None:
@@ -129,34 +131,34 @@ def _train_all(
             continue
         left = (len(every) - number) * (time.monotonic() - started) / max(trained, 1)
         notice(
-            f"[{number}/{len(every)}] {fold_run.title}: train "
+            f"[{number}/{len(every)}] {words}: train "
             f"{summary.train.accuracy:.1%}, val {summary.val.accuracy:.1%}, {summary.verdict.kind}"
             + (f"; about {_in_words(left)} left" if trained and number < len(every) else "")
         )
     return results, "finished"
 
 
-def _finished(folder: RunFolder, fold_run: FoldRun) -> Summary | None:
+def _finished(folder: RunFolder, settings: Settings) -> Summary | None:
     """Return the summary of a fold run that has nothing left to train."""
     if not (folder.summary.is_file() and folder.config.is_file()):
         return None
     summary, before = Summary.read(folder.summary), read_settings(folder.config)
     same = all(
-        getattr(before, name) == getattr(fold_run.settings, name)
+        getattr(before, name) == getattr(settings, name)
         for name in ("epochs", "patience", "max_time")
     )
     return summary if summary.status == "finished" and same else None
 
 
 def _train_fold_run(
-    folder: RunFolder, fold_run: FoldRun, data: VehicleDataModule, parts: Parts, title: str
+    folder: RunFolder, settings: Settings, data: VehicleDataModule, parts: Parts, title: str
 ) -> Summary | None:
     """Train one; None where it is stopped before it could be measured."""
     folder.path.mkdir(exist_ok=True)
     callbacks = [c if isinstance(c, PruningCallback) else copy.deepcopy(c) for c in parts.callbacks]
-    own = replace(parts, data=data.split_anew(fold_run.settings), callbacks=callbacks)
+    own = replace(parts, data=data.split_anew(settings), callbacks=callbacks)
     try:
-        return train_once(fold_run.settings, folder, own, title=title).summary
+        return train_once(settings, folder, own, title=title).summary
     except KeyboardInterrupt:
         return None
 
@@ -165,11 +167,11 @@ def _write_report(
     run: RunFolder,
     settings: Settings,
     results: Sequence[Result],
-    every: Sequence[FoldRun],
+    every: Mapping[str, Settings],
     status: Status,
 ) -> PooledSummary:
     """Write the pooled predictions, curves, figures and pictures, also into TensorBoard."""
-    summary = pool(results, every, status)
+    summary = pool(results, every.values(), status)
     predictions = pool_predictions(results, "val")
     history, spread = pool_curves(results)
     write_csv(run.predictions, predictions)
@@ -192,8 +194,8 @@ def _write_report(
     return summary
 
 
-def _first_line(run: RunFolder, data: VehicleDataModule, every: Sequence[FoldRun]) -> str:
-    folds, seeds = (len({getattr(m, what) for m in every}) for what in ("fold", "seed"))
+def _first_line(run: RunFolder, data: VehicleDataModule, every: Mapping[str, Settings]) -> str:
+    folds, seeds = (len({getattr(m, what) for m in every.values()}) for what in ("fold", "seed"))
     over = [f"{folds} folds"] * (folds > 1) + [f"{seeds} seeds"] * (seeds > 1)
     return (
         f"Run {run.path}: {len(every)} trainings over {' and '.join(over)} of "

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.data.datamodule import Split
+from vehicle_lightning.data.datamodule import Split, VehicleDataModule
 from vehicle_lightning.errors import DataError, SettingsError
 from vehicle_lightning.model.classifier import IMAGENET
 
@@ -95,3 +95,6 @@ class OtherData(L.LightningDataModule):
             start += len(images)
         pixels = [found[place].permute(1, 2, 0).round().clamp(0, 255) for place in places.tolist()]
         return np.array([one.to(torch.uint8).numpy() for one in pixels])
+
+
+Data = VehicleDataModule | OtherData

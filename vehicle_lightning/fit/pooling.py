@@ -1,14 +1,14 @@
 """Pooling: what the fold runs of a run over several folds or seeds come to together."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 
 import numpy as np
 import pandas as pd
 
-from vehicle_lightning.runs.fold_runs import FoldRun
+from vehicle_lightning.config import Settings
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.statistics import Measurement, wilson_interval
@@ -23,18 +23,18 @@ SPREAD_CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
 class Result:
     """A finished fold run: its figures, its curves, and its predictions of "val" and "test"."""
 
-    fold_run: FoldRun
+    settings: Settings
     summary: Summary
     history: pd.DataFrame
     predictions: Mapping[str, pd.DataFrame]
 
     @classmethod
-    def read(cls, folder: RunFolder, fold_run: FoldRun, summary: Summary) -> "Result":
+    def read(cls, folder: RunFolder, settings: Settings, summary: Summary) -> "Result":
         """Read what lies in the folder of a fold run."""
         predictions = {"val": read_predictions(folder.predictions)}
         if summary.test is not None:
             predictions["test"] = read_predictions(folder.test_predictions)
-        return cls(fold_run, summary, pd.read_csv(folder.metrics), predictions)
+        return cls(settings, summary, pd.read_csv(folder.metrics), predictions)
 
 
 @dataclass(frozen=True)
@@ -85,19 +85,19 @@ class PooledSummary(Summary):
         return "\n".join([*lines, super().__str__()])
 
 
-def pool(results: Sequence[Result], fold_runs: Sequence[FoldRun], status: Status) -> PooledSummary:
+def pool(results: Sequence[Result], every: Collection[Settings], status: Status) -> PooledSummary:
     """Sum up the finished fold runs.
 
     Args:
         results: at least one.
-        fold_runs: all fold runs that the settings ask for.
+        every: the settings of all fold runs that are asked for.
         status: whether all of them went to their end, and if not, why.
     """
     summaries = [result.summary for result in results]
     predictions = pool_predictions(results, "val")
     right = predictions["label"] == predictions["prediction"]
     by_seed, by_fold = (right.groupby(predictions[key]).mean() for key in ("seed", "fold"))
-    asked, done = (Counter(m.seed for m in of) for of in (fold_runs, [r.fold_run for r in results]))
+    asked, done = (Counter(m.seed for m in of) for of in (every, [r.settings for r in results]))
     # The fold runs of one seed train on overlapping images: as many as there are, and no more.
     n = max(summary.train.n for summary in summaries)
     accuracy = fmean(summary.train.accuracy for summary in summaries)
@@ -117,7 +117,7 @@ def pool(results: Sequence[Result], fold_runs: Sequence[FoldRun], status: Status
         parameters=summaries[0].parameters,
         verdict=agreed([summary.verdict for summary in summaries]),
         status=status,
-        fold_runs=len(fold_runs),
+        fold_runs=len(every),
         finished=len(results),
         trained_epochs=sum(summary.epochs for summary in summaries),
         seed_accuracies={s: float(by_seed[s]) for s in done if done[s] == asked[s]},
@@ -132,7 +132,7 @@ def pool_predictions(results: Sequence[Result], split: str) -> pd.DataFrame:
     that was not trained on it; a test image is predicted by all networks.
     """
     frames = [
-        result.predictions[split].assign(seed=result.fold_run.seed, fold=result.fold_run.fold)
+        result.predictions[split].assign(seed=result.settings.seed, fold=result.settings.fold)
         for result in results
     ]
     pooled = pd.concat(frames).astype({"fold": "Int64"})

@@ -4,11 +4,10 @@ import pandas as pd
 import torch
 from sklearn.metrics import confusion_matrix
 
-from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.files import write_csv
-from vehicle_lightning.fit.other_data import OtherData
+from vehicle_lightning.fit.other_data import Data
 from vehicle_lightning.model.evaluation import evaluate, predictions_table
-from vehicle_lightning.model.load import Checkpoint
+from vehicle_lightning.model.network import ImageClassifier
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import (
     MISTAKES,
@@ -21,14 +20,12 @@ from vehicle_lightning.runs.predictions import measure
 from vehicle_lightning.runs.summary import Status, Summary
 from vehicle_lightning.runs.verdict import diagnose
 
-Data = VehicleDataModule | OtherData
-
 
 def write_report(
     run: RunFolder,
     data: Data,
     history: pd.DataFrame,
-    best: Checkpoint,
+    best: ImageClassifier,
     device: torch.device,
     status: Status,
 ) -> Summary:
@@ -40,7 +37,7 @@ def write_report(
     predictions, measured = {}, {}
     for split in data.splits:
         batches, precision = data.loader(split), data.settings.precision
-        logits, labels = evaluate(best.classifier, batches, device, precision)
+        logits, labels = evaluate(best, batches, device, precision)
         files = data.file_names(split, len(labels))
         table = predictions_table(logits, labels, data.class_names, files)
         predictions[split], measured[split] = table, measure(table)
@@ -54,7 +51,7 @@ def write_report(
         best_epoch=best.epochs,
         epochs=len(history),
         seconds=float(history["seconds"].sum()),
-        parameters=sum(p.numel() for p in best.classifier.parameters()),
+        parameters=sum(p.numel() for p in best.parameters()),
         verdict=diagnose(
             history,
             measured["train"],

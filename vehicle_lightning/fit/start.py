@@ -24,7 +24,7 @@ from vehicle_lightning.data.findings import read_report
 from vehicle_lightning.data.leaks import in_one_line, serious_findings
 from vehicle_lightning.errors import RunError, join_first
 from vehicle_lightning.files import write_text
-from vehicle_lightning.fit.report import Data
+from vehicle_lightning.fit.other_data import Data
 from vehicle_lightning.runs.folder import RunFolder
 
 NAMES = {"train": "training", "val": "validation", "test": "test"}

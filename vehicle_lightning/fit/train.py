@@ -18,13 +18,13 @@ from vehicle_lightning.fit.callbacks import EpochLines, FirstBatch, History, Pru
 from vehicle_lightning.fit.checkpoints import epochs_behind
 from vehicle_lightning.fit.devices import announce_meeting, fit_until_stopped
 from vehicle_lightning.fit.loggers import build_loggers, log_summary
-from vehicle_lightning.fit.other_data import OtherData
-from vehicle_lightning.fit.report import Data, write_report
+from vehicle_lightning.fit.other_data import Data, OtherData
+from vehicle_lightning.fit.report import write_report
 from vehicle_lightning.fit.start import run_folder, write_start
 from vehicle_lightning.fit.trainer import build_trainer, check_limits
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.model.evaluation import compute_features, features_suffice
-from vehicle_lightning.model.load import load_start, read_checkpoint
+from vehicle_lightning.model.load import load, load_start
 from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Summary
@@ -119,7 +119,7 @@ def train_once(
         device = trainer.strategy.root_device
         if isinstance(data, VehicleDataModule) and features_suffice(data.settings):
             lines.say("Computing the features of all images once: the backbone stays frozen.")
-            start = read_checkpoint(checkpoint).classifier if checkpoint else model.model
+            start = load(checkpoint) if checkpoint else model.model
             data.use_features(compute_features(start, data.predict_dataloader(), device))
 
         status = fit_until_stopped(trainer, model, data, checkpoint)
@@ -128,7 +128,7 @@ def train_once(
         if history.frame.empty or settings.fast_dev_run:
             return TrainResult(run, None)
         lines.say("Measuring the best weights on all images.")
-        best = read_checkpoint(run.best_checkpoint, network=parts.network)
+        best = load(run.best_checkpoint, network=parts.network)
         try:
             summary = write_report(run, data, history.frame, best, device, status)
         except KeyboardInterrupt:

@@ -16,7 +16,7 @@ from vehicle_lightning.errors import SettingsError, counted, one_line
 from vehicle_lightning.fit.callbacks import AverageWeights, StopBetweenSteps, StopWithoutProgress
 from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, BestAndLast
 from vehicle_lightning.fit.devices import started_together
-from vehicle_lightning.fit.report import Data
+from vehicle_lightning.fit.other_data import Data
 from vehicle_lightning.runs.folder import RunFolder
 
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}

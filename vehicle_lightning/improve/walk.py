@@ -172,8 +172,8 @@ def _train_last(walk: Walk, deadline: float) -> bool:
 
 
 def _fold_accuracies(walk: Walk, number: int) -> list[float]:
-    run, every = walk.run_of(number), fold_runs(walk.settings_of(number))
-    return [Summary.read(run.fold_run(one.name).summary).val.accuracy for one in every]
+    run, names = walk.run_of(number), fold_runs(walk.settings_of(number))
+    return [Summary.read(run.fold_run(name).summary).val.accuracy for name in names]
 
 
 def _judge(walk: Walk, summary: Summary) -> None:

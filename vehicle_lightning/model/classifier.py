@@ -164,7 +164,6 @@ class VehicleClassifier(L.LightningModule):
                 "The images of the first batch lie within [0, 1], and VehicleClassifier takes "
                 "pixel values in [0, 255]; multiply them by 255."
             )
-        count = len(labels)
         if images.ndim == 4:
             with torch.autocast(self.device.type, enabled=False):  # bf16 would blur the geometry
                 images = images.float()
@@ -176,8 +175,8 @@ class VehicleClassifier(L.LightningModule):
                     images, labels = self.mix(images, labels)
         loss: Tensor = self.training_loss(self(images), labels)
         # Logging every step would take the host longer than all else that it does for a step.
-        self._losses.append(count * loss.detach())
-        self._seen += count
+        self._losses.append(len(labels) * loss.detach())
+        self._seen += len(labels)
         if self.trainer.is_last_batch:
             mean = torch.stack(self._losses).sum() / self._seen
             self.log(
@@ -220,9 +219,8 @@ class VehicleClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Hand optimizer and schedule to Lightning."""
-        optimizer, schedule = build_optimizer(
-            self.model.network, self.settings, int(self.trainer.estimated_stepping_batches)
-        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        optimizer, schedule = build_optimizer(self.model.network, self.settings, steps)
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -16,7 +16,7 @@ from vehicle_lightning.console import progress_over
 from vehicle_lightning.data.images import read_or_fault
 from vehicle_lightning.data.paths import ImageFile
 from vehicle_lightning.errors import RunError, SettingsError
-from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.load import load
 from vehicle_lightning.model.network import ImageClassifier
 from vehicle_lightning.parallel import in_threads
 
@@ -84,7 +84,7 @@ class Ensemble:
         Raises:
             RunError: a file is no checkpoint, or their classes differ.
         """
-        models = [read_checkpoint(file).classifier for file in checkpoints]
+        models = [load(file) for file in checkpoints]
         for file, model in zip(checkpoints, models, strict=True):
             if model.class_names != models[0].class_names:
                 raise RunError(

@@ -14,7 +14,7 @@ from torch import Tensor
 from vehicle_lightning.data.images import read_or_fault
 from vehicle_lightning.errors import DataError, RunError
 from vehicle_lightning.model.evidence import change_by_masking, enlarge, evidence_maps
-from vehicle_lightning.model.load import read_checkpoint
+from vehicle_lightning.model.load import load
 from vehicle_lightning.model.network import ImageClassifier
 from vehicle_lightning.runs.plots import heat_over, plot_images, save
 
@@ -81,10 +81,10 @@ def explain_subjects(subjects: Sequence[Subject], sheet: Path, *, title: str) ->
         DataError: an image cannot be read.
         OSError: the sheet cannot be written.
     """
-    load = cache(read_checkpoint)
+    cached = cache(load)
     explanations, pictures, captions = [], [], []
     for subject in subjects:
-        classifiers = [load(checkpoint).classifier for checkpoint in subject.checkpoints]
+        classifiers = [cached(checkpoint) for checkpoint in subject.checkpoints]
         size, white = classifiers[0].settings.image_size, classifiers[0].white
         image = read_or_fault(subject.path, size, white)
         if isinstance(image, str):

@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,30 +10,17 @@ from torch import Tensor
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError, join_first, one_line
 from vehicle_lightning.model.network import ImageClassifier, NetworkFactory
-from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
+from vehicle_lightning.runs.folder import find_checkpoint
 
 MODEL = "model."  # what VehicleClassifier calls its ImageClassifier
 
 Weights = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint holds.
-
-    Attributes:
-        classifier: in eval mode, on the CPU.
-        epochs: whole epochs it has trained.
-        fingerprint: that of the data it was trained on; empty where they had none.
-    """
-
-    classifier: ImageClassifier
-    epochs: int
-    fingerprint: str
-
-
 def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageClassifier:
     """Load the classifier of a run: its weights with the lowest validation loss.
+
+    Only tensors and plain types are unpickled, so that a file from a stranger cannot run code.
 
     Args:
         path: a run folder, or a checkpoint file.
@@ -47,21 +33,9 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
     Raises:
         RunError: there is no such run, or its checkpoint is damaged or of another network.
     """
-    return read_checkpoint(find_checkpoint(Path(path)), network=network).classifier
-
-
-def read_checkpoint(path: Path, *, network: NetworkFactory | None = None) -> Checkpoint:
-    """Load all that is asked of a checkpoint file.
-
-    Only tensors and plain types are unpickled, so that a file from a stranger cannot run code.
-
-    Raises:
-        RunError: the file is missing, damaged, or no checkpoint of this package.
-    """
-    if not path.is_file():
-        raise RunError(f"There is no checkpoint {path}.")
+    file = find_checkpoint(Path(path))
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True)
         told, data = content["hyper_parameters"], content["data"]
         parts = Settings(**told["settings"]), told["class_names"], told["mean"], told["std"]
         is_from_python, epochs = bool(told["network_from_python"]), int(content["epoch"]) + 1
@@ -69,18 +43,18 @@ def read_checkpoint(path: Path, *, network: NetworkFactory | None = None) -> Che
         weights = {k.removeprefix(MODEL): v for k, v in state if k.startswith(MODEL)}
         fingerprint, white = str(data.get("fingerprint", "")), dict(data.get("white", {}))
     except Exception as error:  # a damaged or foreign file fails in many ways
-        raise RunError(f"{path} is no checkpoint of this package: {_reason(error)}.") from error
+        raise RunError(f"{file} is no checkpoint of this package: {_reason(error)}.") from error
     if is_from_python and network is None:
         raise RunError(
-            f"The network of {path} was given from Python; load it there by "
+            f"The network of {file} was given from Python; load it there by "
             f"vehicle_lightning.load(run, network=...)."
         )
     classifier = ImageClassifier(*parts, network)
     if difference := _difference(classifier.state_dict(), weights):
-        raise RunError(f"{path} holds the weights of another network: {difference}.")
+        raise RunError(f"{file} holds the weights of another network: {difference}.")
     classifier.load_state_dict(weights)
-    classifier.white = white
-    return Checkpoint(classifier.eval(), epochs, fingerprint)
+    classifier.epochs, classifier.fingerprint, classifier.white = epochs, fingerprint, white
+    return classifier.eval()
 
 
 def load_start(
@@ -103,9 +77,8 @@ def load_start(
     """
     settings = classifier.settings
     if settings.pretrained is not None:
-        run = RunFolder(settings.pretrained)
-        file = run.best_checkpoint if run.path.is_dir() else run.path
-        _take_weights(classifier, fingerprint, file, read_checkpoint(file, network=network))
+        other = load(settings.pretrained, network=network)
+        _take_weights(classifier, fingerprint, other, settings.pretrained)
     elif settings.backbone is not None:
         from vehicle_lightning.model.backbone import find_backbone
 
@@ -114,18 +87,15 @@ def load_start(
 
 
 def _take_weights(
-    classifier: ImageClassifier, fingerprint: str, file: Path, other: Checkpoint
+    classifier: ImageClassifier, fingerprint: str, other: ImageClassifier, place: Path
 ) -> None:
-    if (
-        other.fingerprint == fingerprint
-        and other.classifier.settings.split != classifier.settings.split
-    ):
+    if other.fingerprint == fingerprint and other.settings.split != classifier.settings.split:
         raise RunError(
-            f"{file} was trained on the same images in another split, so it has seen some of those "
-            f"that are to validate; take weights from other data or the same split."
+            f"{place} was trained on the same images in another split, so it has seen some of "
+            f"those that are to validate; take weights from other data or the same split."
         )
-    own, found = classifier.state_dict(), other.classifier.state_dict()
-    classes, others = len(classifier.class_names), len(other.classifier.class_names)
+    own, found = classifier.state_dict(), other.state_dict()
+    classes, others = len(classifier.class_names), len(other.class_names)
 
     def is_kept(name: str) -> bool:
         if name.startswith("normalize."):
@@ -138,8 +108,8 @@ def _take_weights(
     taken = {name: weight for name, weight in found.items() if name not in kept}
     if difference := _difference({k: v for k, v in own.items() if k not in kept}, taken):
         raise RunError(
-            f"The network of {file} has other layers than the one to be trained ({difference}), so "
-            f"that its weights cannot be taken; give both the same settings of the network, and "
+            f"The network of {place} has other layers than the one to be trained ({difference}), "
+            f"so that its weights cannot be taken; give both the same settings of the network, and "
             f"without --pooling the same --image-size."
         )
     classifier.load_state_dict(own | taken)

@@ -43,8 +43,7 @@ class Normalize(nn.Module):
         # A whole row of pixels at once: over three channels alone a CPU's vector units would idle.
         rows = images.to(self.scale.dtype).permute(0, 2, 3, 1).flatten(2)
         normalised = torch.addcmul(self.shift.repeat(width), rows, self.scale.repeat(width))
-        pixels = normalised.view(*rows.shape[:2], width, -1)
-        return pixels.permute(0, 3, 1, 2)
+        return normalised.view(*rows.shape[:2], width, -1).permute(0, 3, 1, 2)
 
 
 class ConvBlock(nn.Sequential):
@@ -179,6 +178,8 @@ class ImageClassifier(nn.Module):
         class_names: name of each class, in the order of the logits.
         white: which value of grey images of more than 8 bits is white, by kind of image, as was
             decided for the data it was trained on; `read_image` takes it.
+        epochs: whole epochs it was trained for, by the checkpoint it was loaded from.
+        fingerprint: that of the data it was trained on; empty where they had none.
     """
 
     def __init__(
@@ -202,6 +203,7 @@ class ImageClassifier(nn.Module):
         self.settings = settings
         self.class_names = tuple(class_names)
         self.white: Mapping[str, float] = {}
+        self.epochs, self.fingerprint = 0, ""
         built = (network or build_network)(settings, len(self.class_names))
         own_mean, own_std = (getattr(built, name, None) for name in ("mean", "std"))
         if own_mean is not None and own_std is not None:

@@ -1,7 +1,6 @@
 """The fold runs of a run over several folds or seeds: one training each."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from vehicle_lightning.config import Settings
@@ -10,44 +9,22 @@ from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
 from vehicle_lightning.settings_file import read_settings
 
 
-@dataclass(frozen=True)
-class FoldRun:
-    """One training of a run over several folds or seeds.
+def fold_runs(settings: Settings) -> dict[str, Settings]:
+    """Return the settings of every training that a run consists of, seed by seed, by its name.
 
-    Attributes:
-        seed: seed of its weights, order, dropout and augmentation.
-        fold: the fold that validates; None where the same images validate in all fold runs.
-        settings: those of the run, narrowed to this training.
-    """
-
-    seed: int
-    fold: int | None
-    settings: Settings
-
-    @property
-    def name(self) -> str:
-        """Name of its folder inside that of the run: `seed0-fold2`."""
-        return f"seed{self.seed}" if self.fold is None else f"seed{self.seed}-fold{self.fold}"
-
-    @property
-    def title(self) -> str:
-        """The same in words."""
-        return f"seed {self.seed}" if self.fold is None else f"seed {self.seed}, fold {self.fold}"
-
-
-def fold_runs(settings: Settings) -> list[FoldRun]:
-    """Return every training that the settings ask for, seed by seed.
-
-    All seeds share one partition into folds, that of `split_seed`, so that they can be compared on
-    the same images.
+    The name is that of its folder inside that of the run: `seed0-fold2`, or `seed0` where the same
+    images validate in all. All seeds share one partition into folds, that of `split_seed`, so that
+    they can be compared on the same images.
     """
     all_folds = settings.folds is not None and settings.fold is None
     folds = list(range(settings.folds or 0)) if all_folds else [settings.fold]
-    return [
-        FoldRun(seed, fold, settings.model_copy(update={"seed": seed, "seeds": 1, "fold": fold}))
+    return {
+        f"seed{seed}" + ("" if fold is None else f"-fold{fold}"): settings.model_copy(
+            update={"seed": seed, "seeds": 1, "fold": fold}
+        )
         for seed in range(settings.seed, settings.seed + settings.seeds)
         for fold in folds
-    ]
+    }
 
 
 def find_checkpoints(models: Iterable[Path]) -> list[Path]:
@@ -64,7 +41,7 @@ def find_checkpoints(models: Iterable[Path]) -> list[Path]:
         if settings is None or not settings.is_repeated:
             files.append(find_checkpoint(model) if settings else model)
             continue
-        parts = [run.fold_run(fold_run.name).best_checkpoint for fold_run in fold_runs(settings)]
+        parts = [run.fold_run(name).best_checkpoint for name in fold_runs(settings)]
         if missing := sum(not file.is_file() for file in parts):
             raise RunError(
                 f"{missing} of the {len(parts)} trainings of {model} are missing; finish it with "

@@ -193,7 +193,10 @@ def plot_images(images: NDArray[np.uint8], captions: Sequence[str], *, title: st
     rows = -(-len(images) // columns)
     width, gap, caption_line = 1.45, 0.12, 0.14
     height = width * images.shape[1] / images.shape[2]
-    texts = [_caption(caption) for caption in captions]
+    texts = [
+        "\n".join(drawable(line, LONGEST_CAPTION_LINE) for line in caption.split("\n")[:3])
+        for caption in captions
+    ]
     row_height = height + caption_line * max(text.count("\n") + 1 for text in texts) + 2 * gap
     figure_width = max(2 * MARGIN + columns * (width + gap) - gap, 4)
     figure_height = HEADING + rows * row_height
@@ -323,10 +326,6 @@ def _finite(values: "pd.Series[float]") -> NDArray[np.float64]:
 
 def _percent(fraction: float, _position: int) -> str:
     return f"{100 * fraction:g} %"
-
-
-def _caption(text: str) -> str:
-    return "\n".join(drawable(line, LONGEST_CAPTION_LINE) for line in text.split("\n")[:3])
 
 
 def drawable(line: str, longest: int) -> str:
