@@ -1,7 +1,5 @@
 """Thresholds: the wanted recall is reached, and a cost ratio has its threshold."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,8 +23,10 @@ def test_the_wanted_recall_is_reached_by_the_highest_threshold(
     shares, is_positive = np.array([s for s, _ in images]), np.array([p for _, p in images])
     is_positive[0] = True
     threshold = threshold_for_recall(shares, is_positive, recall)
-    assert operating_point(threshold, shares >= threshold, is_positive).recall >= recall - 1e-9
-    assert operating_point(threshold, shares > threshold, is_positive).recall < recall
+    assert (
+        operating_point(threshold, shares >= threshold, is_positive).recall.value >= recall - 1e-9
+    )
+    assert operating_point(threshold, shares > threshold, is_positive).recall.value < recall
 
 
 def test_figures_are_those_of_scikit_learn() -> None:
@@ -34,17 +34,18 @@ def test_figures_are_those_of_scikit_learn() -> None:
     is_positive = rng.random(200) < 0.4
     shares = np.clip(rng.normal(0.4 + 0.3 * is_positive, 0.2), 0, 1)
     point = operating_point(0.5, shares >= 0.5, is_positive)
-    assert point.recall == pytest.approx(recall_score(is_positive, shares >= 0.5))
-    assert point.precision == pytest.approx(precision_score(is_positive, shares >= 0.5))
+    assert point.precision is not None
+    assert point.recall.value == pytest.approx(recall_score(is_positive, shares >= 0.5))
+    assert point.precision.value == pytest.approx(precision_score(is_positive, shares >= 0.5))
     assert point.missed == (is_positive & (shares < 0.5)).sum()
-    assert point.recall_interval[0] < point.recall < point.recall_interval[1]
-    assert point.precision_interval[0] < point.precision < point.precision_interval[1]
+    for share in (point.recall, point.precision):
+        assert share.interval[0] < share.value < share.interval[1]
 
 
 def test_where_nothing_is_called_positive() -> None:
     point = operating_point(0.9, np.array([False, False]), np.array([True, False]))
-    assert (point.recall, point.missed, point.false_alarms) == (0, 1, 0)
-    assert math.isnan(point.precision)
+    assert (point.recall.value, point.missed, point.false_alarms) == (0, 1, 0)
+    assert point.precision is None
 
 
 def test_the_threshold_of_a_cost_ratio_costs_least() -> None:

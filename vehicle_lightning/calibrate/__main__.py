@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import SettingsGroup
+from vehicle_lightning.errors import counted
 from vehicle_lightning.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ def _text(calibrated: "Calibrated") -> str:
         whose += " of one fold"
     lines = [
         f"{calibrated.images} images that the networks of {calibrated.run.label} had not seen",
-        f"temperature {scaling.temperature:.2f} for {whose}: "
+        f"temperature none for {whose}: on other images it does not make the loss lower"
+        if scaling.temperature == 1
+        else f"temperature {scaling.temperature:.2f} for {whose}: "
         + ("too sure" if scaling.temperature > 1 else "not sure enough")
         + " as it is",
     ]
@@ -76,15 +79,10 @@ def _text(calibrated: "Calibrated") -> str:
         lines += [
             f"threshold   {point.threshold:.3f} of {calibrated.positive}; with one chosen alike on "
             f"other images {whose} has",
-            f"recall      {_share(point.recall, point.recall_interval)}, {point.missed} missed",
-            f"precision   {_share(point.precision, point.precision_interval)}, "
-            f"{point.false_alarms} false alarms",
+            f"recall      {point.recall}, {point.missed} missed",
+            f"precision   {point.precision or '-'}, {counted(point.false_alarms, 'false alarm')}",
         ]
     return "\n".join([*lines, f"saved       {calibrated.run.calibration}"])
-
-
-def _share(share: float, interval: tuple[float, float]) -> str:
-    return f"{share:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
 
 
 if __name__ == "__main__":

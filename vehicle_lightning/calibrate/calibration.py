@@ -102,9 +102,11 @@ def calibrate(
     networks, labels, folds = _by_image(predictions, class_names)
     parts = folds if len(set(folds)) > 1 else np.arange(len(labels)) % PARTS
     scaling, scaled = fit_temperature(networks, labels, parts)
-    every = networks.reshape(1, -1, len(class_names))
-    single = best_temperature(every, np.tile(labels, len(networks)))
     seeds, images = networks.shape[:2]
+    single = scaling.temperature
+    if seeds > 1:
+        every = networks.reshape(1, -1, len(class_names))
+        single = best_temperature(every, np.tile(labels, seeds))
     before = networks.mean(axis=0)
     # Of each image the class to find; where none is named, the one that is predicted.
     column = before.argmax(axis=1) if positive is None else class_names.index(positive)

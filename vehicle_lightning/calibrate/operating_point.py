@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vehicle_lightning.runs.statistics import wilson_interval
+from vehicle_lightning.runs.statistics import Share
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,14 @@ class OperatingPoint:
     Attributes:
         threshold: least probability of the positive class, in [0, 1].
         recall: share of the positive images that are found.
-        recall_interval: its 95 % Wilson interval.
-        precision: share of the images called positive that are; not a number where none is.
-        precision_interval: its 95 % Wilson interval.
+        precision: share of the images called positive that are; None where none is called so.
         missed: number of positive images below the threshold.
         false_alarms: number of others above it.
     """
 
     threshold: float
-    recall: float
-    recall_interval: tuple[float, float]
-    precision: float
-    precision_interval: tuple[float, float]
+    recall: Share
+    precision: Share | None
     missed: int
     false_alarms: int
 
@@ -72,14 +68,9 @@ def operating_point(
             chosen on others.
         is_positive: bool of shape (N,); at least one is.
     """
-    found, positives = int((called & is_positive).sum()), int(is_positive.sum())
-    all_called = int(called.sum())
-    return OperatingPoint(
-        threshold,
-        found / positives,
-        wilson_interval(found, positives),
-        found / all_called if all_called else math.nan,
-        wilson_interval(found, all_called) if all_called else (0.0, 1.0),
-        positives - found,
-        all_called - found,
-    )
+    found = int((called & is_positive).sum())
+    recall = Share.of(found, int(is_positive.sum()))
+    assert recall is not None
+    alarms = int((called & ~is_positive).sum())
+    precision = Share.of(found, found + alarms)
+    return OperatingPoint(threshold, recall, precision, recall.n - found, alarms)

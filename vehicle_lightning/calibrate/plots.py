@@ -64,11 +64,12 @@ def plot_calibration(
     prepare_panel(tradeoff, "Precision and recall", f"Recall of {positive}", "Precision")
     precision, recall, _ = precision_recall_curve(is_positive, after)
     tradeoff.plot(recall, precision, color=TRAIN, drawstyle="steps-post")
-    if point is not None:
-        tradeoff.plot([point.recall], [point.precision], color=VAL, marker="o", markersize=7)
+    if point is not None and point.precision is not None:
+        place = (point.recall.value, point.precision.value)
+        tradeoff.plot(*place, color=VAL, marker="o", markersize=7)
         tradeoff.annotate(
             f"threshold {point.threshold:.3f}",
-            (point.recall, point.precision),
+            place,
             xytext=(-10, -16),
             textcoords="offset points",
             ha="right",

@@ -32,7 +32,8 @@ class Scaling:
     """What temperature scaling brings.
 
     Attributes:
-        temperature: above 1 the networks were too sure, below 1 not sure enough.
+        temperature: above 1 the networks were too sure, below 1 not sure enough; 1 where none
+            makes the loss lower on images that it was not fitted on.
         loss: mean cross-entropy in nats as the networks give it, and scaled by a temperature that
             was fitted on other images.
         error: expected calibration error in [0, 1], likewise.
@@ -65,13 +66,13 @@ def fit_temperature(
         temperature = best_temperature(probabilities[:, ~own], labels[~own])
         scaled[own] = mean_with_temperature(probabilities[:, own], temperature)
     raw = probabilities.mean(axis=0)
-    scaling = Scaling(
-        best_temperature(probabilities, labels),
-        (log_loss(raw, labels), log_loss(scaled, labels)),
-        (calibration_error(raw, labels), calibration_error(scaled, labels)),
-        _error_by_chance(scaled),
-    )
-    return scaling, scaled
+    loss = log_loss(raw, labels), log_loss(scaled, labels)
+    error = calibration_error(raw, labels), calibration_error(scaled, labels)
+    if loss[1] < loss[0]:
+        temperature = best_temperature(probabilities, labels)
+    else:
+        temperature, scaled = 1.0, raw
+    return Scaling(temperature, loss, error, _error_by_chance(scaled)), scaled
 
 
 def best_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:

@@ -346,9 +346,10 @@ def _judge(run: _Run) -> tuple[Kind, str]:
         and not val_turned_up
     )
     # It has flattened where the interval of its slope excludes the straight line. Where it neither
-    # falls nor has flattened, the epochs are too few to tell.
+    # falls nor has flattened, or is lowest in the last of few, the epochs are too few to tell.
     straight = STRAIGHT * (train_loss[0] - smooth_train[-1])
-    train_flattened = not train_falls and half.highest_fall <= straight
+    few = length < 2 * FEWEST_EPOCHS and train_loss.argmin() == length - 1
+    train_flattened = not train_falls and not few and half.highest_fall <= straight
     # Training is poor where too many errors are left of those of always answering the most frequent
     # class. That takes the best possible error to be zero (Ng 2018: avoidable bias).
     smooth_accuracy = float(_smooth(run.curve("train/accuracy"))[-1])
