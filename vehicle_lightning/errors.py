@@ -28,7 +28,7 @@ def join_first(items: Iterable[str], named: int = 10) -> str:
 
 def counted(number: int, noun: str) -> str:
     """Return a number of things in words: `1 image`, `2 images`, `3 batches`."""
-    plural = "" if number == 1 else "es" if noun.endswith("ch") else "s"
+    plural = "" if number == 1 else "es" if noun.endswith("tch") else "s"
     return f"{number} {noun}{plural}"
 
 

@@ -4,8 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
+import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -13,7 +15,6 @@ from torch.utils.tensorboard.summary import hparams
 from vehicle_lightning.config import Settings
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Summary
-from vehicle_lightning.runs.tensorboard import write_events
 
 SPLITS = ("train", "val")
 CURVES = ("loss", "accuracy")  # one chart each, with a line for each split
@@ -76,10 +77,14 @@ class RunLogger(TensorBoardLogger):
         figures = {f"summary/{name}": value for name, value in summary.figures().items()}
         self.log_metrics(figures, summary.epochs)
         self.experiment.add_text("summary/verdict", str(summary), summary.epochs)
-        files = {f"pictures/{name}": self._run.picture(name) for name in PICTURES}
-        found = [(tag, file, summary.epochs) for tag, file in files.items() if file.is_file()]
-        self.finalize("success")  # first: TensorBoard reads no file on where a later one stands
-        write_events(self._run.path, "pictures", found)
+        for name in PICTURES:
+            if (path := self._run.picture(name)).is_file():
+                with Image.open(path) as picture:
+                    pixels = np.asarray(picture.convert("RGB"))
+                self.experiment.add_image(
+                    f"pictures/{name}", pixels, summary.epochs, dataformats="HWC"
+                )
+        self.finalize("success")
 
     def save(self) -> None:
         """Flush the events; the settings stand in the run folder already."""
