@@ -114,7 +114,8 @@ def test_predictions_metrics_and_checkpoint_agree(run: RunFolder) -> None:
     """The curves, the predictions and the summary measure the same weights alike."""
     summary = json.loads(run.summary.read_text())
     predictions = pd.read_csv(run.predictions, dtype={"label": str, "prediction": str})
-    assert list(predictions) == ["file", "label", "prediction", "p_0", "p_1", "loss"]
+    columns = ["file", "label", "prediction", "p_0", "p_1", "loss", "photograph"]
+    assert list(predictions) == columns
     assert len(predictions) == summary["val"]["n"]
     assert predictions["loss"].is_monotonic_decreasing
     np.testing.assert_allclose(predictions["p_0"] + predictions["p_1"], 1, atol=1e-9)

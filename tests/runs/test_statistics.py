@@ -156,3 +156,14 @@ def test_the_calibration_error_is_that_of_torchmetrics() -> None:
         torch.tensor(probabilities), torch.tensor(labels), 3, n_bins=15, norm="l1"
     )
     assert calibration_error(probabilities, labels) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_duplicates_count_once_in_the_interval() -> None:
+    right = np.repeat([True, True, True, False], 2)
+    loss = np.zeros(8)
+    twice = Measurement.from_predictions(right, loss, np.repeat(np.arange(4), 2))
+    assert (twice.accuracy, twice.n) == (0.75, 8)
+    assert twice.interval == Measurement.from_predictions(right[::2], loss[::2]).interval
+    assert Measurement.from_predictions(right, loss, np.arange(8)).interval == (
+        Measurement.from_predictions(right, loss).interval
+    )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.runs.predictions import read_predictions
+from vehicle_lightning.runs.predictions import measure, read_predictions
 from vehicle_lightning.runs.statistics import Measurement, wilson_interval
 from vehicle_lightning.runs.summary import Status, Summary
 from vehicle_lightning.runs.verdict import agreed
@@ -104,11 +104,11 @@ def pool(results: Sequence[Result], every: Collection[Settings], status: Status)
     loss = fmean(summary.train.loss for summary in summaries)
     test = None
     if all("test" in result.predictions for result in results):
-        test = _measure_each_image(pool_predictions(results, "test"))
+        test = measure(pool_predictions(results, "test"))
     labels = predictions.drop_duplicates("file")["label"]
     return PooledSummary(
         train=Measurement(accuracy, wilson_interval(accuracy * n, n), n, loss),
-        val=_measure_each_image(predictions),
+        val=measure(predictions),
         test=test,
         most_frequent_class=float(labels.value_counts(normalize=True).max()),
         best_epoch=round(median(summary.best_epoch for summary in summaries)),
@@ -159,16 +159,6 @@ def pool_curves(results: Sequence[Result]) -> tuple[pd.DataFrame, pd.DataFrame]:
         spread[f"{split}/spread/{curve}_lowest"] = of_curve.min(axis=0)
         spread[f"{split}/spread/{curve}_highest"] = of_curve.max(axis=0)
     return mean, pd.DataFrame(spread)
-
-
-def _measure_each_image(predictions: pd.DataFrame) -> Measurement:
-    """Measure pooled predictions, in which each image counts once."""
-    right = np.array(predictions["label"] == predictions["prediction"], dtype=np.float64)
-    image = pd.factorize(predictions["file"])[0]
-    trainings = np.bincount(image)
-    # Not a number where one of the losses is none.
-    losses = np.bincount(image, weights=predictions["loss"].to_numpy(dtype=float)) / trainings
-    return Measurement.from_predictions(np.bincount(image, weights=right) / trainings, losses)
 
 
 def _spread(accuracies: dict[int, float]) -> str:

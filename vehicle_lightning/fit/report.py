@@ -4,6 +4,7 @@ import pandas as pd
 import torch
 from sklearn.metrics import confusion_matrix
 
+from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.files import write_csv
 from vehicle_lightning.fit.other_data import Data
 from vehicle_lightning.model.evaluation import evaluate, predictions_table
@@ -40,6 +41,8 @@ def write_report(
         logits, labels = evaluate(best, batches, device, precision)
         files = data.file_names(split, len(labels))
         table = predictions_table(logits, labels, data.class_names, files)
+        if isinstance(data, VehicleDataModule):
+            table["photograph"] = data.duplicates.certain[data.rows[split][table.index]]
         predictions[split], measured[split] = table, measure(table)
     val = predictions["val"]
     majority = float(val["label"].value_counts(normalize=True).max())

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from vehicle_lightning.runs.statistics import Measurement
@@ -23,6 +24,21 @@ def read_predictions(path: Path) -> pd.DataFrame:
 
 
 def measure(predictions: pd.DataFrame) -> Measurement:
-    """Return accuracy, interval, n and mean loss of predicted images."""
-    correct = (predictions["label"] == predictions["prediction"]).to_numpy(dtype=bool)
-    return Measurement.from_predictions(correct, predictions["loss"].to_numpy(dtype=float))
+    """Return accuracy, interval, n and mean loss of predicted images, each counted once.
+
+    Args:
+        predictions: one row an image and training, with `file`, `label`, `prediction`, `loss` and,
+            where duplicates are known, `photograph`, equal for all duplicates.
+    """
+    right = np.array(predictions["label"] == predictions["prediction"], dtype=np.float64)
+    image = pd.factorize(predictions["file"])[0]
+    trainings = np.bincount(image)
+    # Not a number where one of the losses is none.
+    losses = np.bincount(image, weights=predictions["loss"].to_numpy(dtype=float)) / trainings
+    photograph = None
+    if "photograph" in predictions:
+        first = ~predictions["file"].duplicated()
+        photograph = predictions.loc[first, "photograph"].to_numpy(dtype=np.int64)
+    return Measurement.from_predictions(
+        np.bincount(image, weights=right) / trainings, losses, photograph
+    )

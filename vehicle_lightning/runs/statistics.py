@@ -20,12 +20,13 @@ from pydantic import BeforeValidator, TypeAdapter
 from scipy.special import ndtri  # scipy.stats has the same and takes a second to import
 
 
-def wilson_interval(correct: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(correct: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Bounds, in [0, 1], of the success probability behind `correct` of `n` (Wilson 1927).
 
     The score interval keeps close to its nominal coverage for small n and for proportions near
-    0 and 1, where the textbook `p ± 1.96 s` does not. `correct` need not be whole: it may be the
-    mean over several models of the number of images each is right on.
+    0 and 1, where the textbook `p ± 1.96 s` does not. Neither need be whole: `correct` may be the
+    mean over several models of the number of images each is right on, and n what images that are
+    not independent are worth.
 
     Raises:
         ValueError: n < 1, `correct` outside [0, n], or `confidence` outside (0, 1).
@@ -71,7 +72,7 @@ class Measurement:
     accuracy: float
     """Fraction of the images classified correctly, in [0, 1]."""
     interval: tuple[float, float]
-    """95 % Wilson interval of the accuracy."""
+    """95 % Wilson interval of the accuracy, in which duplicates count once."""
     n: int
     """Number of images."""
     loss: Annotated[float, BeforeValidator(lambda loss: math.nan if loss is None else loss)]
@@ -79,27 +80,35 @@ class Measurement:
 
     @classmethod
     def from_predictions(
-        cls, correct: NDArray[np.bool_ | np.floating], losses: NDArray[np.floating]
+        cls,
+        correct: NDArray[np.bool_ | np.floating],
+        losses: NDArray[np.floating],
+        photograph: NDArray[np.integer] | None = None,
     ) -> Self:
         """Sum up what is known of each image.
 
         Where an image was predicted by several models, n still counts it once: more seeds tell
-        more of the training, but not of other images.
+        more of the training, but not of other images. Nor do duplicates, which are right or wrong
+        together: the interval is that of n^2 / (m_1^2 + m_2^2 + ...) images where photograph i
+        has m_i duplicates (Kish 1965, Survey sampling, section 8.2).
 
         Args:
             correct: bool or float in [0, 1], shape (n,): whether the image was classified
                 correctly, or by which fraction of the models.
             losses: float, shape (n,): its cross-entropy in nats, or the mean over the models.
+            photograph: int, shape (n,): which photograph it shows; by default each its own.
 
         Raises:
             ValueError: no images, or the two arrays do not have the same shape (n,).
         """
-        if correct.ndim != 1 or correct.shape != losses.shape:
+        if correct.ndim != 1 or correct.shape != losses.shape or not len(correct):
             raise ValueError(
-                f"expected two arrays of shape (n,), got {correct.shape} and {losses.shape}"
+                f"expected two arrays of shape (n,), n > 0, got {correct.shape} and {losses.shape}"
             )
         n, hits = len(correct), float(correct.sum(dtype=np.float64))
-        interval = wilson_interval(min(hits, n), n)
+        alike = np.ones(n) if photograph is None else np.unique(photograph, return_counts=True)[1]
+        independent = n / float((alike**2).sum()) * n
+        interval = wilson_interval(min(hits / n, 1.0) * independent, independent)
         # float64: the mean of many float32 losses should not depend on their order.
         return cls(hits / n, interval, n, float(losses.mean(dtype=np.float64)))
 
