@@ -208,9 +208,9 @@ def all_of_it(image: Image.Image, rng: Rng) -> Image.Image:
 CHANGES = (compressed, resized, brightened, tinted, grey, cropped, all_of_it)
 
 
-def draw_scene(task: tuple[int, int, int, Path]) -> list[tuple[str, str, str]]:
+def draw_scene(task: tuple[int, int, int, int, Path]) -> list[tuple[str, str, str]]:
     """Write the images of a scene, and copies; return name, kind and photograph of each."""
-    number, seed, frames, folder = task
+    number, seed, frames, copied, folder = task
     rng = np.random.default_rng([seed, number])
     scene = SCENES[number % len(SCENES)]
     still, frame = scene(rng)
@@ -223,7 +223,7 @@ def draw_scene(task: tuple[int, int, int, Path]) -> list[tuple[str, str, str]]:
         photograph = f"{scene.__name__}-{number}-{place}"
         rows.append((f"{photograph}.jpg", scene.__name__, photograph))
         Image.fromarray(pixels).save(folder / rows[-1][0], quality=90)
-        if place < COPIED:
+        if place < copied:
             rows.append((f"{photograph}-copy.jpg", f"copy in {scene.__name__}", photograph))
             copy = all_of_it(Image.fromarray(pixels), rng)
             copy.save(folder / rows[-1][0], quality=90)
@@ -251,7 +251,9 @@ def make_set(images: int, seed: int, folder: Path) -> pd.DataFrame:
     """Make a set of about so many images, half of them of scenes: file, kind, photograph."""
     scenes = max(len(SCENES), round(images / 2 / (FRAMES + COPIED)))
     rows = list(draw_vehicles(images // 4, seed, folder))
-    for some in in_processes(draw_scene, [(n, seed, FRAMES, folder) for n in range(scenes)]):
+    for some in in_processes(
+        draw_scene, [(n, seed, FRAMES, COPIED, folder) for n in range(scenes)]
+    ):
         rows += some
     return pd.DataFrame(rows, columns=["file", "kind", "photograph"])
 
@@ -318,7 +320,7 @@ def check_still(folder: Path, seed: int) -> None:
     from vehicle_lightning.check.__main__ import main as check
 
     (folder / "images").mkdir()
-    rows = draw_scene((0, seed, 1000, folder / "images"))
+    rows = draw_scene((0, seed, 1000, 0, folder / "images"))
     labels = np.random.default_rng(seed).integers(0, 2, len(rows))
     lines = [f"{name},{label}" for (name, _, _), label in zip(rows, labels, strict=True)]
     (folder / "train.csv").write_text("\n".join(["image_names,emergency_or_not", *lines]))

@@ -14,18 +14,18 @@ from captum.attr import LayerGradCam
 from PIL import Image
 from torch import Tensor, nn
 
-from tests.conftest import QUICK, SIZE, DataFolder, Fit
+from tests.conftest import SIZE, Fit
 from tests.test_fit import latest_events
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import DataError, InputError, RunError, SettingsError
 from vehicle_lightning.explain.__main__ import MOST, SHOWN, explain, main, worst_mistakes
-from vehicle_lightning.fit.__main__ import main as fit_main
 from vehicle_lightning.model.evidence import change_by_masking, enlarge, evidence_maps
 from vehicle_lightning.model.explanations import explain as explain_image
 from vehicle_lightning.model.load import load
 from vehicle_lightning.model.network import ImageClassifier
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import heat_over
+from vehicle_lightning.settings_file import read_settings
 
 SQUARE = 8  # pixels
 
@@ -160,8 +160,8 @@ def test_the_command_draws_the_worst_mistakes(
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_what_it_explains_is_what_the_run_predicted(fit_quickly: Fit, drawn: Path) -> None:
-    run = fit_quickly("--val-fraction", "0.4")
+def test_what_it_explains_is_what_the_run_predicted(dropout_run: RunFolder, drawn: Path) -> None:
+    run = dropout_run
     worst = pd.read_csv(run.predictions).iloc[0]
     model = load(run.best_checkpoint)
     image = np.asarray(Image.open(drawn / "images" / worst["file"]))
@@ -201,14 +201,19 @@ def test_of_a_run_over_folds_and_seeds_each_network_explains_its_own(
     assert explain_image(models, image).probability >= 0.5
 
 
-def test_seeds_alone(drawn: Path, tmp_path: Path) -> None:
-    flags = ["--data-dir", str(drawn), "--log-dir", str(tmp_path), "--name", "run"]
-    assert fit_main([*QUICK, *flags, "--epochs", "1", "--seeds", "2"]) == 0
-    parts = {
-        s.checkpoints[0].parent.parent.name
-        for s in worst_mistakes(RunFolder(tmp_path / "run/0"), 9)
-    }
-    assert parts <= {"seed0", "seed1"}
+def test_seeds_alone(dropout_run: RunFolder, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run" / "0")
+    frames = []
+    for seed in (0, 1):
+        shutil.copytree(dropout_run.path, run.path / f"seed{seed}")
+        frame = pd.read_csv(dropout_run.predictions, dtype=str).iloc[seed::2]
+        wrong = ["10"[int(label)] for label in frame["label"]]
+        frames.append(frame.assign(seed=seed, fold=None, prediction=wrong))
+    pd.concat(frames).to_csv(run.predictions, index=False)
+    settings = read_settings(dropout_run.config).model_copy(update={"seeds": 2})
+    run.config.write_text(settings.to_yaml())
+    parts = {one.checkpoints[0].parent.parent.name for one in worst_mistakes(run, 9)}
+    assert parts == {"seed0", "seed1"}
 
 
 @pytest.mark.parametrize(
@@ -271,13 +276,13 @@ def test_nothing_outside_of_the_image_folder_is_opened(
         explain(run.path)
 
 
-def test_a_run_without_mistakes(fit_quickly: Fit, colours: DataFolder) -> None:
-    run = fit_quickly(data_dir=colours.path)
+def test_a_run_without_mistakes(dropout_run: RunFolder, drawn: Path, tmp_path: Path) -> None:
+    run, data = copied(dropout_run, drawn, tmp_path)
     frame = pd.read_csv(run.predictions, dtype=str)
     frame.assign(prediction=frame["label"]).to_csv(run.predictions, index=False)
-    with pytest.raises(RunError, match="made no mistake among its 4 validation"):
+    with pytest.raises(RunError, match="made no mistake among its 8 validation"):
         explain(run.path)
-    assert explain(run.path, [colours.path / "images" / "0.png"]).images == 1
+    assert explain(run.path, [next((data / "images").iterdir())]).images == 1
 
 
 def test_a_network_that_keeps_no_places_apart() -> None:

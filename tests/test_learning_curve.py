@@ -109,9 +109,9 @@ def test_a_curve_of_other_settings_is_kept(trained: list[str]) -> None:
 
 
 def test_the_second_configuration_stands_on_the_first() -> None:
-    command = parse_curve(["--config", "little_data", "--against", "--augment --epochs 50"])
-    first, second = command.configurations
+    arguments = ["--config", "little_data", "--against", "--augment --epochs 50"]
+    (first, second), _, place = parse_curve(arguments)
     assert (first.name, second.name) == ("little_data", "with --augment --epochs 50")
     assert second.settings == first.settings.model_copy(update={"augment": True, "epochs": 50})
     assert (first.settings.folds, first.settings.channels) == (5, (16, 32, 64, 128))
-    assert command.folder == Path("logs/learning-curve-little_data")
+    assert place == Path("logs/learning-curve-little_data")

@@ -1,6 +1,7 @@
 """One's own data: what is recognised, what is refused, and that no row is lost on the way."""
 
 import gzip
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,17 @@ def test_class_folders_need_no_csv(tmp_path: Path, root: str) -> None:
     assert table.names[0] == "car/cam/0.png"
     assert len(module(data).rows["val"]) == 6
     assert check(["--data-dir", str(data), "--strict"]) == 0
+
+
+def test_class_folders_with_random_names_are_no_leak(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are listed by class and were written class after class, which no picture shows."""
+    for number in range(64):
+        name = hashlib.md5(bytes([number])).hexdigest()
+        picture(tmp_path / "photos" / ("car", "van")[number >= 40] / f"{name}.png", number)
+    assert check(["--data-dir", str(tmp_path / "photos"), "--strict"]) == 0
+    assert "the label is told" not in capsys.readouterr().out
 
 
 def test_class_folders_in_train_and_test(tmp_path: Path) -> None:

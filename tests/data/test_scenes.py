@@ -54,10 +54,11 @@ def test_a_scene_is_said_and_its_images_are_not_joined(kind: str, tmp_path: Path
     paths.append(tmp_path / "near.jpg")
     paths[-1].write_bytes(stream.getvalue())
     digests = np.arange(COUNT + 1).astype("S32")
-    hashed = read_hashes(paths, tmp_path), np.arange(len(paths))
+    hashed = read_hashes(paths, tmp_path)
     found = group_images(digests, tmp_path, lambda: hashed)
     pairs = [np.flatnonzero(found.of_image == g).tolist() for g in range(found.of_image.max() + 1)]
     assert [pair for pair in pairs if len(pair) > 1] in ([[5, COUNT]], [])
     if kind == "street":  # elsewhere an object stands out so much that no hashes are alike
         assert len(found.scenes) == 1
         assert len(found.scenes[0]) > 0.9 * COUNT
+        assert len(set(found.certain.tolist())) == COUNT + 1

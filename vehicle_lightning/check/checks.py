@@ -86,8 +86,9 @@ def check_data_set(
     every = np.flatnonzero(usable)
     digests = facts["digest"][every]
     found = group_images(digests, cache_dir, lambda: (hashes, every), settings.duplicates)
-    groups = np.arange(len(names)) + len(names)  # of those that cannot be used, each is alone
-    groups[every] = found.of_image
+    alone = np.arange(len(names)) + len(names)  # as are those that cannot be used
+    groups, certain = alone.copy(), alone.copy()
+    groups[every], certain[every] = found.of_image, found.certain
     labels = [table.class_names[code] for code in table.labels.tolist()]
     pictures = pd.DataFrame(
         {
@@ -107,6 +108,7 @@ def check_data_set(
         *check_files(names, facts, likely_reason(missing, table.image_dir)),
         check_blank(names, facts["contrast"]),
         unlisted.result(),
+        check_contradictions(own.assign(group=certain[sound])),
         *_duplicates(own),
     ]
     if mirrored:
@@ -149,14 +151,13 @@ def _test_names(csv: Path, column: str) -> list[str]:
 
 
 def _duplicates(pictures: pd.DataFrame) -> list[Finding]:
-    """Find exact and near duplicates, and duplicates with contradicting labels."""
+    """Find exact and near duplicates."""
     several = pictures[pictures.duplicated("group", keep=False)]
     equal = several[several.duplicated("digest", keep=False)].groupby("digest", sort=False)
     near = differing(several, "digest")
     keep = "Keep one of each; fit keeps them in one split."
     same, like = "are the same file several times", "show nearly the same picture"
     return [
-        check_contradictions(several),
         finding_of_groups("exact-duplicates", "warning", equal, same, keep),
         finding_of_groups("near-duplicates", "warning", near, like, keep),
     ]

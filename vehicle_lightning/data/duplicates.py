@@ -75,12 +75,15 @@ class Groups:
         near: number of further images that show what an earlier one shows.
         scenes: the images of each scene, int64 rows in ascending order: so many look alike that
             they come from one camera or page, and are not kept together.
+        certain: as `of_image`, but that no near duplicates inside a scene are joined: of very many
+            images of one camera some show the same by chance.
     """
 
     of_image: NDArray[np.int64]
     exact: int
     near: int
-    scenes: tuple[NDArray[np.int64], ...] = ()
+    scenes: tuple[NDArray[np.int64], ...]
+    certain: NDArray[np.int64]
 
 
 class NearPairs(NamedTuple):
@@ -116,10 +119,11 @@ def group_images(
     count = len(digests)
     distinct, first, which = np.unique(digests, return_index=True, return_inverse=True)
     if duplicates == "off" or count == 0:
-        return Groups(np.arange(count), 0, 0)
+        return Groups(np.arange(count), 0, 0, (), np.arange(count))
     exact = np.stack([np.arange(count), first[which]], axis=1)
+    certain = grouped(count, exact)
     if duplicates == "exact":
-        return Groups(grouped(count, exact), count - len(distinct), 0)
+        return Groups(certain, count - len(distinct), 0, (), certain)
     key = hashlib.blake2b(f"{GROUPING_VERSION} {PIL.__version__} ".encode(), digest_size=12)
     key.update(distinct.tobytes())
     file = cache_dir / f"{key.hexdigest()}-near.npz"
@@ -146,7 +150,8 @@ def group_images(
     scenes = [np.flatnonzero(alike[which] == scene) for scene in np.flatnonzero(sizes > largest)]
     groups = grouped(count, exact, first[near.same[~is_scene]])
     near_count = len(distinct) - int(groups.max()) - 1
-    return Groups(groups, count - len(distinct), near_count, tuple(scenes))
+    certain = grouped(count, exact, first[near.same[sizes[alike[near.same[:, 0]]] <= largest]])
+    return Groups(groups, count - len(distinct), near_count, tuple(scenes), certain)
 
 
 def near_duplicates(pictures: Pictures, rows: Rows, *, mirrored: bool = False) -> NearPairs:

@@ -196,8 +196,11 @@ def examine_all(
     return Examined(facts, pictures, white)
 
 
-def read_hashes(paths: Sequence[Path], folder: Path) -> Pictures:
+def read_hashes(paths: Sequence[Path], folder: Path) -> tuple[Pictures, NDArray[np.int64]]:
     """Read the perceptual hashes of N images that could be read before, into a file in a folder.
+
+    Returns:
+        Records of type `PICTURE` of shape (N,), and their numbers.
 
     Raises:
         DataError: the folder cannot be written to, or the disk is full.
@@ -206,7 +209,7 @@ def read_hashes(paths: Sequence[Path], folder: Path) -> Pictures:
     facts, pictures, _ = examine_all(paths, file_states(paths, None), folder)
     for row in np.flatnonzero(facts["fault"] != "").tolist():
         raise changed(paths[row], facts["fault"][row])
-    return pictures
+    return pictures, np.arange(len(paths))
 
 
 def _examine_batch(

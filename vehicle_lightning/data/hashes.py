@@ -27,6 +27,7 @@ WORDS = FREQUENCIES**2 // 64
 # From low to high, so that bits that change together, as high ones do, stand together.
 BIT_ORDER = np.argsort(np.indices((FREQUENCIES, FREQUENCIES)).max(axis=0).ravel(), kind="stable")
 FLAT = 2.0  # grey levels of standard deviation below which no details remain to compare
+IN_MEMORY = 64 << 20  # bytes
 
 Hashes = NDArray[np.uint64]
 Thumbnails = NDArray[np.uint8]
@@ -63,7 +64,7 @@ def hash_pictures(thumbnails: Thumbnails) -> Pictures:
 
 
 def room_for_pictures(folder: Path, is_used: NDArray[np.bool_]) -> Pictures:
-    """Return records of type `PICTURE`, all zero, in a mapped file that is gone with the process.
+    """Return records of type `PICTURE`, all zero: many in a mapped file, gone with the process.
 
     Args:
         folder: where the file is, without a name in it.
@@ -72,14 +73,17 @@ def room_for_pictures(folder: Path, is_used: NDArray[np.bool_]) -> Pictures:
     Raises:
         DataError: the folder cannot be written to, or its disk has no room.
     """
+    needed = int(is_used.sum()) * PICTURE.itemsize
+    if needed <= IN_MEMORY:
+        return np.zeros(len(is_used), dtype=PICTURE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # A disk that is found full through the map would end the process.
-        if shutil.disk_usage(folder).free < is_used.sum() * PICTURE.itemsize:
+        if shutil.disk_usage(folder).free < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with TemporaryFile(dir=folder) as file:
-            file.truncate(max(1, len(is_used)) * PICTURE.itemsize)
-            return np.memmap(file, PICTURE)[: len(is_used)]
+            file.truncate(len(is_used) * PICTURE.itemsize)
+            return np.memmap(file, PICTURE)
     except OSError as error:
         raise DataError(
             f"Cannot write to {folder} ({error.strerror}); choose another --cache-dir."

@@ -26,6 +26,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import BernoulliNB
 from sklearn.tree import DecisionTreeClassifier
 
+from vehicle_lightning.data.duplicates import Groups as Duplicates
 from vehicle_lightning.data.facts import FLAT, Facts, no_facts
 from vehicle_lightning.data.findings import Finding, Report, Severity, in_order
 from vehicle_lightning.data.table import Table
@@ -49,18 +50,17 @@ BEGIN_ALIKE = 0.1  # of the numbers that all classes reach, by which they may be
 DAY = 86400  # seconds
 
 
-def serious_findings(
-    table: Table, groups: NDArray[np.int64], contrast: NDArray[np.float64]
-) -> Report:
+def serious_findings(table: Table, duplicates: Duplicates, contrast: NDArray[np.float64]) -> Report:
     """Find contradicting duplicates, blank pictures, odd labels, and what tells the label.
 
     Of the files only names, order, size and date are looked at; `check` looks at all else.
 
     Args:
         table: N images that can be read.
-        groups: int64 of shape (N,); pictures of one group show the same.
+        duplicates: which of them show the same.
         contrast: float64 of shape (N,), standard deviation of each picture in grey levels.
     """
+    groups = duplicates.of_image
     labels = [table.class_names[code] for code in table.labels.tolist()]
     rows = sample_of(groups)
     facts = no_facts(len(rows))
@@ -70,7 +70,9 @@ def serious_findings(
             facts[position]["bytes"], facts[position]["modified"] = status.st_size, status.st_mtime
     some = [table.names[row] for row in rows.tolist()], [labels[row] for row in rows.tolist()]
     findings = [
-        check_contradictions(pd.DataFrame({"name": table.names, "label": labels, "group": groups})),
+        check_contradictions(
+            pd.DataFrame({"name": table.names, "label": labels, "group": duplicates.certain})
+        ),
         check_blank(table.names, contrast),
         *(finding for finding in table.findings if finding.kind == "similar-labels"),
         *check_leaks(*some, facts, groups[rows]),

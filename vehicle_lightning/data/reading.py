@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,6 @@ from vehicle_lightning.console import notice
 from vehicle_lightning.data.cache import DecodedImages, cache_folder, decode_images
 from vehicle_lightning.data.duplicates import Groups, group_images
 from vehicle_lightning.data.facts import FLAT, read_hashes
-from vehicle_lightning.data.hashes import Pictures
 from vehicle_lightning.data.paths import likely_reason
 from vehicle_lightning.data.table import Table
 from vehicle_lightning.errors import DataError, join_first
@@ -58,19 +58,21 @@ def read_images(listed: Table, settings: DataSettings) -> ReadImages:
         image_dir=listed.image_dir,
         keep_pixels=settings.cache == "disk",
     )
-    table = _readable(listed, decoded.unreadable, skip=settings.skip_unreadable)
+    table = listed
+    if decoded.unreadable:
+        table = _readable(listed, decoded.unreadable, skip=settings.skip_unreadable)
     if decoded.contrast.max() < FLAT and np.ptp(decoded.grey) < FLAT:
         raise DataError(
             f"All {len(table)} images of {table.source} are blank and look the same; nothing can "
             f"be learnt from them."
         )
-
-    def hashes() -> tuple[Pictures, NDArray[np.int64]]:
-        if decoded.hashes is not None:
-            return decoded.hashes, decoded.rows
-        return read_hashes(table.paths, cache_dir), np.arange(len(table))
-
-    duplicates = group_images(decoded.digests, cache_dir, hashes, settings.duplicates)
+    hashes, rows = decoded.hashes, decoded.rows
+    duplicates = group_images(
+        decoded.digests,
+        cache_dir,
+        partial(read_hashes, table.paths, cache_dir) if hashes is None else lambda: (hashes, rows),
+        settings.duplicates,
+    )
     if duplicates.scenes:
         notice(
             f"{sum(map(len, duplicates.scenes))} of {len(table)} images look alike but for "
@@ -83,8 +85,6 @@ def read_images(listed: Table, settings: DataSettings) -> ReadImages:
 
 def _readable(table: Table, faults: dict[int, str], *, skip: bool) -> Table:
     """Return the table without the images that cannot be read, where these may be skipped."""
-    if not faults:
-        return table
     what = f"{len(faults)} of {len(table)} images of {table.source} cannot be read: " + join_first(
         f"{table.names[row]} ({fault})" for row, fault in faults.items()
     )

@@ -67,6 +67,7 @@ class CsvFile:
         columns: the cells of each column, N each; blank where a row is too short.
         rows: N numbers of the rows, the header being row 1; blank rows count and are left out.
         lines: number of lines of the file.
+        broken_cells: number of cells that hold line breaks.
         doubled: names that several columns have.
     """
 
@@ -74,6 +75,7 @@ class CsvFile:
     columns: dict[str, list[str]]
     rows: list[int]
     lines: int
+    broken_cells: int
     doubled: frozenset[str]
 
     def column(self, name: str, flag: str) -> list[str]:
@@ -147,10 +149,15 @@ def read_csv(path: Path, wanted: Sequence[str] = ()) -> CsvFile:
         [row[column] if column < len(row) else "" for *_, row in records]
         for column in range(len(header))
     ]
-    _refuse_swallowed_rows(path, cells, [begin for _, begin, _ in records], separator)
+    broken = [
+        (begin, cell) for _, begin, row in records for cell in row if "\n" in cell or "\r" in cell
+    ]
+    if broken:
+        _refuse_swallowed_rows(path, cells, broken, separator)
     doubled = frozenset(name for name in header if header.count(name) > 1 and name)
     numbers = [number for number, *_ in records]
-    return CsvFile(path, dict(zip(header, cells, strict=True)), numbers, line, doubled)
+    columns = dict(zip(header, cells, strict=True))
+    return CsvFile(path, columns, numbers, line, len(broken), doubled)
 
 
 def _text(path: Path) -> str:
@@ -186,17 +193,9 @@ def _separator(header: str, wanted: Sequence[str]) -> str:
 
 
 def _refuse_swallowed_rows(
-    path: Path, cells: Sequence[Sequence[str]], begins: Sequence[int], separator: str
+    path: Path, cells: Sequence[Sequence[str]], broken: Sequence[tuple[int, str]], separator: str
 ) -> None:
     """Refuse cells with line breaks that hold what looks like rows: a quote is not closed."""
-    broken = sorted(
-        (begins[row], cell)
-        for column in cells
-        for row, cell in enumerate(column)
-        if "\n" in cell or "\r" in cell
-    )
-    if not broken:
-        return
     known = [set(column) for column in cells]
     suffixes = [{PurePath(cell).suffix for cell in column} - {""} for column in cells]
 

@@ -37,7 +37,7 @@ def split_rows(
     Raises:
         DataError: a class or a group cannot be split so.
     """
-    labels, names = table.labels, list(table.class_names)
+    labels, names, has_groups = table.labels, list(table.class_names), table.groups is not None
     given: NDArray[np.str_] = np.array(
         ["train"] * len(table) if table.splits is None else table.splits, dtype=str
     )
@@ -56,7 +56,7 @@ def split_rows(
 
     def draw(rows: Rows, fraction: float, split: Split) -> tuple[Rows, Rows]:
         seed, some = settings.split_seed, (labels[rows], groups[rows])
-        if table.groups is None:
+        if not has_groups:
             kept, held = hold_out(*some, fraction, seed, names=names, split=split)
         else:
             kept, held = hold_out_groups(*some, fraction, seed, split=split)

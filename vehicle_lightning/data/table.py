@@ -7,7 +7,7 @@ settings leave open is recognised where it is sure, and said in one line with th
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -260,9 +260,9 @@ def _read_listed(settings: SourceSettings) -> Table:
         groups = tuple(sys.intern(cells[row]) for row in kept)
     if settings.split_column is not None:
         splits = _read_splits(csv, settings.split_column, kept)
-    if broken := sum("\n" in cell or "\r" in cell for c in csv.columns.values() for cell in c):
+    if csv.broken_cells:
         lines = f"{len(csv.rows)} rows in {csv.lines} lines"
-        _say_once(f"{path}: {lines}, as {broken} cells hold line breaks.")
+        _say_once(f"{path}: {lines}, as {csv.broken_cells} cells hold line breaks.")
     if len(kept) < len(csv.rows):
         dropped = [f.what.rstrip(".") for f in findings if f.kind in (*REFUSED, "repeated-row")]
         _say_once(f"{path}: {len(csv.rows)} rows, {len(kept)} images; {'; '.join(dropped)}.")
@@ -357,29 +357,27 @@ def _find_images(
     if is_open:
         inner = sorted(path.name for path in data_dir.iterdir() if path.is_dir())
         folders += [Path(), *(Path(name) for name in inner if not name.startswith("."))]
-
-    def is_in(folder: Path) -> Callable[[str], bool]:
-        return lambda name: isfile(data_dir / folder / name)  # noqa: PTH113  # which takes any name
-
-    shares = {
-        (folder, name): _share(csv.columns.get(name, ()), is_in(folder))
+    samples = {name: list(filter(None, cells[:SAMPLE])) for name, cells in csv.columns.items()}
+    found = {
+        (folder, name): sum(
+            isfile(data_dir / folder / cell)  # noqa: PTH113  # which takes any name
+            for cell in samples.get(name, ())
+        )
         for folder in folders
         for name in columns
     }
-    best = max(shares, key=lambda place: shares[place])
-    if shares[best] >= 0.5:
+    best = max(found, key=lambda place: found[place])
+    if found[best] and found[best] >= 0.5 * len(samples[best[1]]):
         return best
     if column is None:
-        named = [name for name in csv.columns if _share(csv.columns[name], _is_image_name) >= 0.5]
+        named = [
+            name
+            for name, some in samples.items()
+            if some and sum(map(_is_image_name, some)) >= 0.5 * len(some)
+        ]
         column = named[0] if len(named) == 1 else None
     is_there = not is_open or (data_dir / settings.image_dir).is_dir()
     return settings.image_dir if is_there else None, column
-
-
-def _share(cells: Sequence[str], is_so: Callable[[str], bool]) -> float:
-    """Of the first cells that are not blank, the share of which something is so."""
-    some = [cell for cell in cells[:SAMPLE] if cell]
-    return sum(map(is_so, some)) / len(some) if some else 0.0
 
 
 def _is_image_name(name: str) -> bool:
@@ -391,12 +389,9 @@ def _find_labels(csv: CsvFile, settings: SourceSettings, image_column: str | Non
     if settings.label_column in csv.columns or not _is_default(settings, "label_column"):
         return settings.label_column
     taken = (image_column, settings.group_column, settings.split_column)
+    distinct = {name: len(set(cells)) for name, cells in csv.columns.items()}
     most = min(MOST_CLASSES, max(2, len(csv.rows) // 5))
-    possible = [
-        name
-        for name, cells in csv.columns.items()
-        if name not in taken and 2 <= len(set(cells)) <= most
-    ]
+    possible = [n for n, count in distinct.items() if n not in taken and 2 <= count <= most]
     called = [name for name in possible if name.lower() in LABEL_NAMES]
     return next((some[0] for some in (called, possible) if len(some) == 1), None)
 

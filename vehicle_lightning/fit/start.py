@@ -145,7 +145,7 @@ def write_findings(run: RunFolder, settings: Settings, data: VehicleDataModule) 
     try:
         report = read_report(remembered.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not known yet, or damaged
-        report = serious_findings(data.table, data.duplicates.of_image, data.contrast)
+        report = serious_findings(data.table, data.duplicates, data.contrast)
         with suppress(OSError):  # then the next run looks again
             write_text(remembered, report.to_json())
     report = replace(report, csv=data.table.source)

@@ -80,15 +80,6 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class CurveCommand:
-    """A parsed command line: one configuration, or two; the shares; and where all goes."""
-
-    configurations: tuple[Configuration, ...]
-    shares: tuple[float, ...]
-    folder: Path
-
-
-@dataclass(frozen=True)
 class Measured:
     """A configuration, its curve, and the accuracy on its training images at the largest share."""
 
@@ -99,17 +90,19 @@ class Measured:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, train, and print what the curve says."""
-    command = parse_curve(arguments)
-    measured = _learning_curve(command)
+    configurations, shares, folder = parse_curve(arguments)
+    measured = _learning_curve(configurations, shares, folder)
     if measured is None:
         notice("Interrupted; the same command goes on.")
         return INTERRUPTED
-    print("\n".join([*_sentences(measured), *_write(measured, command.folder)]))
+    print("\n".join([*_sentences(measured), *_write(measured, folder)]))
     return 0
 
 
-def parse_curve(arguments: Sequence[str]) -> CurveCommand:
-    """Parse the command line of `vehicle_lightning.learning_curve`.
+def parse_curve(
+    arguments: Sequence[str],
+) -> tuple[list[Configuration], tuple[float, ...], Path]:
+    """Parse the command line: one configuration, or two; the shares; and where all goes.
 
     Exits with code 2, after printing what is wrong, where a flag is unknown or malformed.
 
@@ -136,8 +129,7 @@ def parse_curve(arguments: Sequence[str]) -> CurveCommand:
         _check_comparable(first, second)
         slug = "-".join("".join(c for c in flag if c.isalnum() or c in "._") for flag in against)
         configurations.append(Configuration(f"with {' '.join(against)}", f"{slug}-", second))
-    folder = first.log_dir / name[:LONGEST_NAME]
-    return CurveCommand(tuple(configurations), options.shares, folder)
+    return configurations, options.shares, first.log_dir / name[:LONGEST_NAME]
 
 
 def _check(settings: Settings) -> None:
@@ -161,21 +153,23 @@ def _check_comparable(first: Settings, second: Settings) -> None:
         )
 
 
-def _learning_curve(command: CurveCommand) -> list[Measured] | None:
+def _learning_curve(
+    configurations: Sequence[Configuration], shares: Sequence[float], folder: Path
+) -> list[Measured] | None:
     """Train on every share what is not finished yet, and fit the curves; None where stopped."""
-    table = read_table(command.configurations[0].settings).checked()
+    table = read_table(configurations[0].settings).checked()
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
     from vehicle_lightning.data.datamodule import VehicleDataModule
 
-    found, trained = [], len(command.configurations) * len(command.shares)
-    for place, configuration in enumerate(command.configurations):
+    found, trained = [], len(configurations) * len(shares)
+    for place, configuration in enumerate(configurations):
         data = VehicleDataModule(configuration.settings, table)
         data.setup()
         runs = []
-        for number, share in enumerate(command.shares, 1 + place * len(command.shares)):
+        for number, share in enumerate(shares, 1 + place * len(shares)):
             settings = _share_settings(configuration.settings, share, data)
-            run = RunFolder(command.folder / f"{configuration.prefix}share{share:g}")
+            run = RunFolder(folder / f"{configuration.prefix}share{share:g}")
             notice(f"[{number}/{trained}] {configuration.name}, {share:g} of the training images")
             if not _train(settings, run, data):
                 return None  # stopped
