@@ -29,6 +29,7 @@ from sklearn.tree import DecisionTreeClassifier
 from vehicle_lightning.data.duplicates import Groups as Duplicates
 from vehicle_lightning.data.facts import FLAT, Facts, no_facts
 from vehicle_lightning.data.findings import Finding, Report, Severity, in_order
+from vehicle_lightning.data.rows import FEWEST_IMAGES
 from vehicle_lightning.data.table import Table
 
 Groups = Iterable[tuple[Any, pd.DataFrame]]
@@ -42,7 +43,6 @@ SIGNIFICANCE = 0.05
 LEAST_AUC = 0.60  # below, a leak may be real but matters little
 SERIOUS_AUC = 0.75
 SERIOUS_SIGNIFICANCE = 0.005  # so that chance seldom accuses sound data
-FEWEST_IMAGES = 20  # of a class; fewer tell too little
 FOLDS = 5
 BEGIN_ALIKE = 0.1  # of the numbers that all classes reach, by which they may begin apart
 DAY = 86400  # seconds
