@@ -237,7 +237,7 @@ def test_pixels_from_the_cache_and_from_the_files_train_alike(fit_quickly: Fit) 
 def test_a_last_batch_of_one_and_a_batch_of_all_survive_batchnorm(
     fit_quickly: Fit, colours: DataFolder
 ) -> None:
-    for batch_size in ("5", "35", "36", "100"):  # of 36 training images
+    for batch_size in ("5", "100"):  # of 36 training images
         run = fit_quickly(
             "--batchnorm", "--hidden", "4", "--batch-size", batch_size, data_dir=colours.path
         )

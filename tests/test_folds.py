@@ -205,7 +205,7 @@ def test_several_devices_are_refused(drawn: Path, tmp_path: Path) -> None:
 
 def test_compare_takes_the_run_as_one(run: RunFolder, drawn: Path) -> None:
     log_dir = run.path.parent.parent
-    other = quick_fit(drawn, log_dir)(*FOLDS, "--name", "wide", "--channels", "8", "8")
+    other = quick_fit(drawn, log_dir)("--folds", "3", "--name", "wide", "--channels", "8", "8")
     rows = compare([run.path, other.path]).rows
     assert {row.record.name for row in rows} == {"folds/0", "wide/0"}
     (found,) = [row.test for row in rows if row.test is not None]

@@ -12,6 +12,7 @@ from PIL import Image
 from tests.conftest import QUICK
 from vehicle_lightning.cli import INTERRUPTED
 from vehicle_lightning.compare.ranking import compare
+from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.improve import moves
@@ -82,6 +83,14 @@ def test_mistakes_are_one_sentence(flags: list[str], more: tuple[str, ...], mess
     with pytest.raises(InputError, match=message) as caught:
         main([*flags, *more])
     assert "\n" not in str(caught.value)
+
+
+def test_where_a_resumed_walk_trains_may_change(tmp_path: Path) -> None:
+    Walk(folder=tmp_path, settings=Settings(folds=2, test_fraction=0.2), budget=60).write()
+    _, settings, folder = parse_improve(["--resume", str(tmp_path), "--num-workers", "2"])
+    assert (settings.num_workers, settings.folds, folder) == (2, 2, tmp_path)
+    with pytest.raises(InputError, match="--fast-dev-run keeps nothing"):
+        parse_improve(["--resume", str(tmp_path), "--fast-dev-run"])
 
 
 def test_settings_of_a_file_get_folds_and_a_test_part(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_what_is_pruned_would_not_have_won(
 
 def test_the_median_rule(tmp_path: Path) -> None:
     with Study.open("study", find_database(None, tmp_path), tmp_path, 0) as study:
-        search: Any = SimpleNamespace(study=study)
+        search: Any = SimpleNamespace(study=study, trials=100)
 
         def take() -> RunningTrial:
             running = study.take(100)

@@ -40,7 +40,8 @@ class Checked:
         report: what was found.
         table: N images.
         usable: bool of shape (N,), whether the file of each can be used.
-        groups: int64 of shape (N,), which show the same; a file that cannot be used is alone.
+        groups: int64 of shape (N,), which show the same for certain, near duplicates inside a
+            scene aside; a file that cannot be used is alone.
         white: what is white in deep grey images, by kind.
     """
 
@@ -86,8 +87,8 @@ def check_data_set(
     every = np.flatnonzero(usable)
     digests = facts["digest"][every]
     found = group_images(digests, cache_dir, lambda: (hashes, every), settings.duplicates)
-    alone = np.arange(len(names)) + len(names)  # as are those that cannot be used
-    groups, certain = alone.copy(), alone.copy()
+    # Those that cannot be used are alone.
+    groups, certain = np.tile(np.arange(len(names)) + len(names), (2, 1))
     groups[every], certain[every] = found.of_image, found.certain
     labels = [table.class_names[code] for code in table.labels.tolist()]
     pictures = pd.DataFrame(
@@ -134,9 +135,9 @@ def check_data_set(
         *check_leaks(list(own["name"]), list(own["label"]), facts[sound], groups[sound]),
     ]
     if run is not None:
-        findings.append(check_labels(table.names, labels, groups[:count], run))
+        findings.append(check_labels(table.names, labels, certain[:count], run))
     report = Report(table.source, count, table.class_counts, in_order(findings))
-    return Checked(report, table, usable[:count], groups[:count], white)
+    return Checked(report, table, usable[:count], certain[:count], white)
 
 
 def _test_names(csv: Path, column: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The data module: CSV and image folder in, batches of each split out."""
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import lightning as L
 import numpy as np
@@ -20,10 +20,8 @@ from vehicle_lightning.data.batches import (
     fits_on,
 )
 from vehicle_lightning.data.reading import ReadImages, read_images
-from vehicle_lightning.data.splits import join_groups, split_rows
+from vehicle_lightning.data.splits import Split, join_groups, split_rows
 from vehicle_lightning.data.table import Table, read_table
-
-Split = Literal["train", "val", "test"]
 
 MEASURED_AT_ONCE = 4  # times the batch size, on a GPU
 

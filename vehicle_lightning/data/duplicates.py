@@ -53,11 +53,11 @@ FINE, COARSEST, LOCAL = 0.7, 4.0, 2.0  # pixels of blur: of noise, of shadows, o
 MOST_DIFFERENCE = 0.65  # energy of the difference at any place, relative to the picture's mean
 ALIGNED = 0.8  # correlation from which two pictures lie well over one another
 MOST_DIFFERENCE_OF_CROPS = 1.1
-MOST_COLOUR = 25.0  # levels of Cb and Cr by which a place may differ
+MOST_COLOUR = 26.0  # levels of Cb and Cr by which a place may differ
 EDGE = 2  # pixels
 LEAST_SCENE = 20  # images that are called a scene where they are also
 SCENE_SHARE = 0.03  # of all images or more
-GROUPING_VERSION = 5  # raise it whenever the same images would be grouped in another way
+GROUPING_VERSION = 6  # raise it whenever the same images would be grouped in another way
 
 Rows = NDArray[np.int64]
 Pairs = NDArray[np.int64]

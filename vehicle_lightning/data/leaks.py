@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import stdtr
 from sklearn.base import ClassifierMixin
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import roc_auc_score
@@ -29,22 +29,20 @@ from sklearn.tree import DecisionTreeClassifier
 from vehicle_lightning.data.duplicates import Groups as Duplicates
 from vehicle_lightning.data.facts import FLAT, Facts, no_facts
 from vehicle_lightning.data.findings import Finding, Report, Severity, in_order
+from vehicle_lightning.data.rows import FEWEST_IMAGES
 from vehicle_lightning.data.table import Table
 
 Groups = Iterable[tuple[Any, pd.DataFrame]]
 
 MANY_BLANK = 0.02  # of all images; from there on blank ones are serious
 MOST_IMAGES = 4000  # a sample of so many tells a leak
-PERMUTATIONS = 99
-FEW_PERMUTATIONS = 19  # are enough where luck does as well twice, or is so far away:
-FAR = 5.0  # standard deviations
+PERMUTATIONS = 19
 MOST_LETTERS = 4  # of the parts of names that are compared
 MOST_PARTS = 2000
 SIGNIFICANCE = 0.05
 LEAST_AUC = 0.60  # below, a leak may be real but matters little
 SERIOUS_AUC = 0.75
 SERIOUS_SIGNIFICANCE = 0.005  # so that chance seldom accuses sound data
-FEWEST_IMAGES = 20  # of a class; fewer tell too little
 FOLDS = 5
 BEGIN_ALIKE = 0.1  # of the numbers that all classes reach, by which they may begin apart
 DAY = 86400  # seconds
@@ -294,16 +292,10 @@ def _predictability(
     auc = _auc(values, codes, folds)
     if auc < LEAST_AUC:
         return auc, 1.0
-    by_luck: list[float] = []
-    for enough in (FEW_PERMUTATIONS, PERMUTATIONS):
-        while len(by_luck) < enough:
-            by_luck.append(_auc(values, rng.permutation(codes), folds))
-        z = (auc - float(np.mean(by_luck))) / max(float(np.std(by_luck)), 1e-9)
-        as_good = sum(luck >= auc for luck in by_luck)
-        if z > FAR or as_good > 1:
-            break
-    # Where no permutation comes near, the p-value is that of the normal curve through them.
-    return auc, float(ndtr(-z)) if as_good == 0 else (1 + as_good) / (1 + len(by_luck))
+    by_luck = [_auc(values, rng.permutation(codes), folds) for _ in range(PERMUTATIONS)]
+    spread = max(float(np.std(by_luck, ddof=1)), 1e-9) * (1 + 1 / PERMUTATIONS) ** 0.5
+    # How likely one more draw by luck is as good; so few tell a small p-value by their spread.
+    return auc, float(stdtr(PERMUTATIONS - 1, -(auc - np.mean(by_luck)) / spread))
 
 
 def _auc(values: Values, codes: NDArray[np.int64], folds: Folds) -> float:

@@ -34,7 +34,7 @@ OTHER_FILES = {
 }
 IMBALANCE = 3.0  # times as many images of the largest class as of the smallest: a note
 STRONG_IMBALANCE = 10.0  # a warning
-FEWEST_IMAGES = 20  # of a class
+FEWEST_IMAGES = 20  # of a class; fewer tell too little
 PLACEHOLDERS = (
     *("-", "?", "unknown", "undefined", "missing", "none", "null", "nil", "nan", "na", "n/a"),
     *("#n/a", "tbd", "todo"),

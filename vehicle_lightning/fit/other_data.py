@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.data.datamodule import Split, VehicleDataModule
+from vehicle_lightning.data.datamodule import VehicleDataModule
+from vehicle_lightning.data.splits import Split
 from vehicle_lightning.errors import DataError, SettingsError
 from vehicle_lightning.model.classifier import IMAGENET
 

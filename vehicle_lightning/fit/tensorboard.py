@@ -4,10 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
-import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from PIL import Image
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -15,6 +13,7 @@ from torch.utils.tensorboard.summary import hparams
 from vehicle_lightning.config import Settings
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.runs.tensorboard import picture_record
 
 SPLITS = ("train", "val")
 CURVES = ("loss", "accuracy")  # one chart each, with a line for each split
@@ -78,12 +77,9 @@ class RunLogger(TensorBoardLogger):
         self.log_metrics(figures, summary.epochs)
         self.experiment.add_text("summary/verdict", str(summary), summary.epochs)
         for name in PICTURES:
-            if (path := self._run.picture(name)).is_file():
-                with Image.open(path) as picture:
-                    pixels = np.asarray(picture.convert("RGB"))
-                self.experiment.add_image(
-                    f"pictures/{name}", pixels, summary.epochs, dataformats="HWC"
-                )
+            if (file := self._run.picture(name)).is_file():
+                record = picture_record(f"pictures/{name}", file)
+                self.experiment._get_file_writer().add_summary(record, summary.epochs)
         self.finalize("success")
 
     def save(self) -> None:

@@ -52,7 +52,8 @@ def save(figure: Figure, path: Path) -> None:
         OSError: the file cannot be written.
     """
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+        # Packed harder it takes a fifth longer, and is a tenth smaller.
+        figure.savefig(temporary, format="png", pil_kwargs={"compress_level": 1})
 
 
 def plot_curves(history: pd.DataFrame, *, best_epoch: int, title: str) -> Figure:

@@ -24,14 +24,18 @@ def write_events(folder: Path, name: str, records: Iterable[tuple[str, float | P
     writer = EventFileWriter(str(folder), filename_suffix=suffix)
     for tag, content, step in records:
         if isinstance(content, Path):
-            with Image.open(content) as picture:
-                width, height = picture.size
-            image = Summary.Image(
-                width=width, height=height, colorspace=3, encoded_image_string=content.read_bytes()
-            )
-            value = Summary.Value(tag=tag, image=image)
+            summary = picture_record(tag, content)
         else:
-            value = Summary.Value(tag=tag, simple_value=content)
-        summary = Summary(value=[value])
+            summary = Summary(value=[Summary.Value(tag=tag, simple_value=content)])
         writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
     writer.close()
+
+
+def picture_record(tag: str, file: Path) -> Summary:
+    """Return a PNG file as TensorBoard records it."""
+    with Image.open(file) as picture:
+        width, height = picture.size
+    image = Summary.Image(
+        width=width, height=height, colorspace=3, encoded_image_string=file.read_bytes()
+    )
+    return Summary(value=[Summary.Value(tag=tag, image=image)])
