@@ -139,6 +139,20 @@ def test_class_folders_with_random_names_are_no_leak(
     assert "the label is told" not in capsys.readouterr().out
 
 
+def test_class_folders_of_one_class_spelt_in_two_ways_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(24):
+        picture(tmp_path / "photos" / ("Cat", "cat", "dog")[number % 3] / f"{number}.png", number)
+    check(["--data-dir", str(tmp_path / "photos")])
+    assert "1 class is spelt in several ways" in capsys.readouterr().out
+
+
+def test_the_line_by_which_excel_names_the_separator(data: Path) -> None:
+    write(data, "sep=|\n" + USUAL.replace(",", "|"), rows("{name}|{label}"))
+    assert len(table_of(data)) == COUNT
+
+
 def test_class_folders_in_train_and_test(tmp_path: Path) -> None:
     data = tmp_path / "photos"
     for number, label in enumerate(LABELS):
@@ -269,7 +283,7 @@ def test_groups_are_never_cut(data: Path) -> None:
                 assert not of_split[one] & of_split[other]
 
 
-def test_splits_of_the_csv(data: Path) -> None:
+def test_splits_of_the_csv(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     splits = [
         ("train", "Train", "train", "validation", "test", "train")[n // 2 % 6] for n in range(COUNT)
     ]
@@ -291,6 +305,9 @@ def test_splits_of_the_csv(data: Path) -> None:
     assert cameras
     with pytest.raises(DataError, match=r"cut 1 groups of --group-column: one \(test and train"):
         module(data, split_column="split", group_column="camera")
+    flags = ["--split-column", "split", "--group-column", "camera"]
+    assert check(["--data-dir", str(data), "--strict", *flags]) == 1
+    assert "1 groups of --group-column stand in several splits" in capsys.readouterr().out
 
 
 def test_a_test_split_holds_no_duplicate_of_the_rest(data: Path) -> None:

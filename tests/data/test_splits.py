@@ -92,3 +92,11 @@ def test_a_class_in_one_group_cannot_be_split() -> None:
 def test_more_folds_than_images() -> None:
     with pytest.raises(DataError, match="--folds 6 is more than the 5 different images"):
         cross_validation_fold(np.arange(10) % 2, np.arange(10), 6, 0, 0, names=NAMES)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_class_of_three_is_on_both_sides_of_a_tenth(seed: int) -> None:
+    labels = np.array([0] * 60 + [1] * 60 + [2] * 3)
+    kept, held = hold_out(labels, np.arange(123), 0.1, seed, names=["cat", "dog", "lynx"])
+    assert set(labels[kept]) == set(labels[held]) == {0, 1, 2}
+    assert 12 <= len(held) <= 14

@@ -26,6 +26,7 @@ from vehicle_lightning.data.leaks import (
 )
 from vehicle_lightning.data.paths import leads_outside, likely_reason
 from vehicle_lightning.data.rows import check_classes
+from vehicle_lightning.data.splits import cut_groups
 from vehicle_lightning.data.table import ImagePaths, Table, read_names
 from vehicle_lightning.errors import DataError, one_line
 from vehicle_lightning.files import write_csv
@@ -123,14 +124,22 @@ def check_data_set(
                 "Keep one of each; fit does not keep them in one split.",
             )
         )
+    cut = cut_groups(table)
     findings += [
-        _scenes([names[row] for row in every.tolist()], found.scenes),
+        _scenes([names[row] for row in every.tolist()], found.scenes, table.groups is not None),
         finding_of_groups(
             "straddling-duplicates",
             "serious",
             differing(pictures.assign(label=pictures["split"]), "split"),
             "stand both in the images to train on and in those to test by",
             "Take them out of one; a test on them measures memory.",
+        ),
+        Finding.of_files(
+            "cut-group",
+            "serious",
+            f"{len(cut)} groups of --group-column stand in several splits.",
+            "Put each into one split; fit refuses them.",
+            list(cut.items()),
         ),
         *check_leaks(list(own["name"]), list(own["label"]), facts[sound], groups[sound]),
     ]
@@ -164,16 +173,21 @@ def _duplicates(pictures: pd.DataFrame) -> list[Finding]:
     ]
 
 
-def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]]) -> Finding:
+def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]], has_groups: bool) -> Finding:
     """Find so many images that look alike that they are of one camera, belt or form."""
+    if has_groups:
+        kept, advice = "for fit only --group-column says which stay in one split.", "Nothing to do."
+    else:
+        kept = "so that fit does not keep them in one split."
+        advice = "Where images of one camera, day or patient belong together, name the column that "
+        advice += "says so with --group-column."
     return Finding.of_groups(
         "scene",
         "warning",
         f"{sum(map(len, scenes))} of {len(names)} images are of {len(scenes)} scene"
         f"{'s' * (len(scenes) > 1)}: they share what is large and differ in little, or are too "
-        f"many for one photograph, so that fit does not keep them in one split.",
-        "Where images of one camera, day or patient belong together, name the column that says so "
-        "with --group-column.",
+        f"many for one photograph, {kept}",
+        advice,
         [(tuple(names[row] for row in scene.tolist()), "") for scene in scenes],
     )
 

@@ -135,7 +135,8 @@ def rank(
         raise RunError(
             f"Nothing can be compared with {baseline.name}: "
             + "; ".join(f"{one.name}: {one.reason}" for one in apart[:3])
-            + ("; and so on." if len(apart) > 3 else ".")
+            + ("; and so on" if len(apart) > 3 else "")
+            + ". Name runs on the same images, or keep those of each data set in a --log-dir."
         )
     if target_loss is None:
         target_loss = float(baseline.curves["train/loss"].min())

@@ -96,9 +96,9 @@ def notes(ranking: Ranking, *, wide: bool = True) -> list[str]:
         )
     if not all(test.difference.is_of_settings for test in tests):
         lines.append(
-            "Difference, p with the word here: of these trained networks on other images (exact "
-            f"McNemar test). {_adjusted(len(tests))} Of the settings one training each tells "
-            "nothing; train both with --seeds 3 or --folds 5."
+            "Difference and p with the word here: of these trained networks only, on other images "
+            f"(McNemar's exact test). {_adjusted(len(tests))} One training each says nothing of "
+            "the settings; train both with --seeds 3 or --folds 5."
         )
     unshown = [row for row in ranking.rows if row.test and row.test.p_adjusted >= SIGNIFICANCE]
     if unshown:

@@ -18,7 +18,7 @@ KINDS = (
     *("unusable-file", "blank-image", "tiny-image", "huge-image", "odd-shape", "grey-image"),
     *("deep-image", "transparent-image", "rotated-image", "many-frames", "unlisted-file"),
     *("contradicting-duplicates", "exact-duplicates", "near-duplicates", "mirrored-duplicates"),
-    *("straddling-duplicates", "scene", "label-error", "leak"),
+    *("straddling-duplicates", "cut-group", "scene", "label-error", "leak"),
 )
 
 

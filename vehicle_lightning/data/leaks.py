@@ -91,7 +91,8 @@ def in_one_line(report: Report) -> str:
     leaks = [finding.details[0] for finding in report.findings if finding.kind == "leak"]
     if leaks:
         named.append(
-            f"without a look at the pictures, the {' or the '.join(leaks)} tells the label"
+            f"without a look at the pictures, the label can be told from the "
+            f"{', the '.join(leaks)}, so that the classes may come from different sources"
         )
     return f"Serious: {'; '.join(named)}. See python -m vehicle_lightning.check." if named else ""
 

@@ -73,7 +73,7 @@ def read_images(listed: Table, settings: DataSettings) -> ReadImages:
         partial(read_hashes, table.paths, cache_dir) if hashes is None else lambda: (hashes, rows),
         settings.duplicates,
     )
-    if duplicates.scenes:
+    if duplicates.scenes and table.groups is None:
         notice(
             f"{sum(map(len, duplicates.scenes))} of {len(table)} images look alike but for "
             f"details, as those of one camera do, and are not kept in one split; where images of "

@@ -11,7 +11,7 @@ import lzma
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -119,7 +119,9 @@ def read_csv(path: Path, wanted: Sequence[str] = ()) -> CsvFile:
     """
     text = _text(path)
     csv.field_size_limit(max(len(text), csv.field_size_limit()))
-    separator = _separator(io.StringIO(text, newline="").readline(), wanted)
+    first = io.StringIO(text, newline="").readline()
+    told = re.fullmatch('"?sep=(.)"?', first.strip())  # Excel's word for the separator
+    separator = told[1] if told else _separator(first, wanted)
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
     )
@@ -135,6 +137,7 @@ def read_csv(path: Path, wanted: Sequence[str] = ()) -> CsvFile:
             f"not match ({error}, line {reader.line_num}); a cell that begins with a quote ends "
             f"with one, and quotes inside it are doubled."
         ) from error
+    records = records[told is not None :]
     header = records[0][2] if records else []
     if not any(header):
         raise DataError(f"{path} is empty; its first line must name the columns.")
@@ -283,7 +286,7 @@ def check_rows(
             contradictions,
         ),
         _several_labels(list(classes)),
-        _similar_labels(classes),
+        check_spelling(classes),
     ]
     return kept, tuple(finding for finding in findings if finding.count)
 
@@ -304,7 +307,7 @@ def _several_labels(classes: Sequence[str]) -> Finding:
     )
 
 
-def _similar_labels(classes: Counter[str]) -> Finding:
+def check_spelling(classes: Mapping[str, int]) -> Finding:
     """Find labels that differ in nothing that matters: case, spaces, Unicode form, 1 and 1.0."""
     by_sense: dict[str, list[str]] = defaultdict(list)
     for label in classes:
@@ -317,7 +320,8 @@ def _similar_labels(classes: Counter[str]) -> Finding:
     return Finding(
         "similar-labels",
         "warning",
-        f"{len(details)} classes are spelt in several ways, each of which is a class of its own: "
+        f"{len(details)} {'class is' if len(details) == 1 else 'classes are'} spelt in several "
+        f"ways, each of which is a class of its own: "
         f"{join_first(details)}.",
         "Write them alike if they mean the same.",
         len(details),

@@ -41,8 +41,12 @@ def split_rows(
     given: NDArray[np.str_] = np.array(
         ["train"] * len(table) if table.splits is None else table.splits, dtype=str
     )
-    if table.splits is not None and table.groups is not None:
-        _refuse_cut_groups(table.groups, given)
+    if cut := cut_groups(table):
+        told = join_first(f"{name} ({where})" for name, where in cut.items())
+        raise DataError(
+            f"The splits of the data cut {len(cut)} groups of --group-column: {told}; put each "
+            f"into one split, or leave out --group-column."
+        )
 
     def apart(split: str, others: Rows) -> Rows:
         """Rows of a split that no duplicate of stands among the others."""
@@ -89,22 +93,18 @@ def split_rows(
             raise DataError(
                 f"The {split} images have none of the class "
                 f"{join_first(names[label] for label in missing)}; add images of it, or split in "
-                f"another way."
+                f"another way (--split-seed, --folds, or the column that names the splits)."
             )
     return rows, left_out
 
 
-def _refuse_cut_groups(names: Sequence[str], splits: NDArray[np.str_]) -> None:
+def cut_groups(table: Table) -> dict[str, str]:
+    """Return the named groups that the data put into several splits, and into which."""
     where: dict[str, set[str]] = {}
-    for name, split in zip(names, splits.tolist(), strict=True):
+    for name, split in zip(table.groups or (), table.splits or (), strict=False):
         if name:
             where.setdefault(name, set()).add(split)
-    cut = [f"{name} ({' and '.join(sorted(s))})" for name, s in where.items() if len(s) > 1]
-    if cut:
-        raise DataError(
-            f"The splits of the data cut {len(cut)} groups of --group-column: {join_first(cut)}; "
-            f"put each into one split, or leave out --group-column."
-        )
+    return {name: " and ".join(sorted(among)) for name, among in where.items() if len(among) > 1}
 
 
 def join_groups(duplicates: NDArray[np.int64], names: Sequence[str] | None) -> NDArray[np.int64]:
@@ -176,7 +176,14 @@ def hold_out(
     _, drawn = train_test_split(
         np.arange(total), test_size=fraction, random_state=seed, stratify=strata
     )
-    is_held = np.isin(group_of_row, drawn)
+    is_drawn = np.isin(np.arange(total), drawn)
+    # Of a class of three, a tenth rounds to none.
+    for label in present:
+        of_label = np.flatnonzero(strata == label)
+        if is_drawn[of_label].all() or not is_drawn[of_label].any():
+            one = np.random.default_rng([seed, label]).choice(of_label)
+            is_drawn[one] = ~is_drawn[one]
+    is_held = is_drawn[group_of_row]
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 

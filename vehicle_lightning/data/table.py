@@ -23,7 +23,7 @@ from vehicle_lightning.console import notice
 from vehicle_lightning.data.findings import Finding
 from vehicle_lightning.data.images import IMAGE_SUFFIXES
 from vehicle_lightning.data.paths import files_below
-from vehicle_lightning.data.rows import CsvFile, check_rows, read_csv
+from vehicle_lightning.data.rows import CsvFile, check_rows, check_spelling, read_csv
 from vehicle_lightning.errors import DataError, join_first, one_line
 
 SAMPLE = 200  # rows by which columns are recognised
@@ -414,6 +414,8 @@ def _read_class_folders(data_dir: Path, settings: SourceSettings) -> Table:
             source=str(data_dir / image_dir),
             found={} if image_dir == settings.image_dir else {"image_dir": image_dir},
         )
+        spelling = check_spelling(table.class_counts)
+        table = replace(table, findings=(spelling,) if spelling.count else ())
         counts = join_first(f"{name}: {count}" for name, count in table.class_counts.items())
         _say_once(
             f"Data: the folders of {data_dir / image_dir} name the classes ({counts})"
