@@ -236,7 +236,7 @@ def _difference(row: Row) -> str:
     if row.test is None:
         return ""
     difference, (low, high) = row.test.difference, row.test.interval
-    text = f"{100 * difference.value:+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    text = f"{100 * difference.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
     return text if difference.n == row.record.summary.val.n else f"{text} (n={difference.n})"
 
 
