@@ -55,6 +55,13 @@ def losses(probabilities: Probabilities, labels: NDArray) -> NDArray[np.float64]
     return -np.log(probabilities[np.arange(len(labels)), labels].clip(1e-12))
 
 
+def fitted(*networks: tuple[Probabilities, NDArray]) -> float:
+    """Return the temperature of networks of one hold-out, from what each has predicted of it."""
+    labels = networks[0][1]
+    unseen = np.stack([probabilities for probabilities, _ in networks])
+    return fit_temperature(unseen, labels, np.arange(len(labels)) % PARTS)[0].temperature
+
+
 def measured(run: Path) -> dict[str, list[tuple[NDArray, NDArray, float, float]]]:
     """Return of each kind losses as they are and calibrated, and both calibration errors."""
     val, test = by_training(run, "val"), by_training(run, "test")
@@ -77,15 +84,9 @@ def measured(run: Path) -> dict[str, list[tuple[NDArray, NDArray, float, float]]
     found: dict[str, list] = {kind: [] for kind in KINDS}
     for key, (probabilities, _) in test.items():
         found["single"].append(compare([probabilities], single))
-        own, fitted_on = val[key]
-        parts = np.arange(len(fitted_on)) % PARTS
-        temperature = fit_temperature(own[None], fitted_on, parts)[0].temperature
-        found["hold-out"].append(compare([probabilities], temperature))
+        found["hold-out"].append(compare([probabilities], fitted(val[key])))
     for fold in folds:
-        unseen = np.stack([val[fold, seed][0] for seed in seeds])
-        fitted_on = val[fold, seeds[0]][1]
-        parts = np.arange(len(fitted_on)) % PARTS
-        temperature = fit_temperature(unseen, fitted_on, parts)[0].temperature
+        temperature = fitted(*(val[fold, seed] for seed in seeds))
         found["seeds"].append(compare([test[fold, s][0] for s in seeds], temperature))
     networks = [probabilities for probabilities, _ in test.values()]
     found["folds"].append(compare(networks, 1.0))
