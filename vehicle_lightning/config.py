@@ -231,8 +231,8 @@ class DeviceSettings(SettingsGroup):
     """How several devices share the work."""
     num_nodes: int = Field(1, ge=1)
     """Number of machines."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
-    """Floating-point precision."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    """Floating-point precision; auto is bf16-mixed where the device computes that faster."""
     compile: bool = False
     """Compile the layers (torch.compile), for long trainings on a GPU."""
 

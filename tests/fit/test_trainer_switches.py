@@ -16,8 +16,9 @@ from tests.conftest import QUICK, Fit
 from vehicle_lightning.config import Settings, TrainerSettings
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.fit.__main__ import main
-from vehicle_lightning.fit.trainer import build_trainer
+from vehicle_lightning.fit.trainer import build_trainer, with_precision
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.settings_file import read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +90,31 @@ def test_a_dev_run_leaves_nothing_behind(
         main([*flags, "--fast-dev-run", "--folds", "2"])
     with pytest.raises(SettingsError, match=r"--limit-val-batches 0\.1 of 1 batch is none"):
         main([*flags, "--limit-val-batches", "0.1"])
+
+
+@pytest.mark.parametrize(
+    ("instructions", "precision"),
+    [({"amx_bf16": True}, "bf16-mixed"), ({"avx2": True}, "32-true"), ({}, "32-true")],
+)
+def test_the_precision_is_left_to_the_processor(
+    fit_quickly: Fit,
+    monkeypatch: pytest.MonkeyPatch,
+    instructions: dict[str, bool],
+    precision: str,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions, raising=False)
+    run = fit_quickly("--precision", "auto")
+    assert read_settings(run.config).precision == precision
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    assert main(["--resume", str(run.path), "--epochs", "3"]) == 0  # elsewhere
+    assert read_settings(run.config).precision == precision
+
+
+def test_the_precision_is_left_to_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for can, precision in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda answer=can, **_: answer)
+        assert with_precision(Settings(precision="auto")).precision == precision
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    on_cpu = Settings(precision="auto", accelerator="cpu")
+    assert with_precision(on_cpu).precision == "32-true"

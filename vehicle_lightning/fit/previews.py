@@ -14,7 +14,7 @@ from vehicle_lightning.console import quiet_lightning
 from vehicle_lightning.errors import SettingsError, counted
 from vehicle_lightning.fit.start import run_folder
 from vehicle_lightning.fit.train import Parts, build_classifier, read_data
-from vehicle_lightning.fit.trainer import build_trainer
+from vehicle_lightning.fit.trainer import build_trainer, with_precision
 from vehicle_lightning.model.classifier import IMAGENET
 from vehicle_lightning.model.load import load_start
 from vehicle_lightning.model.network import ImageClassifier
@@ -51,6 +51,7 @@ def find_learning_rate(settings: Settings, data: L.LightningDataModule) -> str:
     if settings.is_repeated:
         raise SettingsError("--lr-find tries one training; leave out --folds and --seeds.")
     quiet_lightning()
+    settings = with_precision(settings)
     with run_folder(settings, None) as run:
         # As many epochs as it takes; the schedule does not matter, as the rate is set by the step.
         trainer = build_trainer(settings.model_copy(update={"epochs": RATES}), run, [], [])

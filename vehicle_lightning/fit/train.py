@@ -21,7 +21,7 @@ from vehicle_lightning.fit.loggers import build_loggers, log_summary
 from vehicle_lightning.fit.other_data import Data, OtherData
 from vehicle_lightning.fit.report import write_report
 from vehicle_lightning.fit.start import run_folder, write_start
-from vehicle_lightning.fit.trainer import build_trainer, check_limits
+from vehicle_lightning.fit.trainer import build_trainer, check_limits, with_precision
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.model.evaluation import compute_features, features_suffice
 from vehicle_lightning.model.load import load, load_start
@@ -82,6 +82,7 @@ def train(
         InputError: something is wrong with the data, the settings together, or the run to continue.
         OSError: the disk is full.
     """
+    settings = with_precision(settings)
     parts = Parts(network, data, classifier, callbacks, loggers)
     if settings.fast_dev_run:
         if settings.is_repeated:

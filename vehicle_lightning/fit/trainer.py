@@ -1,7 +1,7 @@
 """Lightning's Trainer as a run has it: devices, switches, callbacks, checkpoints."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -25,6 +25,22 @@ DEVICES = set(DeviceSettings.model_fields) - {"compile"}
 SWITCHES = {"gradient_clip_val", "accumulate_grad_batches", "limit_train_batches"} | {
     *("limit_val_batches", "fast_dev_run")
 }
+
+
+def with_precision(settings: Settings) -> Settings:
+    """Return the settings with a precision that Lightning knows, where it was left to the device.
+
+    bf16-mixed on GPUs and on CPUs (AMX or avx512_bf16) that have instructions for it.
+    """
+    if settings.precision != "auto":
+        return settings
+    if settings.accelerator != "cpu" and torch.cuda.is_available():
+        is_fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # Of older releases of torch it cannot be learnt.
+        can: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        is_fast = can.get("amx_bf16", False) or can.get("avx512_bf16", False)
+    return settings.model_copy(update={"precision": "bf16-mixed" if is_fast else "32-true"})
 
 
 def build_trainer(

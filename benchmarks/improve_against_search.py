@@ -1,0 +1,137 @@
+"""Does the walk of `improve` find better settings than a search does in the same time?
+
+    python benchmarks/improve_against_search.py [--data-dir FOLDER] [--minutes 15] [--seeds 3]
+
+For each seed, which also chooses the test images and the folds, three ways start at once, each a
+process of one thread, and have so many minutes: the walk, Optuna's TPE and its random search, the
+last two by `sweep` over the settings that the walk may change. All train over five folds on the
+images that are not for testing, at 32 pixels, from or around the defaults. What each ends with, the
+walk's last step that was kept and the search's trial of the lowest validation loss, is measured on
+the test images by the networks of its folds. The processor time of each is printed too: equal
+shares of a machine are what makes the comparison fair. Without --data-dir: synthetic vehicles.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import fmean
+
+from vehicle_lightning.improve.report import verdict_outcomes
+from vehicle_lightning.improve.state import Walk
+from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.runs.summary import Summary
+
+SPACE = """\
+image_size: {values: [32, 48, 72]}
+epochs: {low: 10, high: 40, log: true}
+learning_rate: {low: 1.0e-4, high: 3.0e-2, log: true}
+schedule: {values: [constant, cosine]}
+batch_size: {low: 16, high: 128, log: true}
+optimizer: {values: [adam, adamw]}
+weight_decay: {low: 1.0e-3, high: 0.1, log: true, when: {optimizer: adamw}}
+channels: {values: [[16, 32], [16, 32, 64], [16, 32, 64, 128], [32, 64], [32, 64, 128]]}
+batchnorm: {values: [false, true]}
+residual: {values: [false, true]}
+pooling: {values: [none, average]}
+hidden: {values: [[], [128]]}
+dropout: {low: 0, high: 0.5}
+label_smoothing: {low: 0, high: 0.1}
+mixup: {low: 0, high: 0.2}
+augment: {values: [false, true]}
+trivial_augment: {values: [false, true], when: {augment: false}}
+flip_averaging: {values: [false, true], when: {augment: true}}
+rotation: {low: 0, high: 30, when: {augment: true}}
+scale: {low: 0, high: 0.4, when: {augment: true}}
+erasing: {low: 0, high: 0.5, when: {augment: true}}
+brightness: {low: 0, high: 0.4, when: {augment: true}}
+"""
+# TPE samples its first trials at random: here all of them.
+RANDOM = """\
+import functools, sys
+from optuna.samplers import TPESampler
+TPESampler.__init__ = functools.partialmethod(TPESampler.__init__, n_startup_trials=10**6)
+from vehicle_lightning.cli import run_command
+from vehicle_lightning.sweep.__main__ import main
+run_command(main)
+"""
+SWEEP = ["--trials", "100000", "--folds", "5", "--test-fraction", "0.2"]
+
+
+def main() -> None:
+    """Run all ways for every seed and print what each came to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--minutes", type=int, default=15)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    print("seed  way     trainings  processor min   val %  test %")
+    tests: dict[str, list[float]] = {"walk": [], "tpe": [], "random": []}
+    verdicts: list[int] = []
+    for seed in range(options.seeds):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            (folder / "space.yaml").write_text(SPACE)
+            seconds = run_all(folder, options.data_dir, options.minutes, seed)
+            walk = Walk.read(folder / "improve")
+            verdicts += verdict_outcomes(walk)
+            for way, accuracies in tests.items():
+                count, best = walked(walk) if way == "walk" else searched(folder / way)
+                assert best.test is not None
+                accuracies.append(best.test.accuracy)
+                val, test = (100 * one.accuracy for one in (best.val, best.test))
+                used = f"{count:9}  {seconds[way] / 60:13.1f}"
+                print(f"{seed:4}  {way:8}{used}  {val:6.1f}  {test:6.1f}", flush=True)
+    for way, accuracies in tests.items():
+        print(f"mean  {way:8}{'':32}{100 * fmean(accuracies):6.1f}")
+    helped = [verdicts.count(place) for place in (1, 2, 3, 0)]
+    print(f"verdicts: the first proposal helped in {helped[0]} of {len(verdicts)}, the second in")
+    print(f"{helped[1]}, the third in {helped[2]}, none in {helped[3]}")
+
+
+def run_all(folder: Path, data_dir: Path | None, minutes: int, seed: int) -> dict[str, float]:
+    """Run the three ways at once; return the processor seconds of each."""
+    python = [sys.executable, "-m", "vehicle_lightning"]
+    space = ["--space", str(folder / "space.yaml"), "--timeout", f"{minutes}m", *SWEEP]
+    commands = {
+        "walk": [*python, "improve", "--image-size", "32", "--budget", f"{minutes}m"],
+        "tpe": [*python, "sweep", "--study", "tpe", *space],
+        "random": [sys.executable, "-c", RANDOM, "--study", "random", *space],
+    }
+    same = ["--seed", str(seed), "--split-seed", str(seed), "--log-dir", str(folder)]
+    same += ["--accelerator", "cpu"]
+    same += [] if data_dir is None else ["--data-dir", str(data_dir)]
+    ways = {}
+    for way, command in commands.items():
+        with (folder / f"{way}.txt").open("w") as said:
+            process = subprocess.Popen([*command, *same], stdout=said, stderr=said)
+        ways[process.pid] = way
+    seconds = {}
+    while ways:
+        pid, status, used = os.wait4(-1, 0)
+        way = ways.pop(pid)
+        seconds[way] = used.ru_utime + used.ru_stime
+        if status:
+            sys.exit((folder / f"{way}.txt").read_text())
+    return seconds
+
+
+def walked(walk: Walk) -> tuple[int, Summary]:
+    """Return how many trainings the walk finished, and what its best came to."""
+    finished = sum(step.status == "finished" for step in walk.steps)
+    return finished, walk.summary_of(walk.best)
+
+
+def searched(study: Path) -> tuple[int, Summary]:
+    """Return how many trainings the search finished, and what its best came to."""
+    files = [RunFolder(run).summary for run in study.iterdir() if run.is_dir()]
+    summaries = [Summary.read(file) for file in files if file.is_file()]
+    finished = [one for one in summaries if one.status == "finished"]
+    return len(finished), min(finished, key=lambda one: one.val.loss)
+
+
+if __name__ == "__main__":
+    main()
