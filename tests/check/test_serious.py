@@ -1,12 +1,14 @@
 """What every kind of run says of its data at its start, and records."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import quick_fit
+from vehicle_lightning.check.__main__ import main
 
 
 @pytest.fixture
@@ -35,6 +37,9 @@ def test_serious_findings_are_named_and_recorded(
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "Serious" in line]
     assert "duplicates of 1 photograph have different labels" in line
     assert "first number in the file name" in line
+    command = line.partition("See python -m vehicle_lightning.check ")[2]
+    assert main(shlex.split(command)) == 0  # as it stands
+    assert "1 groups of images, 2 files, show one photograph" in capsys.readouterr().out
     found = json.loads(run.findings.read_text(encoding="utf-8"))
     assert (found["images"], len(found["classes"])) == (81, 2)
     assert {finding["kind"] for finding in found["findings"]} == {

@@ -94,7 +94,7 @@ def in_one_line(report: Report) -> str:
             f"without a look at the pictures, the label can be told from the "
             f"{', the '.join(leaks)}, so that the classes may come from different sources"
         )
-    return f"Serious: {'; '.join(named)}. See python -m vehicle_lightning.check." if named else ""
+    return f"Serious: {'; '.join(named)}." if named else ""
 
 
 def check_contradictions(pictures: pd.DataFrame) -> Finding:

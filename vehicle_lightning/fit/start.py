@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from lightning.pytorch.loggers import Logger
 
-from vehicle_lightning.config import Settings
+from vehicle_lightning.config import Settings, SourceSettings
 from vehicle_lightning.console import is_first_process
 from vehicle_lightning.data.cache import cache_folder
 from vehicle_lightning.data.datamodule import VehicleDataModule
@@ -150,7 +151,10 @@ def write_findings(run: RunFolder, settings: Settings, data: VehicleDataModule) 
             write_text(remembered, report.to_json())
     report = replace(report, csv=data.table.source)
     write_text(run.findings, report.to_json())
-    return in_one_line(report)
+    serious = in_one_line(report)
+    own = settings.model_dump(include=set(SourceSettings.model_fields), exclude_defaults=True)
+    flags = (f" --{name.replace('_', '-')} {shlex.quote(str(own[name]))}" for name in own)
+    return serious and f"{serious} See python -m vehicle_lightning.check{''.join(flags)}"
 
 
 def read_data_facts(path: Path) -> dict[str, Any]:
