@@ -115,15 +115,26 @@ def test_levels_add_up_to_five_percent_and_are_inherited() -> None:
     assert level_of_next([*found, step(None, 0.033)]) == pytest.approx(0.05 / 12)
 
 
-def test_the_proposals_of_the_verdict_come_first(place: Place) -> None:
-    place.walk.budget = 30
-    flags = ("--dropout 0.5", "--augment", "--batchnorm")
+def test_the_first_proposal_comes_first_and_the_others_behind_the_answers(place: Place) -> None:
+    place.walk.budget = 60
+    flags = ("--dropout 0.5", "--label-smoothing 0.2", "--batchnorm")
     place.train(MadeTraining(only_batchnorm, lambda s: says() if s.batchnorm else says(*flags)))
-    assert place.moves[:4] == ["baseline", "dropout", "augmentation", "batch normalisation"]
-    assert [step.proposal for step in place.walk.steps[:5]] == [None, 1, 2, 3, None]
-    assert [step.is_kept for step in place.walk.steps[:5]] == [True, False, False, True, False]
-    assert {step.base for step in place.walk.steps[4:]} == {3}
+    tried = ["baseline", "dropout", "a deeper network", "augmentation", "label smoothing 0.2"]
+    assert place.moves[:6] == [*tried, "batch normalisation"]
+    assert [step.proposal for step in place.walk.steps[:7]] == [None, 1, None, None, 2, 3, None]
+    assert [step.is_kept for step in place.walk.steps[:7]] == [True, *[False] * 4, True, False]
+    assert {step.base for step in place.walk.steps[6:]} == {5}
     assert verdict_outcomes(place.walk) == [3]
+
+
+def test_a_proposal_that_was_dropped_before_is_not_the_first_again(place: Place) -> None:
+    place.walk.budget = 200
+    place.train(MadeTraining(only_batchnorm, lambda _: says("--dropout 0.5", "--batchnorm")))
+    better = place.moves.index("batch normalisation")
+    again = place.moves.index("dropout", better)
+    assert place.walk.steps[again].why == "once more, from a better start"
+    new = {"a higher learning rate", "more epochs"}
+    assert new <= set(place.moves[better:again])
 
 
 def test_answers_to_the_verdict_come_before_the_rest(place: Place) -> None:
@@ -154,12 +165,12 @@ def test_what_is_shown_and_what_is_only_kept(place: Place) -> None:
     def accuracy(settings: Settings) -> float:
         return 0.6 + 0.2 * settings.batchnorm + 0.05 * settings.augment
 
-    place.walk.budget = 25
-    place.train(MadeTraining(accuracy, lambda _: says("--batchnorm", "--dropout 0.5", "--augment")))
+    place.walk.budget = 30
+    place.train(MadeTraining(accuracy, lambda _: says("--batchnorm")))
     by_move = {step.move: step.outcome for step in place.walk.steps[1:4]}
     assert by_move == {
         "batch normalisation": "kept, shown better",
-        "dropout": "dropped",
+        "a deeper network": "dropped",
         "augmentation": "kept, not shown",
     }
 
@@ -184,12 +195,12 @@ def test_what_would_take_an_eighth_of_the_budget_waits(place: Place) -> None:
     place.walk.budget = 150
     training = MadeTraining(
         lambda _: 0.7,
-        lambda _: says("--epochs 80", "--epochs 30"),
+        lambda _: says("--epochs 80"),
         lambda settings: settings.epochs / 10,
     )
     place.train(training)
     changes = [step.change for step in place.walk.steps]
-    assert changes[1] == {"epochs": 30}  # 15 of 150 seconds
+    assert changes[1] == {"channels": (16, 32, 64)}
     assert changes.index({"epochs": 80}) > changes.index({"dropout": 0.2})
 
 

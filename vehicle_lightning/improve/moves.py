@@ -151,7 +151,7 @@ def _backbone(s: Settings) -> Change | None:
 
 
 MOVES = (
-    Move("a higher learning rate", (*SLOW, "underfitting"), _higher_rate),
+    Move("a higher learning rate", (*SLOW, "underfitting", "too little data"), _higher_rate),
     Move("batch normalisation", (*SLOW, *TOO_SMALL), _switch("batchnorm"), cost=1.3),
     Move("a deeper network", (*TOO_SMALL, *RESTRAINT), _deeper, cost=1.2),
     Move("global average pooling", RESTRAINT, _pooling),

@@ -1,9 +1,9 @@
 """The walk: choose a move, train it over the folds, keep it or not, and so on.
 
-**Which move is next.** First the proposals of the verdict on the best so far, in its order; then
-the moves of the list that answer such a verdict; then the rest of the list; then, oldest first,
-those that were tried from an earlier best and dropped. Settings that were trained before are never
-trained again. A move that was kept may be taken again, in its place on the list.
+**Which move is next.** The first proposal of the verdict on the best so far; then the moves of the
+list that answer such a verdict; then its other proposals; then the rest of the list; then, oldest
+first, those that were tried before and dropped. Settings that were trained before are never trained
+again. A move that was kept may be taken again, in its place on the list.
 
 **What fits.** A training is estimated to take as long as that of the best so far, times what the
 move costs. One that does not fit into what is left of the budget is not begun. One that would take
@@ -24,7 +24,7 @@ from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.start import check_same_data, read_data_facts
 from vehicle_lightning.fit.train import train
-from vehicle_lightning.improve.moves import Candidate, listed, proposed
+from vehicle_lightning.improve.moves import listed, proposed
 from vehicle_lightning.improve.state import (
     Step,
     Walk,
@@ -120,23 +120,25 @@ def possible_steps(walk: Walk, verdict: Verdict) -> list[Step]:
         for number, step in enumerate(walk.steps)
         if number > kept.get(step.move, -1)
     }
-    candidates: list[tuple[Candidate | None, str, int | None]] = [
-        (proposed(flag, settings), f"verdict {kind}, proposal {place}", place)
+    proposals = [
+        (one, f"verdict {kind}, proposal {place}", place)
         for place, flag in enumerate(verdict.flags, 1)
+        if (one := proposed(flag, settings)) is not None
     ]
-    # New ones first, of these the answers to the verdict; then the oldest of those tried before.
-    for one in sorted(
-        listed(settings), key=lambda one: (dropped.get(one.move, -1), kind not in one.aims)
-    ):
-        why = f"answers {kind}" if kind in one.aims else "next on the list"
-        is_again = one.move in dropped
-        candidates.append((one, "once more, from a better start" if is_again else why, None))
+    moves = list(listed(settings))
+    answers = [(one, f"answers {kind}", None) for one in moves if kind in one.aims]
+    rest = [(one, "next on the list", None) for one in moves if kind not in one.aims]
+    candidates = [*proposals[:1], *answers, *proposals[1:], *rest]
+    # What was dropped before comes last, the oldest first.
+    candidates.sort(key=lambda candidate: dropped.get(candidate[0].move, -1))
     known = {walk.settings_of(number) for number in range(len(walk.steps))}
     steps = []
     for candidate, why, place in candidates:
-        if candidate is not None and candidate.settings not in known:
+        if candidate.settings not in known:
             known.add(candidate.settings)
             move, change, cost = candidate.move, dict(candidate.change), candidate.cost
+            if move in dropped and walk.steps[dropped[move]].base != walk.best:
+                why = "once more, from a better start"
             steps.append(
                 Step(move=move, change=change, why=why, proposal=place, base=walk.best, cost=cost)
             )
