@@ -35,6 +35,14 @@ def evaluate(*arguments: object, drawn: Path, output: Path, code: int = 0) -> di
     return content
 
 
+def test_images_that_a_run_has_seen_are_told(
+    dropout_run: RunFolder, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = write_csv(tmp_path / "all.csv", drawn)
+    evaluate(dropout_run.path, "--csv", csv, drawn=drawn, output=tmp_path / "out")
+    assert "80 of the 80 images are among those that" in capsys.readouterr().err
+
+
 def test_the_figures_are_those_of_fit_and_of_scikit_learn(
     dropout_run: RunFolder, drawn: Path, tmp_path: Path
 ) -> None:

@@ -63,7 +63,9 @@ def test_behind_average_pooling_it_is_grad_cam() -> None:
     def log_odds(batch: Tensor) -> Tensor:
         return torch.logit(model(batch).double().softmax(dim=1).gather(1, classes[:, None]))[:, 0]
 
-    grad_cam = LayerGradCam(log_odds, model.network.feature_maps).attribute(images)
+    grad_cam = LayerGradCam(
+        log_odds, model.network.get_submodule(model.network.feature_maps)
+    ).attribute(images)
     maps = evidence_maps(model, images, classes)
     torch.testing.assert_close(maps, grad_cam.detach().squeeze(1).float(), rtol=1e-3, atol=1e-5)
 
@@ -287,7 +289,7 @@ def test_a_run_without_mistakes(dropout_run: RunFolder, drawn: Path, tmp_path: P
 
 def test_a_network_that_keeps_no_places_apart() -> None:
     model = classifier(channels=(2, 2, 2, 2, 2))
-    with pytest.raises(RunError, match="shrink an image of 32 pixels a side to a single one"):
+    with pytest.raises(RunError, match="shrinks an image of 32 pixels a side to a single one"):
         explain_image([model], np.zeros((SIZE, SIZE, 3), dtype=np.uint8))
 
 

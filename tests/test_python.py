@@ -7,15 +7,21 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
 from torchvision.models import VisionTransformer
 
 from tests.conftest import SIZE
 from vehicle_lightning import Settings, VehicleClassifier, VehicleDataModule, load, train
+from vehicle_lightning.data.table import Table
 from vehicle_lightning.errors import DataError, InputError, RunError, SettingsError
 from vehicle_lightning.explain.__main__ import main as explain
 from vehicle_lightning.export.__main__ import main as export
+from vehicle_lightning.fit.__main__ import main as fit
+from vehicle_lightning.model.evidence import evidence_maps
 from vehicle_lightning.predict.__main__ import main as predict
 
 
@@ -144,6 +150,66 @@ def test_another_loss_and_metric(drawn: Path, tmp_path: Path) -> None:
     assert load(run.path)(images()).shape == (4, 2)
     losses = [r.metrics.read_text().splitlines()[1].split(",")[5] for r in (run, usual)]
     assert losses[0] != losses[1]
+
+    longer = quick(drawn, tmp_path, epochs=2)
+    with pytest.raises(
+        RunError, match=r"trained by Other, .* by train\(settings, run, classifier=O"
+    ):
+        train(longer, run.path)
+    with pytest.raises(RunError, match="trained by Other, not VehicleClassifier"):
+        fit(["--resume", str(run.path), "--epochs", "2"])
+    assert train(longer, str(run.path), classifier=Other).summary.epochs == 2  # type: ignore[union-attr]
+
+
+def test_code_of_a_network_that_has_changed_is_noticed(drawn: Path, tmp_path: Path) -> None:
+    class Bent(Plain):
+        def forward(self, images: Tensor) -> Tensor:
+            features = nn.functional.softplus(self.convolution(images))
+            logits: Tensor = self.output(features.mean(dim=(2, 3)))
+            return logits
+
+    run = train(quick(drawn, tmp_path), network=plain).run
+    load(run.path, network=plain)
+    with pytest.raises(RunError, match=r"code of the network has changed since .*best\.ckpt"):
+        load(run.path, network=lambda _, classes: Bent(classes))
+
+
+def test_the_layer_to_explain_can_be_named_later(drawn: Path, tmp_path: Path) -> None:
+    run = train(quick(drawn, tmp_path), network=plain).run
+    classifier = load(run.path, network=plain)
+    classes = torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(RunError, match="give it an attribute feature_maps, the name of the layer"):
+        evidence_maps(classifier, images().float(), classes)
+    classifier.network.feature_maps = "convolution"
+    assert evidence_maps(classifier, images().float(), classes).shape == (4, 7, 7)
+
+
+def test_a_metric_of_both_splits_is_one_chart(drawn: Path, tmp_path: Path) -> None:
+    class Measures(VehicleClassifier):
+        def build_metrics(self, split: str) -> MetricCollection:
+            metrics = super().build_metrics(split)
+            metrics.add_metrics({"mean_recall": MulticlassAccuracy(2, average="macro")})
+            return metrics
+
+    run = train(quick(drawn, tmp_path), classifier=Measures).run
+    for split in ("train", "val"):
+        events = EventAccumulator(str(run.path / split)).Reload()
+        assert len(events.Scalars("metrics/mean_recall")) == 1
+
+
+def test_images_from_python_are_not_taken_for_others(drawn: Path, tmp_path: Path) -> None:
+    files = sorted((drawn / "images").iterdir())
+    labels = [number % 2 for number in range(len(files))]
+    table = Table([file.name for file in files], labels, ("even", "odd"), files)
+    settings = quick(drawn, tmp_path)
+    run = train(settings, data=VehicleDataModule(settings, table)).run
+    with pytest.raises(
+        RunError, match=r"was trained on the data, and its settings name .*train.csv"
+    ):
+        explain([str(run.path)])
+    other = train(settings.model_copy(update={"learning_rate": 1e-30}), data=Tensors()).run
+    with pytest.raises(RunError, match="was trained on data given from Python, and"):
+        explain([str(other.path)])
 
 
 class Tensors(L.LightningDataModule):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.table import data_folder, read_table
+from vehicle_lightning.data.table import data_folder, table_of
 from vehicle_lightning.errors import DataError, join_first, one_line
 from vehicle_lightning.files import atomic_write
 from vehicle_lightning.runs.folder import RunFolder
@@ -66,7 +66,7 @@ def check(options: CheckOptions) -> "Report":
         remembered = read_settings(run.config)
         source = {name: getattr(remembered, name) for name in SourceSettings.model_fields}
         options = options.model_copy(update=source)
-    table = read_table(options)
+    table = table_of(options)
     data_dir = data_folder(options)
     test_csv = None if options.test_csv is None else data_dir / options.test_csv
     if test_csv is not None and not test_csv.is_file():

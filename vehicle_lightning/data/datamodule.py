@@ -21,7 +21,7 @@ from vehicle_lightning.data.batches import (
 )
 from vehicle_lightning.data.reading import ReadImages, read_images
 from vehicle_lightning.data.splits import Split, join_groups, split_rows
-from vehicle_lightning.data.table import Table, read_table
+from vehicle_lightning.data.table import Table, table_of
 
 MEASURED_AT_ONCE = 4  # times the batch size, on a GPU
 
@@ -55,7 +55,7 @@ class VehicleDataModule(L.LightningDataModule):
         Args:
             settings: which data, how split, how read; what is recognised of the data is filled in
                 by `setup`.
-            table: the images, where they are known already; by default `read_table(settings)`.
+            table: the images, where they are known already; by default `table_of(settings)`.
         """
         super().__init__()
         self.settings = settings
@@ -73,7 +73,7 @@ class VehicleDataModule(L.LightningDataModule):
         if self.is_ready:
             return
         if self._images is None:
-            table = read_table(self.settings) if self._listed is None else self._listed
+            table = table_of(self.settings) if self._listed is None else self._listed
             self._images = read_images(table.checked(), self.settings)
         images = self._images
         self.table, self.duplicates = images.table, images.duplicates

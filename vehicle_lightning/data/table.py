@@ -82,6 +82,9 @@ class Table:
     findings: tuple[Finding, ...] = ()
     found: Mapping[str, Path | str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", np.asarray(self.labels, dtype=np.int64))
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -140,9 +143,9 @@ class Table:
         return replace(self, labels=labels.astype(np.int64), class_names=class_names, **rest)
 
 
-def read_table(settings: SourceSettings) -> Table:
-    """Read names and labels as `_read_listed` does, and those of `--test-csv` as test images."""
-    table = _read_listed(settings)
+def table_of(settings: SourceSettings) -> Table:
+    """Return the table of the settings: as `read_table` reads it, and the images of --test-csv."""
+    table = read_table(settings)
     if not isinstance(settings, DataSettings) or settings.test_csv is None:
         return table
     return _with_test_images(table, settings, data_folder(settings) / settings.test_csv)
@@ -153,7 +156,7 @@ def _with_test_images(table: Table, settings: SourceSettings, path: Path) -> Tab
     if not path.is_file():
         raise DataError(f"There is no CSV file {path.absolute()}; name it with --test-csv.")
     same = {**table.found, "csv": path.absolute(), "split_column": None, "group_column": None}
-    test = _read_listed(settings.model_copy(update=same)).with_sound_rows()
+    test = read_table(settings.model_copy(update=same)).with_sound_rows()
     if unknown := set(test.class_names) - set(table.class_names):
         raise DataError(
             f"{path}: no training image has the label {join_first(sorted(unknown))}; correct it, "
@@ -228,7 +231,7 @@ def _find_csv(data_dir: Path, settings: SourceSettings) -> Path | None:
     return there[0] if there else None
 
 
-def _read_listed(settings: SourceSettings) -> Table:
+def read_table(settings: SourceSettings) -> Table:
     """Read names and labels: of a CSV, or of a folder of class folders.
 
     Rows that cannot be used are left out and stand in `findings`; `Table.checked` refuses them.

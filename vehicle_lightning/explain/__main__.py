@@ -9,7 +9,7 @@ import tyro
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import Settings, SettingsGroup
 from vehicle_lightning.data.paths import stays_inside
-from vehicle_lightning.data.table import read_table
+from vehicle_lightning.data.table import table_of
 from vehicle_lightning.errors import DataError, RunError, SettingsError, join_first
 from vehicle_lightning.runs.fold_runs import find_checkpoints, fold_runs
 from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
@@ -89,8 +89,13 @@ def worst_mistakes(run: RunFolder, count: int) -> list["Subject"]:
     from vehicle_lightning.model.explanations import Subject  # torch takes seconds
 
     settings = read_settings(run.config)
+    table = table_of(settings)
+    if table.source != (source := run.data_facts().get("source")):
+        raise RunError(
+            f"{run.path} was trained on {source or 'data given from Python'}, and its settings "
+            f"name {table.source}; name the images to explain."
+        )
     mistakes = _read_mistakes(run).head(count)
-    table = read_table(settings)
     # Only what the data list is opened, whatever stands in the file of predictions.
     path_of = dict(zip(table.names, table.paths, strict=True))
     names = list(mistakes["file"])
@@ -119,7 +124,8 @@ def _read_mistakes(run: RunFolder) -> "pd.DataFrame":
         frame = read_predictions(run.predictions)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run.predictions} is missing or damaged; finish the run.") from error
-    mistakes = frame[frame["label"] != frame["prediction"]].drop_duplicates("file")
+    mistakes = frame[frame["label"] != frame["prediction"]]
+    mistakes = mistakes.drop_duplicates("photograph" if "photograph" in frame else "file")
     if mistakes.empty:
         raise RunError(
             f"{run.path} made no mistake among its {len(frame)} validation predictions; "

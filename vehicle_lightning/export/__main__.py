@@ -95,7 +95,7 @@ def _text(result: "ExportResult") -> str:
     classes = ", ".join(result.class_names)
     lines = [
         f"saved   {result.output} ({result.size / 1e6:.2f} MB)",
-        f"checked probabilities differ from the run's by {result.difference:.1g} at most",
+        f"checked probabilities differ from the network's by {result.difference:.1g} at most",
         f"takes   images: RGB, uint8 (N, 3, {size}, {size})",
         f"gives   probabilities (N, {len(result.class_names)}): {classes}",
         "",

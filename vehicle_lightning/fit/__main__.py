@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vehicle_lightning.cli import INTERRUPTED, parse_fit, run_command
-from vehicle_lightning.data.table import read_table
+from vehicle_lightning.data.table import table_of
 from vehicle_lightning.parallel import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
 
         print("\n".join(list_backbones()))
         return 0
-    table = read_table(settings).checked()
+    table = table_of(settings).checked()
     if command.options.summary:
         from vehicle_lightning.fit.previews import layer_table
 

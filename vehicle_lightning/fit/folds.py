@@ -22,7 +22,7 @@ from vehicle_lightning.fit.pooling import (
     pool_curves,
     pool_predictions,
 )
-from vehicle_lightning.fit.start import check_same_data, read_data_facts, run_folder, write_start
+from vehicle_lightning.fit.start import check_same_data, run_folder, write_start
 from vehicle_lightning.fit.train import (
     Parts,
     TrainResult,
@@ -179,7 +179,7 @@ def _write_report(
         write_csv(run.test_predictions, pool_predictions(results, "test"))
     with atomic_write(run.metrics) as temporary:
         history.to_csv(temporary, index=False, float_format="%.7g")
-    names = read_data_facts(run.environment)["class_names"]
+    names = run.data_facts()["class_names"]
     matrix = confusion_matrix(predictions["label"], predictions["prediction"], labels=names)
     curves = history.join(spread)
     title = f"{run.label}: mean and range of {len(results)} trainings"

@@ -71,7 +71,7 @@ def write_start(
     Of a fold run the run that it is part of says it all.
     """
     run.summary.unlink(missing_ok=True)  # from here on it is not finished
-    write_environment(run.environment, data)
+    write_environment(run, data)
     write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
     for logger in loggers:
         logger.log_hyperparams(settings.model_dump(mode="json"))
@@ -83,7 +83,7 @@ def write_start(
     return said
 
 
-def write_environment(path: Path, data: Data) -> None:
+def write_environment(run: RunFolder, data: Data) -> None:
     """Write command, versions, git commit, hardware and data as JSON.
 
     Where a run is resumed, its first start stays, and this one is added under `resumed`.
@@ -101,7 +101,7 @@ def write_environment(path: Path, data: Data) -> None:
             "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         },
     }
-    environment = _read(path)
+    environment = run.read_environment()
     if environment is not None:
         environment.setdefault("resumed", []).append(start)
     else:
@@ -112,13 +112,14 @@ def write_environment(path: Path, data: Data) -> None:
         if isinstance(data, VehicleDataModule):
             facts |= {split: len(rows) for split, rows in data.rows.items()}
             facts |= {
+                "source": data.table.source,
                 "images": len(data.table),
                 "exact_duplicates": data.duplicates.exact,
                 "near_duplicates": data.duplicates.near,
                 "left_out": data.left_out,
             }
         environment = start | {"data": facts}
-    write_text(path, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
+    write_text(run.environment, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
 
 
 def _first_line(data: Data, epochs: int) -> str:
@@ -154,19 +155,9 @@ def write_findings(run: RunFolder, settings: Settings, data: VehicleDataModule) 
     serious = in_one_line(report)
     own = settings.model_dump(include=set(SourceSettings.model_fields), exclude_defaults=True)
     flags = (f" --{name.replace('_', '-')} {shlex.quote(str(own[name]))}" for name in own)
+    if data.table.image_dir is None:  # a table of one's own, which no flags name
+        return serious
     return serious and f"{serious} See python -m vehicle_lightning.check{''.join(flags)}"
-
-
-def read_data_facts(path: Path) -> dict[str, Any]:
-    """Return what `write_environment` wrote about the data.
-
-    Raises:
-        RunError: the file is missing or damaged.
-    """
-    facts = (_read(path) or {}).get("data")
-    if not isinstance(facts, dict):
-        raise RunError(f"{path} is missing or damaged; start a new run instead.")
-    return facts
 
 
 def check_same_data(run: RunFolder, fingerprint: str, fix: str = "start a new run instead") -> None:
@@ -175,19 +166,11 @@ def check_same_data(run: RunFolder, fingerprint: str, fix: str = "start a new ru
     Raises:
         RunError: it began with other data; the message ends in the `fix`.
     """
-    if read_data_facts(run.environment)["fingerprint"] != fingerprint:
+    if run.data_facts()["fingerprint"] != fingerprint:
         raise RunError(
             f"The names, labels or images of the data have changed since {run.path} was started; "
             f"{fix}."
         )
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _git_state() -> dict[str, Any] | None:

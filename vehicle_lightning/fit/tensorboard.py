@@ -36,7 +36,8 @@ class RunLogger(TensorBoardLogger):
     """Writes event files straight into the run folder, those of the curves into one for each split.
 
     TensorBoard takes these two folders for runs: the same tag in both makes one chart of two lines.
-    All other tags have a group's name in front, and so stand behind.
+    So does any metric that is logged of both. All other tags have a group's name in front, and so
+    stand behind.
     """
 
     def __init__(self, run: RunFolder, settings: Settings) -> None:
@@ -64,8 +65,11 @@ class RunLogger(TensorBoardLogger):
         others = {}
         for name, value in metrics.items():
             split, _, figure = name.partition("/")
-            if split in SPLITS and figure.removeprefix("spread/").startswith(CURVES):
+            is_curve = figure.removeprefix("spread/").startswith(CURVES)
+            if split in SPLITS and is_curve:
                 self._writer(split).add_scalar(figure, value, step)
+            elif split in SPLITS and all(f"{one}/{figure}" in metrics for one in SPLITS):
+                self._writer(split).add_scalar(f"metrics/{figure}", value, step)
             elif name != "epoch":
                 others[_tag(name)] = value
         super().log_metrics(others, step)

@@ -56,7 +56,7 @@ class Parts:
 
 def train(
     settings: Settings,
-    run: RunFolder | None = None,
+    run: RunFolder | Path | str | None = None,
     *,
     network: NetworkFactory | None = None,
     data: L.LightningDataModule | None = None,
@@ -70,8 +70,8 @@ def train(
 
     Args:
         settings: all settings.
-        run: the folder to train in; where it holds a training already, that one goes on from its
-            last whole epoch. By default the next number under the run's name in the log dir.
+        run: a run folder to go on with from its last whole epoch, or an empty one to train in. By
+            default the next number under the run's name in the log dir.
         network: what builds the network, from the settings and the number of classes.
         data: the images, in the place of those that the settings name; see `OtherData`.
         classifier: the Lightning module, with another loss, say.
@@ -83,6 +83,8 @@ def train(
         OSError: the disk is full.
     """
     settings = with_precision(settings)
+    if isinstance(run, str | Path):
+        run = RunFolder.open(Path(run))
     parts = Parts(network, data, classifier, callbacks, loggers)
     if settings.fast_dev_run:
         if settings.is_repeated:
@@ -108,7 +110,7 @@ def train_once(
         trainer = build_trainer(settings, run, callbacks, loggers)
         data = read_data(settings, parts.data)
         model = build_classifier(data, parts)
-        epochs = epochs_behind(run, data, parts.network)
+        epochs = epochs_behind(run, data, parts.network, parts.classifier)
         checkpoint = run.last_checkpoint if epochs else None
         if checkpoint is None:
             load_start(model.model, data.fingerprint, network=parts.network)

@@ -18,7 +18,7 @@ from vehicle_lightning.cli import (
 )
 from vehicle_lightning.config import PLACES, Settings, SettingsGroup
 from vehicle_lightning.console import notice, quiet_lightning
-from vehicle_lightning.data.table import read_table
+from vehicle_lightning.data.table import table_of
 from vehicle_lightning.errors import RunError, SettingsError, counted
 from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.runs.folder import RunFolder
@@ -56,7 +56,7 @@ class ImproveOptions(SettingsGroup):
 def main(arguments: Sequence[str]) -> int:
     """Walk until nothing is left to try, the time is up, or a person stops it."""
     options, settings, folder = parse_improve(arguments)
-    table = read_table(settings).checked()
+    table = table_of(settings).checked()
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
     from vehicle_lightning.improve.report import report

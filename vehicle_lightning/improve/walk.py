@@ -22,7 +22,7 @@ import torch
 from vehicle_lightning.console import notice
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.fit.callbacks import PruningCallback
-from vehicle_lightning.fit.start import check_same_data, read_data_facts
+from vehicle_lightning.fit.start import check_same_data
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.improve.moves import listed, proposed
 from vehicle_lightning.improve.state import (
@@ -186,7 +186,7 @@ def _judge(walk: Walk, summary: Summary) -> None:
         step.is_kept = True
         return
     runs = [walk.run_of(number) for number in (len(walk.steps) - 1, step.base)]
-    fingerprint = read_data_facts(runs[0].environment)["fingerprint"]
+    fingerprint = runs[0].data_facts()["fingerprint"]
     check_same_data(runs[1], fingerprint, "start a new walk instead")
     ours, theirs = (Outcomes.from_predictions(read_predictions(run.predictions)) for run in runs)
     difference = paired_difference(ours, theirs)

@@ -18,7 +18,7 @@ from vehicle_lightning.cli import (
 )
 from vehicle_lightning.config import LONGEST_NAME, Settings, SettingsGroup
 from vehicle_lightning.console import notice
-from vehicle_lightning.data.table import read_table
+from vehicle_lightning.data.table import table_of
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import write_text
 from vehicle_lightning.parallel import keep_freed_memory
@@ -157,7 +157,7 @@ def _learning_curve(
     configurations: Sequence[Configuration], shares: Sequence[float], folder: Path
 ) -> list[Measured] | None:
     """Train on every share what is not finished yet, and fit the curves; None where stopped."""
-    table = read_table(configurations[0].settings).checked()
+    table = table_of(configurations[0].settings).checked()
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
     from vehicle_lightning.data.datamodule import VehicleDataModule

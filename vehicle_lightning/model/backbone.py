@@ -57,9 +57,10 @@ class Backbone(nn.Module):
         return features.flatten(1)
 
     @property
-    def last_convolution(self) -> nn.Module:
-        """The layer whose output is the last one with height and width."""
-        return [layer for layer in self.body.modules() if isinstance(layer, nn.Conv2d)][-1]
+    def last_convolution(self) -> str:
+        """Name of the layer whose output is the last one with height and width."""
+        names: list[str] = [name for name, m in self.named_modules() if isinstance(m, nn.Conv2d)]
+        return names[-1]
 
     def train(self, mode: bool = True) -> "Backbone":
         """Switch to training, but for batch normalisation and while the weights are frozen."""

@@ -21,6 +21,7 @@ from torchvision.transforms import v2
 from vehicle_lightning.config import Settings
 from vehicle_lightning.model.augment import build_augment
 from vehicle_lightning.model.backbone import Backbone, find_backbone
+from vehicle_lightning.model.load import MODEL
 from vehicle_lightning.model.network import ImageClassifier, NetworkFactory
 from vehicle_lightning.model.optimizer import build_optimizer
 
@@ -76,6 +77,7 @@ class VehicleClassifier(L.LightningModule):
             std=list(map(float, std)),
             class_weights=None if class_weights is None else list(map(float, class_weights)),
             network_from_python=network is not None,
+            classifier=type(self).__name__,
         )
         self.model = ImageClassifier(settings, self.hparams["class_names"], mean, std, network)
         self.augment = build_augment(settings)
@@ -87,6 +89,7 @@ class VehicleClassifier(L.LightningModule):
         # No submodules, as they stay on the CPU.
         self.metrics = {split: self.build_metrics(split) for split in (*SPLITS, "test")}
         self._measured: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        self._shape: tuple[int, ...] | None = None  # of the images that are measured
         self._losses: list[Tensor] = []  # summed over the images of each batch of the epoch
         self._seen = 0  # images in these batches
 
@@ -134,9 +137,14 @@ class VehicleClassifier(L.LightningModule):
         return find_backbone(self.model.network)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep beside the weights what the data module says of its data."""
+        """Keep beside the weights what the data module says of its data, and what they compute."""
         data = getattr(self.trainer, "datamodule", None)
         checkpoint["data"] = {} if data is None else data.state_dict()
+        if self._shape is not None:
+            state = checkpoint["state_dict"].items()
+            weights = {k.removeprefix(MODEL): v for k, v in state if k.startswith(MODEL)}
+            logits = self.model.probe(self._shape, weights).tolist()
+            checkpoint["probe"] = {"shape": list(self._shape), "logits": logits}
 
     def on_fit_start(self) -> None:
         """Compile the network where that is asked for."""
@@ -227,6 +235,8 @@ class VehicleClassifier(L.LightningModule):
 
     def _measure(self, batch: Any, split: str) -> None:
         images, labels = batch[:2]
+        size = self.settings.image_size  # of the images that features are of
+        self._shape = tuple(images.shape[1:]) if images.ndim == 4 else (3, size, size)
         if len(labels):  # of an odd number of images one device has fewer batches with some in them
             self._measured[split].append((self(images).float(), labels))
 

@@ -43,12 +43,15 @@ def evidence_maps(classifier: ImageClassifier, images: Tensor, classes: Tensor) 
     Raises:
         RunError: the network does not say which its last feature maps are.
     """
-    layer = getattr(classifier.network, "feature_maps", None)
-    if not isinstance(layer, nn.Module):
+    name = getattr(classifier.network, "feature_maps", None)
+    layers = dict(classifier.network.named_modules())
+    if not isinstance(name, str) or name not in layers:
         raise RunError(
             "The network does not say which of its layers sees places apart; give it an attribute "
-            "feature_maps, the module whose output is the last one with height and width."
+            "feature_maps, the name of the layer whose output is the last one with height and "
+            'width, such as "layer4".'
         )
+    layer = layers[name]
     if not classifier.settings.flip_averaging:
         return _maps(classifier, layer, images, classes)
     mirrored = _maps(classifier, layer, images.flip(3), classes).flip(2)

@@ -133,8 +133,9 @@ def explain(
     maps = [evidence_maps(classifier, images, classes) for classifier in classifiers]
     if any(one[0].numel() == 1 for one in maps):
         raise RunError(
-            f"The --channels shrink an image of {len(image)} pixels a side to a single one, so "
-            f"the network cannot tell where in it something is; give a run with fewer blocks."
+            f"The network shrinks an image of {len(image)} pixels a side to a single one, so it "
+            f"cannot tell where in it something is; give a run with fewer --channels, or with "
+            f"a larger --image-size."
         )
     evidence = torch.stack([enlarge(one, len(image)) for one in maps]).mean(dim=0)
 

@@ -14,6 +14,8 @@ from vehicle_lightning.runs.folder import find_checkpoint
 
 MODEL = "model."  # what VehicleClassifier calls its ImageClassifier
 
+CODE_CHANGED = 0.02  # of the largest logit, and at least of 1: more than another device makes
+
 Weights = Mapping[str, Tensor]
 
 
@@ -31,7 +33,8 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
         in [0, 255], to logits (B, C).
 
     Raises:
-        RunError: there is no such run, or its checkpoint is damaged or of another network.
+        RunError: there is no such run, or its checkpoint is damaged or of another network, or the
+            code of the network has changed since.
     """
     file = find_checkpoint(Path(path))
     try:
@@ -42,6 +45,7 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
         state = content["state_dict"].items()
         weights = {k.removeprefix(MODEL): v for k, v in state if k.startswith(MODEL)}
         fingerprint, white = str(data.get("fingerprint", "")), dict(data.get("white", {}))
+        trained_by, probe = str(told["classifier"]), content.get("probe")
     except Exception as error:  # a damaged or foreign file fails in many ways
         raise RunError(f"{file} is no checkpoint of this package: {_reason(error)}.") from error
     if is_from_python and network is None:
@@ -54,6 +58,17 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
         raise RunError(f"{file} holds the weights of another network: {difference}.")
     classifier.load_state_dict(weights)
     classifier.epochs, classifier.fingerprint, classifier.white = epochs, fingerprint, white
+    classifier.trained_by = trained_by
+    if probe is not None:
+        before = torch.tensor(probe["logits"], dtype=torch.float64)
+        now = classifier.probe(probe["shape"])
+        limit = CODE_CHANGED * max(1.0, float(before.abs().nan_to_num().max()))
+        if not torch.allclose(now, before, rtol=0, atol=limit, equal_nan=True):
+            raise RunError(
+                f"The code of the network has changed since {file} was written: the logits of one "
+                f"and the same picture differ by up to {float((now - before).abs().max()):.2g}. "
+                f"Use it with the code that it was trained by, or train anew."
+            )
     return classifier.eval()
 
 

@@ -4,17 +4,20 @@ To train another network, replace `build_network`, or pass a function like it as
 `train(network=...)`. What it returns is any `nn.Module` from normalised images, float (B, 3, H, W),
 to logits (B, C). It may have besides, each asked for by one part of the package:
 
--   `feature_maps`, the module whose output is the last one with height and width: for `explain`;
+-   `feature_maps`, the name of the submodule whose output is the last one with height and width,
+    such as "layer4" of a ResNet: for `explain`;
 -   `mean` and `std`, three numbers each in [0, 1]: the normalisation that its weights were trained
     with, in place of that of the training images.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.model.dropout import Dropout
@@ -99,24 +102,18 @@ class Network(nn.Module):
     Attributes:
         features: convolutional blocks and pooling, or a pretrained backbone.
         head: dense layers.
-        feature_maps: the part of `features` whose output is the last one with height and width.
+        feature_maps: name of the submodule whose output is the last one with height and width.
         mean, std: the normalisation that pretrained features expect; None for that of the images.
     """
 
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
 
-    def __init__(self, features: nn.Module, head: nn.Module, feature_maps: nn.Module) -> None:
+    def __init__(self, features: nn.Module, head: nn.Module, feature_maps: str) -> None:
         super().__init__()
         self.features = features
         self.head = head
-        # In a tuple, since a module assigned twice would hold its weights under two names.
-        self._feature_maps = (feature_maps,)
-
-    @property
-    def feature_maps(self) -> nn.Module:
-        """The module whose output is the last one with height and width."""
-        return self._feature_maps[0]
+        self.feature_maps = feature_maps
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, C) for normalised images, float (B, 3, H, W)."""
@@ -142,7 +139,7 @@ def build_network(settings: Settings, classes: int) -> nn.Module:
             *_optional(Dropout(s.dropout), s.dropout > 0),
             *_dense(backbone.width, s, classes),
         ]
-        network = Network(backbone, nn.Sequential(*head), backbone.last_convolution)
+        network = Network(backbone, nn.Sequential(*head), f"features.{backbone.last_convolution}")
         network.mean, network.std = backbone.mean, backbone.std
         return network
     layers: list[nn.Module] = []
@@ -154,7 +151,8 @@ def build_network(settings: Settings, classes: int) -> nn.Module:
     if not pooling:
         width *= (s.image_size // 2 ** len(s.channels)) ** 2
     head = _dense(width, s, classes)
-    return Network(nn.Sequential(blocks, *pooling, nn.Flatten()), nn.Sequential(*head), blocks)
+    features = nn.Sequential(blocks, *pooling, nn.Flatten())
+    return Network(features, nn.Sequential(*head), "features.0")
 
 
 def _dense(width: int, s: Settings, classes: int) -> list[nn.Module]:
@@ -179,6 +177,7 @@ class ImageClassifier(nn.Module):
         white: which value of grey images of more than 8 bits is white, by kind of image, as was
             decided for the data it was trained on; `read_image` takes it.
         epochs: whole epochs it was trained for, by the checkpoint it was loaded from.
+        trained_by: name of the Lightning module that trained it, likewise.
         fingerprint: that of the data it was trained on; empty where they had none.
     """
 
@@ -203,7 +202,7 @@ class ImageClassifier(nn.Module):
         self.settings = settings
         self.class_names = tuple(class_names)
         self.white: Mapping[str, float] = {}
-        self.epochs, self.fingerprint = 0, ""
+        self.epochs, self.fingerprint, self.trained_by = 0, "", ""
         built = (network or build_network)(settings, len(self.class_names))
         own_mean, own_std = (getattr(built, name, None) for name in ("mean", "std"))
         if own_mean is not None and own_std is not None:
@@ -224,6 +223,23 @@ class ImageClassifier(nn.Module):
         if self.settings.flip_averaging and not self.training:
             logits = (logits + self.network(normalised.flip(3))) / 2
         return logits
+
+    @torch.no_grad()
+    def probe(self, shape: Sequence[int], weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return the logits (C,) of one made picture of a shape (3, H, W), in eval mode.
+
+        A checkpoint keeps them, so that `load` notices where the code of the network has changed.
+        They are those of other weights, by name, where such are given.
+        """
+        picture = (torch.arange(math.prod(shape)) * 7919 % 256).view(1, *shape)
+        modes = [(module, module.training) for module in self.modules()]
+        device = self.normalize.scale.device
+        with torch.compiler.set_stance("force_eager"), torch.autocast(device.type, enabled=False):
+            self.eval()
+            logits: Tensor = functional_call(self, dict(weights or {}), picture.to(device))
+        for module, mode in modes:
+            module.training = mode
+        return logits[0].double().cpu()
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the head of a `Network` is given: (B, F), for images (B, 3, H, W)."""

@@ -1,10 +1,12 @@
 """The run folder: one place for everything a run writes."""
 
+import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -127,6 +129,25 @@ class RunFolder:
     def fold_runs(self) -> list["RunFolder"]:
         """Those of the trainings inside a run over several folds or seeds."""
         return [RunFolder(path.parent) for path in sorted(self.path.glob("*/config.yaml"))]
+
+    def read_environment(self) -> dict[str, Any] | None:
+        """Return command, versions, hardware and data; None where the file is damaged."""
+        try:
+            content = json.loads(self.environment.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def data_facts(self) -> dict[str, Any]:
+        """Return what is written down about the data.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        facts = (self.read_environment() or {}).get("data")
+        if not isinstance(facts, dict):
+            raise RunError(f"{self.environment} is missing or damaged; start a new run instead.")
+        return facts
 
     def picture(self, name: str) -> Path:
         """Return where the picture of this name belongs."""
