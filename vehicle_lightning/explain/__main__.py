@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SHEET = "explanations"
 SHOWN = 16  # mistakes
 MOST = 64  # files on one sheet
+SAME_LABELS = 0.9  # share of the labels that must be as they were: some may have been corrected
 
 
 class ExplainOptions(SettingsGroup):
@@ -90,12 +91,17 @@ def worst_mistakes(run: RunFolder, count: int) -> list["Subject"]:
 
     settings = read_settings(run.config)
     table = table_of(settings)
-    if table.source != (source := run.data_facts().get("source")):
+    predictions = _read_predictions(run)
+    label_of = {
+        name: table.class_names[code] for name, code in zip(table.names, table.labels, strict=True)
+    }
+    now = predictions["file"].map(label_of)
+    if (now.dropna() == predictions["label"][now.notna()]).mean() < SAME_LABELS:
         raise RunError(
-            f"{run.path} was trained on {source or 'data given from Python'}, and its settings "
-            f"name {table.source}; name the images to explain."
+            f"{run.path} was trained on other images than those of {table.source}, which have the "
+            f"same names and other labels; name the images to explain."
         )
-    mistakes = _read_mistakes(run).head(count)
+    mistakes = _worst(run, predictions).head(count)
     # Only what the data list is opened, whatever stands in the file of predictions.
     path_of = dict(zip(table.names, table.paths, strict=True))
     names = list(mistakes["file"])
@@ -117,13 +123,16 @@ def worst_mistakes(run: RunFolder, count: int) -> list["Subject"]:
     ]
 
 
-def _read_mistakes(run: RunFolder) -> "pd.DataFrame":
+def _read_predictions(run: RunFolder) -> "pd.DataFrame":
     from vehicle_lightning.runs.predictions import read_predictions  # scipy takes a second
 
     try:
-        frame = read_predictions(run.predictions)
+        return read_predictions(run.predictions)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run.predictions} is missing or damaged; finish the run.") from error
+
+
+def _worst(run: RunFolder, frame: "pd.DataFrame") -> "pd.DataFrame":
     mistakes = frame[frame["label"] != frame["prediction"]]
     mistakes = mistakes.drop_duplicates("photograph" if "photograph" in frame else "file")
     if mistakes.empty:

@@ -112,7 +112,6 @@ def write_environment(run: RunFolder, data: Data) -> None:
         if isinstance(data, VehicleDataModule):
             facts |= {split: len(rows) for split, rows in data.rows.items()}
             facts |= {
-                "source": data.table.source,
                 "images": len(data.table),
                 "exact_duplicates": data.duplicates.exact,
                 "near_duplicates": data.duplicates.near,

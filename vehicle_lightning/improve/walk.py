@@ -7,7 +7,7 @@ again. A move that was kept may be taken again, in its place on the list.
 
 **What fits.** A training is estimated to take as long as that of the best so far, times what the
 move costs. One that does not fit into what is left of the budget is not begun. One that would take
-more than an eighth of the budget, and more than one and a half times as long as the best so far,
+more than an eighth of the budget, and more than two and a half times as long as the best so far,
 waits until nothing cheaper is left to try: else a verdict that asks for twice the epochs again and
 again would spend it all on one idea.
 """
@@ -41,7 +41,7 @@ from vehicle_lightning.runs.verdict import Verdict
 
 BASELINE = "baseline"
 SHARE = 1 / 8  # of the budget that a step may take while there are cheaper ones
-ALWAYS_CHEAP = 1.5  # times as long as the best so far, or less
+ALWAYS_CHEAP = 2.5  # times as long as the best so far, or less
 
 End = Literal["tried all", "no time"]
 
