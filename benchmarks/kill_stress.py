@@ -43,7 +43,11 @@ from vehicle_lightning.synthetic import make_vehicles
 IMAGES, SIZE, EPOCHS = 240, 64, 8
 SWITCHES = ("--dropout", "0.5", "--batchnorm", "--augment", "--schedule", "onecycle")
 MOMENTS = ("cache", "cache", "checkpoint", "any", "checkpoint", "any")  # of the kills of one run
-CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy", "train/running_loss")
+CURVES = {
+    "train": ("loss", "accuracy"),
+    "val": ("loss", "accuracy"),
+    "": ("optimizer/running_loss",),
+}
 SLOWER = 0.03  # seconds between a file being written and being renamed, long enough to be hit
 PATIENCE = 120  # seconds until a process counts as hanging
 
@@ -275,16 +279,20 @@ def contents(run: RunFolder) -> dict[str, Any]:
     last, best = (
         torch.load(path, weights_only=True) for path in (run.last_checkpoint, run.best_checkpoint)
     )
-    events = EventAccumulator(str(run.path))
-    events.Reload()
     return {
         "weights": last["state_dict"],
         "optimizer": last["optimizer_states"],
         "best weights": best["state_dict"],
         "metrics": pd.read_csv(run.metrics).drop(columns="seconds").to_csv(),
-        "curves": {name: [(s.step, s.value) for s in events.Scalars(name)] for name in CURVES},
+        "curves": {place: curves(run.path / place, names) for place, names in CURVES.items()},
         "predictions": run.predictions.read_text(),
     }
+
+
+def curves(folder: Path, names: tuple[str, ...]) -> dict[str, list[tuple[int, float]]]:
+    """Return what TensorBoard shows of a folder of events."""
+    events = EventAccumulator(str(folder)).Reload()
+    return {name: [(s.step, s.value) for s in events.Scalars(name)] for name in names}
 
 
 def same(one: Any, other: Any) -> bool:
