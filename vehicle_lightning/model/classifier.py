@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 from vehicle_lightning.config import Settings
 from vehicle_lightning.model.augment import build_augment
 from vehicle_lightning.model.backbone import Backbone, find_backbone
-from vehicle_lightning.model.load import MODEL
+from vehicle_lightning.model.load import MODEL, probe
 from vehicle_lightning.model.network import ImageClassifier, NetworkFactory
 from vehicle_lightning.model.optimizer import build_optimizer
 
@@ -143,7 +143,7 @@ class VehicleClassifier(L.LightningModule):
         if self._shape is not None:
             state = checkpoint["state_dict"].items()
             weights = {k.removeprefix(MODEL): v for k, v in state if k.startswith(MODEL)}
-            logits = self.model.probe(self._shape, weights).tolist()
+            logits = probe(self.model, self._shape, weights).tolist()
             checkpoint["probe"] = {"shape": list(self._shape), "logits": logits}
 
     def on_fit_start(self) -> None:

@@ -1,11 +1,13 @@
 """Trained classifiers out of checkpoints: no code in a file is run, and no Lightning is needed."""
 
+import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError, join_first, one_line
@@ -45,7 +47,7 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
         state = content["state_dict"].items()
         weights = {k.removeprefix(MODEL): v for k, v in state if k.startswith(MODEL)}
         fingerprint, white = str(data.get("fingerprint", "")), dict(data.get("white", {}))
-        trained_by, probe = str(told["classifier"]), content.get("probe")
+        trained_by, kept = str(told["classifier"]), content.get("probe")
     except Exception as error:  # a damaged or foreign file fails in many ways
         raise RunError(f"{file} is no checkpoint of this package: {_reason(error)}.") from error
     if is_from_python and network is None:
@@ -59,9 +61,9 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
     classifier.load_state_dict(weights)
     classifier.epochs, classifier.fingerprint, classifier.white = epochs, fingerprint, white
     classifier.trained_by = trained_by
-    if probe is not None:
-        before = torch.tensor(probe["logits"], dtype=torch.float64)
-        now = classifier.probe(probe["shape"])
+    if kept is not None:
+        before = torch.tensor(kept["logits"], dtype=torch.float64)
+        now = probe(classifier, kept["shape"])
         limit = CODE_CHANGED * max(1.0, float(before.abs().nan_to_num().max()))
         if not torch.allclose(now, before, rtol=0, atol=limit, equal_nan=True):
             raise RunError(
@@ -70,6 +72,30 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
                 f"Use it with the code that it was trained by, or train anew."
             )
     return classifier.eval()
+
+
+@torch.no_grad()
+def probe(
+    classifier: ImageClassifier, shape: Sequence[int], weights: Weights | None = None
+) -> Tensor:
+    """Return the logits (C,) of one made picture of a shape (3, H, W), in eval mode.
+
+    A checkpoint keeps them, so that `load` notices where the code of the network has changed.
+
+    Args:
+        classifier: stays in the mode it is in.
+        shape: of the picture.
+        weights: others than its own, by name.
+    """
+    picture = (torch.arange(math.prod(shape)) * 7919 % 256).view(1, *shape)
+    modes = [(module, module.training) for module in classifier.modules()]
+    device = classifier.normalize.scale.device
+    with torch.compiler.set_stance("force_eager"), torch.autocast(device.type, enabled=False):
+        classifier.eval()
+        logits: Tensor = functional_call(classifier, dict(weights or {}), picture.to(device))
+    for module, mode in modes:
+        module.training = mode
+    return logits[0].double().cpu()
 
 
 def load_start(

@@ -11,13 +11,11 @@ to logits (B, C). It may have besides, each asked for by one part of the package
 """
 
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.model.dropout import Dropout
@@ -223,23 +221,6 @@ class ImageClassifier(nn.Module):
         if self.settings.flip_averaging and not self.training:
             logits = (logits + self.network(normalised.flip(3))) / 2
         return logits
-
-    @torch.no_grad()
-    def probe(self, shape: Sequence[int], weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Return the logits (C,) of one made picture of a shape (3, H, W), in eval mode.
-
-        A checkpoint keeps them, so that `load` notices where the code of the network has changed.
-        They are those of other weights, by name, where such are given.
-        """
-        picture = (torch.arange(math.prod(shape)) * 7919 % 256).view(1, *shape)
-        modes = [(module, module.training) for module in self.modules()]
-        device = self.normalize.scale.device
-        with torch.compiler.set_stance("force_eager"), torch.autocast(device.type, enabled=False):
-            self.eval()
-            logits: Tensor = functional_call(self, dict(weights or {}), picture.to(device))
-        for module, mode in modes:
-            module.training = mode
-        return logits[0].double().cpu()
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the head of a `Network` is given: (B, F), for images (B, 3, H, W)."""
