@@ -4,12 +4,12 @@
 
 For each seed, which also chooses the test images and the split, three ways start at once, each a
 process of one thread, and have so many minutes: the walk, which trains every step over five folds,
-and Optuna's TPE and its random search, by `sweep` over the settings that the walk may change, each
-trial on one hold-out as large as a fold. All start from or search around the defaults, at 32
-pixels. What each ends with, the walk's last step that was kept and the search's trial of the lowest
-validation loss, is measured on the test images by five networks, one a fold; for the searches these
-are trained when the time is up. The processor time of each way is printed too: equal shares of a
-machine are what makes the comparison fair. Without --data-dir: synthetic vehicles.
+and Optuna's TPE and its random search, by `sweep` over the space `everything`, each trial on one
+hold-out as large as a fold. All start from or search around the defaults, at 32 pixels. What each
+ends with, the walk's last step that was kept and the search's trial of the lowest validation loss,
+is measured on the test images by five networks, one a fold; for the searches these are trained when
+the time is up. The processor time of each way is printed too: equal shares of a machine are what
+makes the comparison fair. Without --data-dir: synthetic vehicles.
 """
 
 import argparse
@@ -25,31 +25,8 @@ from vehicle_lightning.improve.report import verdict_outcomes
 from vehicle_lightning.improve.state import Walk
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Summary
+from vehicle_lightning.sweep.space import SHIPPED
 
-SPACE = """\
-image_size: {values: [32, 48]}
-epochs: {low: 10, high: 30, log: true}
-learning_rate: {low: 1.0e-4, high: 3.0e-2, log: true}
-schedule: {values: [constant, cosine]}
-batch_size: {low: 16, high: 128, log: true}
-optimizer: {values: [adam, adamw]}
-weight_decay: {low: 1.0e-3, high: 0.1, log: true, when: {optimizer: adamw}}
-channels: {values: [[16, 32], [16, 32, 64], [16, 32, 64, 128], [32, 64]]}
-batchnorm: {values: [false, true]}
-residual: {values: [false, true]}
-pooling: {values: [none, average]}
-hidden: {values: [[], [128]]}
-dropout: {low: 0, high: 0.5}
-label_smoothing: {low: 0, high: 0.1}
-mixup: {low: 0, high: 0.2}
-augment: {values: [false, true]}
-trivial_augment: {values: [false, true], when: {augment: false}}
-flip_averaging: {values: [false, true], when: {augment: true}}
-rotation: {low: 0, high: 30, when: {augment: true}}
-scale: {low: 0, high: 0.4, when: {augment: true}}
-erasing: {low: 0, high: 0.5, when: {augment: true}}
-brightness: {low: 0, high: 0.4, when: {augment: true}}
-"""
 # TPE samples its first trials at random: here all of them.
 RANDOM = """\
 import functools, sys
@@ -77,7 +54,8 @@ def main() -> None:
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            (folder / "space.yaml").write_text(SPACE)
+            sizes = "image_size: {values: [32, 48]}\n"
+            (folder / "space.yaml").write_text(sizes + (SHIPPED / "everything.yaml").read_text())
             same = ["--seed", str(seed), "--split-seed", str(seed), "--log-dir", str(folder)]
             same += ["--accelerator", "cpu"]
             same += [] if options.data_dir is None else ["--data-dir", str(options.data_dir)]

@@ -45,7 +45,7 @@ class SweepOptions(SettingsGroup):
     timeout: Duration | None = None
     """Stop after this time, as in 90, 30m or 2h; the same command goes on."""
     space: Path = Path("switches")
-    """YAML file of settings, some with a range or values; or switches or training, as shipped."""
+    """YAML file of settings, some with a range or values; or switches, training or everything."""
     study: str | None = None
     """Name of the study; by default that of the space's file."""
     storage: str | None = None
