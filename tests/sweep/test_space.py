@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.sweep.space import (
+    SHIPPED,
     UNSEARCHABLE,
     Choice,
     Domain,
@@ -146,7 +147,7 @@ def test_values_have_labels(tmp_path: Path) -> None:
     assert [patience.value(label) for label in patience.labels] == [None, 5]
 
 
-@pytest.mark.parametrize("name", ["switches", "training"])
+@pytest.mark.parametrize("name", sorted(file.stem for file in SHIPPED.iterdir()))
 def test_the_shipped_spaces_are_found_by_name_and_sound(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
