@@ -77,7 +77,6 @@ class VehicleClassifier(L.LightningModule):
             std=list(map(float, std)),
             class_weights=None if class_weights is None else list(map(float, class_weights)),
             network_from_python=network is not None,
-            classifier=type(self).__name__,
         )
         self.model = ImageClassifier(settings, self.hparams["class_names"], mean, std, network)
         self.augment = build_augment(settings)
@@ -140,6 +139,7 @@ class VehicleClassifier(L.LightningModule):
         """Keep beside the weights what the data module says of its data, and what they compute."""
         data = getattr(self.trainer, "datamodule", None)
         checkpoint["data"] = {} if data is None else data.state_dict()
+        checkpoint["trained_by"] = type(self).__name__
         if self._shape is not None:
             state = checkpoint["state_dict"].items()
             weights = {k.removeprefix(MODEL): v for k, v in state if k.startswith(MODEL)}

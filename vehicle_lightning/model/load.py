@@ -47,7 +47,7 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
         state = content["state_dict"].items()
         weights = {k.removeprefix(MODEL): v for k, v in state if k.startswith(MODEL)}
         fingerprint, white = str(data.get("fingerprint", "")), dict(data.get("white", {}))
-        trained_by, kept = str(told["classifier"]), content.get("probe")
+        trained_by, kept = str(content["trained_by"]), content.get("probe")
     except Exception as error:  # a damaged or foreign file fails in many ways
         raise RunError(f"{file} is no checkpoint of this package: {_reason(error)}.") from error
     if is_from_python and network is None:
