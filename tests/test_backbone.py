@@ -79,7 +79,7 @@ def test_features_found_once_train_the_same_head(
 
     def counted(self: Backbone, images: torch.Tensor) -> torch.Tensor:
         nonlocal looked
-        looked += len(images)
+        looked += len(images) if len(images) > 1 else 0  # a checkpoint is tried on one picture
         return forward(self, images)
 
     with monkeypatch.context() as patch:

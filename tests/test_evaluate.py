@@ -40,7 +40,11 @@ def test_images_that_a_run_has_seen_are_told(
 ) -> None:
     csv = write_csv(tmp_path / "all.csv", drawn)
     evaluate(dropout_run.path, "--csv", csv, drawn=drawn, output=tmp_path / "out")
-    assert "80 of the 80 images are among those that" in capsys.readouterr().err
+    assert "80 of 80 images are among those that" in capsys.readouterr().err
+    shutil.copytree(drawn / "images", tmp_path / "images")
+    flags = ["--output", str(tmp_path / "other"), "--accelerator", "cpu"]
+    assert main([str(dropout_run.path), "--csv", str(csv), *flags]) == 0  # other files
+    assert "are among those" not in capsys.readouterr().err
 
 
 def test_the_figures_are_those_of_fit_and_of_scikit_learn(

@@ -14,7 +14,9 @@ from vehicle_lightning.settings_file import read_settings
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "experiments").glob("*.yaml"))
-OVERRIDDEN = {"image_size", "initial_size", "batch_size", "epochs", "seeds", "folds", "backbone"}
+OVERRIDDEN = {"image_size", "initial_size", "batch_size", "epochs", "seeds", "folds"} | {
+    *("backbone", "precision")
+}
 
 
 def test_there_are_experiments() -> None:

@@ -180,6 +180,9 @@ def test_the_layer_to_explain_can_be_named_later(drawn: Path, tmp_path: Path) ->
     classes = torch.zeros(4, dtype=torch.int64)
     with pytest.raises(RunError, match="give it an attribute feature_maps, the name of the layer"):
         evidence_maps(classifier, images().float(), classes)
+    classifier.network.feature_maps = "convolutoin"
+    with pytest.raises(RunError, match="has no layer convolutoin"):
+        evidence_maps(classifier, images().float(), classes)
     classifier.network.feature_maps = "convolution"
     assert evidence_maps(classifier, images().float(), classes).shape == (4, 7, 7)
 
@@ -203,10 +206,32 @@ def test_images_from_python_are_not_taken_for_others(drawn: Path, tmp_path: Path
     table = Table([file.name for file in files], labels, ("even", "odd"), files)
     settings = quick(drawn, tmp_path)
     run = train(settings, data=VehicleDataModule(settings, table)).run
-    with pytest.raises(
-        RunError, match=r"trained on other images than those of .*train\.csv, which"
-    ):
+    with pytest.raises(RunError, match=r"labels that .* validated on are others in .*train\.csv"):
         explain([str(run.path)])
+
+
+def test_networks_that_a_probe_tells_nothing_of(drawn: Path, tmp_path: Path) -> None:
+    class Noisy(Plain):
+        def __init__(self, classes: int) -> None:
+            super().__init__(classes)
+            self.same = self.convolution  # under two names
+
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) + torch.rand(1)
+
+    def noisy(_: Settings, classes: int) -> nn.Module:
+        return Noisy(classes)
+
+    assert load(train(quick(drawn, tmp_path), network=noisy).run.path, network=noisy)
+
+
+def test_folds_go_on_with_the_class_they_began_with(drawn: Path, tmp_path: Path) -> None:
+    class Other(VehicleClassifier):
+        pass
+
+    run = train(quick(drawn, tmp_path, folds=2), classifier=Other).run
+    with pytest.raises(RunError, match="trained by Other, not VehicleClassifier"):
+        fit(["--resume", str(run.path), "--seeds", "2"])
 
 
 class Tensors(L.LightningDataModule):

@@ -17,7 +17,7 @@ from vehicle_lightning.data.images import read_image
 from vehicle_lightning.data.paths import ImageFile, listed_images
 from vehicle_lightning.data.rows import read_csv
 from vehicle_lightning.data.table import Table, read_table, table_of
-from vehicle_lightning.errors import DataError, RunError, counted, join_first
+from vehicle_lightning.errors import DataError, InputError, RunError, counted, join_first
 from vehicle_lightning.evaluate.evaluation import Evaluation
 from vehicle_lightning.files import write_csv, write_text
 from vehicle_lightning.model.ensemble import Ensemble, find_device
@@ -79,8 +79,8 @@ def evaluate(options: "EvaluateOptions", checkpoints: Sequence[Sequence[Path]]) 
     for run in map(RunFolder, options.runs):
         if seen := _seen(run, table):
             notice(
-                f"{seen} of the {len(table)} images are among those that {run.path} was trained or "
-                f"chosen on, so its figures flatter."
+                f"{seen} of {len(table)} images are among those that {run.path} had for training "
+                f"and validation, so its figures flatter."
             )
     images = listed_images(table.names, table.image_dir or Path())
     groups = _groups(options, table, trained.settings) if options.by else None
@@ -107,14 +107,14 @@ def _read(options: "EvaluateOptions", trained: SourceSettings) -> Table:
 
 def _seen(run: RunFolder, table: Table) -> int:
     """Count the images that a run was trained or chosen on, where its data are still there."""
-    if not run.config.is_file():
-        return 0  # a checkpoint alone
+    if not run.summary.is_file():
+        return 0  # a checkpoint alone, or not finished
     settings = read_settings(run.config)
     if settings.data_dir is None:
         return 0
     try:
         own = table_of(settings)
-    except DataError:  # its data are elsewhere by now
+    except InputError:  # its data are elsewhere by now
         return 0
     tests = run.test_predictions
     decided_nothing = set(read_predictions(tests)["file"]) if tests.is_file() else set()

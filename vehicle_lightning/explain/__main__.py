@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHEET = "explanations"
 SHOWN = 16  # mistakes
 MOST = 64  # files on one sheet
-SAME_LABELS = 0.9  # share of the labels that must be as they were: some may have been corrected
+MOST_CORRECTED = 0.25  # of the labels, since the run; more are those of other images
 
 
 class ExplainOptions(SettingsGroup):
@@ -96,10 +96,12 @@ def worst_mistakes(run: RunFolder, count: int) -> list["Subject"]:
         name: table.class_names[code] for name, code in zip(table.names, table.labels, strict=True)
     }
     now = predictions["file"].map(label_of)
-    if (now.dropna() == predictions["label"][now.notna()]).mean() < SAME_LABELS:
+    differing = int((now.notna() & (now != predictions["label"])).sum())
+    if differing > MOST_CORRECTED * len(predictions):
         raise RunError(
-            f"{run.path} was trained on other images than those of {table.source}, which have the "
-            f"same names and other labels; name the images to explain."
+            f"{differing} of {len(predictions)} labels that {run.path} validated on are others in "
+            f"{table.source}, so these may be other images of the same names; name the images to "
+            f"explain."
         )
     mistakes = _worst(run, predictions).head(count)
     # Only what the data list is opened, whatever stands in the file of predictions.

@@ -104,16 +104,13 @@ def _weights_alone(trainer: L.Trainer, module: L.LightningModule) -> dict[str, A
     return checkpoint
 
 
-def epochs_behind(
-    run: RunFolder, data: Data, network: NetworkFactory | None, classifier: type[L.LightningModule]
-) -> int:
+def epochs_behind(run: RunFolder, data: Data, network: NetworkFactory | None) -> int:
     """Return how many whole epochs a run has behind it; 0 begins at the beginning.
 
     Args:
         run: the run to continue.
         data: the data to continue it with, and the settings.
         network: what builds the network, where that was given from Python.
-        classifier: what is to train it.
 
     Raises:
         RunError: the checkpoint is missing or damaged, or the run had other settings or other data.
@@ -130,11 +127,6 @@ def epochs_behind(
         raise RunError(
             f"{run.last_checkpoint} was written with another {', '.join(changed)} than "
             f"{run.config} has; start a new run instead."
-        )
-    if last.trained_by != classifier.__name__:
-        raise RunError(
-            f"{run.path} was trained by {last.trained_by}, not {classifier.__name__}; go on from "
-            f"Python by train(settings, run, classifier={last.trained_by})."
         )
     if last.fingerprint != data.fingerprint:
         raise RunError(

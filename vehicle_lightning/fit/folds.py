@@ -22,7 +22,7 @@ from vehicle_lightning.fit.pooling import (
     pool_curves,
     pool_predictions,
 )
-from vehicle_lightning.fit.start import check_same_data, run_folder, write_start
+from vehicle_lightning.fit.start import check_same_class, check_same_data, run_folder, write_start
 from vehicle_lightning.fit.train import (
     Parts,
     TrainResult,
@@ -77,7 +77,8 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
             load_start(model, own_data.fingerprint, network=parts.network)
         if run.config.is_file():
             check_same_data(run, data.fingerprint)
-        said = write_start(run, settings, data, [], epochs=0)
+        check_same_class(run, parts.classifier)
+        said = write_start(run, settings, data, [], parts.classifier, epochs=0)
         if parts.pruning is None:
             notice(_first_line(run, data, every))
             for sentence in said[1:]:

@@ -63,15 +63,34 @@ def run_folder(settings: Settings, run: RunFolder | None) -> Iterator[RunFolder]
                 folder.rmdir()
 
 
+def check_same_class(run: RunFolder, classifier: type) -> None:
+    """Check that a run that goes on is trained by the Lightning module that it began with.
+
+    Raises:
+        RunError: it is not.
+    """
+    name = (run.read_environment() or {}).get("classifier", classifier.__name__)
+    if name != classifier.__name__:
+        raise RunError(
+            f"{run.path} was trained by {name}, not {classifier.__name__}; go on from Python by "
+            f"train(settings, run, classifier={name})."
+        )
+
+
 def write_start(
-    run: RunFolder, settings: Settings, data: Data, loggers: Sequence[Logger], epochs: int
+    run: RunFolder,
+    settings: Settings,
+    data: Data,
+    loggers: Sequence[Logger],
+    classifier: type,
+    epochs: int,
 ) -> list[str]:
     """Write down with what a run begins, or goes on after so many epochs; return what to say of it.
 
     Of a fold run the run that it is part of says it all.
     """
     run.summary.unlink(missing_ok=True)  # from here on it is not finished
-    write_environment(run, data)
+    write_environment(run, data, classifier)
     write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
     for logger in loggers:
         logger.log_hyperparams(settings.model_dump(mode="json"))
@@ -83,8 +102,8 @@ def write_start(
     return said
 
 
-def write_environment(run: RunFolder, data: Data) -> None:
-    """Write command, versions, git commit, hardware and data as JSON.
+def write_environment(run: RunFolder, data: Data, classifier: type) -> None:
+    """Write command, versions, git commit, hardware, data and what trains as JSON.
 
     Where a run is resumed, its first start stays, and this one is added under `resumed`.
     """
@@ -117,7 +136,7 @@ def write_environment(run: RunFolder, data: Data) -> None:
                 "near_duplicates": data.duplicates.near,
                 "left_out": data.left_out,
             }
-        environment = start | {"data": facts}
+        environment = start | {"data": facts, "classifier": classifier.__name__}
     write_text(run.environment, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -152,7 +171,8 @@ def write_findings(run: RunFolder, settings: Settings, data: VehicleDataModule) 
     report = replace(report, csv=data.table.source)
     write_text(run.findings, report.to_json())
     serious = in_one_line(report)
-    own = settings.model_dump(include=set(SourceSettings.model_fields), exclude_defaults=True)
+    names = {*SourceSettings.model_fields, "test_csv"}
+    own = settings.model_dump(include=names, exclude_defaults=True)
     flags = (f" --{name.replace('_', '-')} {shlex.quote(str(own[name]))}" for name in own)
     if data.table.image_dir is None:  # a table of one's own, which no flags name
         return serious

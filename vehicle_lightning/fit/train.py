@@ -20,7 +20,7 @@ from vehicle_lightning.fit.devices import announce_meeting, fit_until_stopped
 from vehicle_lightning.fit.loggers import build_loggers, log_summary
 from vehicle_lightning.fit.other_data import Data, OtherData
 from vehicle_lightning.fit.report import write_report
-from vehicle_lightning.fit.start import run_folder, write_start
+from vehicle_lightning.fit.start import check_same_class, run_folder, write_start
 from vehicle_lightning.fit.trainer import build_trainer, check_limits, with_precision
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.model.evaluation import compute_features, features_suffice
@@ -70,7 +70,7 @@ def train(
 
     Args:
         settings: all settings.
-        run: a run folder to go on with from its last whole epoch, or an empty one to train in. By
+        run: a run to go on with from its last whole epoch, or a `RunFolder` that is still empty. By
             default the next number under the run's name in the log dir.
         network: what builds the network, from the settings and the number of classes.
         data: the images, in the place of those that the settings name; see `OtherData`.
@@ -82,9 +82,9 @@ def train(
         InputError: something is wrong with the data, the settings together, or the run to continue.
         OSError: the disk is full.
     """
-    settings = with_precision(settings)
     if isinstance(run, str | Path):
         run = RunFolder.open(Path(run))
+    settings = with_precision(settings, run)
     parts = Parts(network, data, classifier, callbacks, loggers)
     if settings.fast_dev_run:
         if settings.is_repeated:
@@ -108,14 +108,17 @@ def train_once(
         loggers = [*build_loggers(run, settings), *parts.loggers]
         callbacks = [history, lines, FirstBatch(run), *parts.callbacks]
         trainer = build_trainer(settings, run, callbacks, loggers)
+        check_same_class(run, parts.classifier)
         data = read_data(settings, parts.data)
         model = build_classifier(data, parts)
-        epochs = epochs_behind(run, data, parts.network, parts.classifier)
+        epochs = epochs_behind(run, data, parts.network)
         checkpoint = run.last_checkpoint if epochs else None
         if checkpoint is None:
             load_start(model.model, data.fingerprint, network=parts.network)
         if trainer.is_global_zero:
-            for sentence in write_start(run, data.settings, data, loggers, epochs):
+            for sentence in write_start(
+                run, data.settings, data, loggers, parts.classifier, epochs
+            ):
                 lines.say(sentence)
         if meeting := announce_meeting(trainer):
             lines.say(meeting)
@@ -155,6 +158,8 @@ def read_data(settings: Settings, data: L.LightningDataModule | None = None) -> 
         data = OtherData(data, settings)
     elif not data.is_ready:
         data.settings = settings
+    else:
+        data.settings = data.settings.model_copy(update={"precision": settings.precision})
     data.setup()
     check_limits(data)
     return data

@@ -18,6 +18,7 @@ from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, BestAndLast
 from vehicle_lightning.fit.devices import started_together
 from vehicle_lightning.fit.other_data import Data
 from vehicle_lightning.runs.folder import RunFolder
+from vehicle_lightning.settings_file import read_settings
 
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 DEVICES = set(DeviceSettings.model_fields) - {"compile"}
@@ -27,13 +28,16 @@ SWITCHES = {"gradient_clip_val", "accumulate_grad_batches", "limit_train_batches
 }
 
 
-def with_precision(settings: Settings) -> Settings:
+def with_precision(settings: Settings, run: RunFolder | None = None) -> Settings:
     """Return the settings with a precision that Lightning knows, where it was left to the device.
 
-    bf16-mixed on GPUs and on CPUs (AMX or avx512_bf16) that have instructions for it.
+    That of the run, where one goes on; else bf16-mixed on GPUs and on CPUs (AMX or avx512_bf16)
+    that have instructions for it.
     """
     if settings.precision != "auto":
         return settings
+    if run is not None and run.config.is_file():
+        return settings.model_copy(update={"precision": read_settings(run.config).precision})
     if settings.accelerator != "cpu" and torch.cuda.is_available():
         is_fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

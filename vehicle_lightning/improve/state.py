@@ -4,8 +4,8 @@
 accuracy comes with a standard error for the settings, over images and trainings
 (`runs/paired.py`). A step is kept where its difference is above one standard error, or above two
 where it costs more than one and a half times as much. Five folds of some hundred images cannot be
-surer: where their differences scatter by 2.5 points (simulated, normal), 16 % of the steps that
-bring nothing are kept, 76 % of those that bring two points, 94 % of those that bring three. A step
+surer: where their differences scatter by 2.5 points (simulated, normal), 19 % of the steps that
+bring nothing are kept, 79 % of those that bring two points, 95 % of those that bring three. A step
 that changed nothing does little harm, and the walk as a whole is judged on the test images, which
 decide nothing.
 

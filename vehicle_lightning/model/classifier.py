@@ -139,12 +139,11 @@ class VehicleClassifier(L.LightningModule):
         """Keep beside the weights what the data module says of its data, and what they compute."""
         data = getattr(self.trainer, "datamodule", None)
         checkpoint["data"] = {} if data is None else data.state_dict()
-        checkpoint["trained_by"] = type(self).__name__
         if self._shape is not None:
             state = checkpoint["state_dict"].items()
             weights = {k.removeprefix(MODEL): v for k, v in state if k.startswith(MODEL)}
-            logits = probe(self.model, self._shape, weights).tolist()
-            checkpoint["probe"] = {"shape": list(self._shape), "logits": logits}
+            if (logits := probe(self.model, self._shape, weights)) is not None:
+                checkpoint["probe"] = {"shape": list(self._shape), "logits": logits.tolist()}
 
     def on_fit_start(self) -> None:
         """Compile the network where that is asked for."""

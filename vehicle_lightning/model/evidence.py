@@ -44,14 +44,16 @@ def evidence_maps(classifier: ImageClassifier, images: Tensor, classes: Tensor) 
         RunError: the network does not say which its last feature maps are.
     """
     name = getattr(classifier.network, "feature_maps", None)
-    layers = dict(classifier.network.named_modules())
-    if not isinstance(name, str) or name not in layers:
+    if not name or not isinstance(name, str):
         raise RunError(
             "The network does not say which of its layers sees places apart; give it an attribute "
             "feature_maps, the name of the layer whose output is the last one with height and "
             'width, such as "layer4".'
         )
-    layer = layers[name]
+    try:
+        layer = classifier.network.get_submodule(name)
+    except AttributeError as error:
+        raise RunError(f"The network has no layer {name}, its feature_maps.") from error
     if not classifier.settings.flip_averaging:
         return _maps(classifier, layer, images, classes)
     mirrored = _maps(classifier, layer, images.flip(3), classes).flip(2)

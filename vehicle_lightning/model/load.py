@@ -2,7 +2,9 @@
 
 import math
 import pickle
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -16,6 +18,8 @@ from vehicle_lightning.runs.folder import find_checkpoint
 
 MODEL = "model."  # what VehicleClassifier calls its ImageClassifier
 
+DYNAMO = "torch._dynamo"
+LARGEST_PICTURE = 3 * 4096**2  # numbers
 CODE_CHANGED = 0.02  # of the largest logit, and at least of 1: more than another device makes
 
 Weights = Mapping[str, Tensor]
@@ -47,7 +51,11 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
         state = content["state_dict"].items()
         weights = {k.removeprefix(MODEL): v for k, v in state if k.startswith(MODEL)}
         fingerprint, white = str(data.get("fingerprint", "")), dict(data.get("white", {}))
-        trained_by, kept = str(content["trained_by"]), content.get("probe")
+        kept = content.get("probe")
+        shape = tuple(map(int, kept["shape"])) if kept else ()
+        before = torch.tensor(kept["logits"] if kept else [], dtype=torch.float64)
+        if math.prod(shape) > LARGEST_PICTURE or (kept and len(before) != len(parts[1])):
+            raise ValueError("its probe is none")
     except Exception as error:  # a damaged or foreign file fails in many ways
         raise RunError(f"{file} is no checkpoint of this package: {_reason(error)}.") from error
     if is_from_python and network is None:
@@ -60,16 +68,14 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
         raise RunError(f"{file} holds the weights of another network: {difference}.")
     classifier.load_state_dict(weights)
     classifier.epochs, classifier.fingerprint, classifier.white = epochs, fingerprint, white
-    classifier.trained_by = trained_by
-    if kept is not None:
-        before = torch.tensor(kept["logits"], dtype=torch.float64)
-        now = probe(classifier, kept["shape"])
-        limit = CODE_CHANGED * max(1.0, float(before.abs().nan_to_num().max()))
-        if not torch.allclose(now, before, rtol=0, atol=limit, equal_nan=True):
+    now = probe(classifier, shape) if kept else None
+    if now is not None:
+        limit = CODE_CHANGED * max(1.0, float(before.abs().max()))
+        if (change := float((now - before).abs().max())) > limit:
             raise RunError(
                 f"The code of the network has changed since {file} was written: the logits of one "
-                f"and the same picture differ by up to {float((now - before).abs().max()):.2g}. "
-                f"Use it with the code that it was trained by, or train anew."
+                f"and the same picture differ by up to {change:.2g}. Use it with the code that it "
+                f"was trained by, or train anew."
             )
     return classifier.eval()
 
@@ -77,7 +83,7 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
 @torch.no_grad()
 def probe(
     classifier: ImageClassifier, shape: Sequence[int], weights: Weights | None = None
-) -> Tensor:
+) -> Tensor | None:
     """Return the logits (C,) of one made picture of a shape (3, H, W), in eval mode.
 
     A checkpoint keeps them, so that `load` notices where the code of the network has changed.
@@ -86,16 +92,31 @@ def probe(
         classifier: stays in the mode it is in.
         shape: of the picture.
         weights: others than its own, by name.
+
+    Returns:
+        None where they tell nothing: the network cannot take a single picture, its logits are not
+        finite, or they are others each time.
     """
     picture = (torch.arange(math.prod(shape)) * 7919 % 256).view(1, *shape)
     modes = [(module, module.training) for module in classifier.modules()]
     device = classifier.normalize.scale.device
-    with torch.compiler.set_stance("force_eager"), torch.autocast(device.type, enabled=False):
-        classifier.eval()
-        logits: Tensor = functional_call(classifier, dict(weights or {}), picture.to(device))
-    for module, mode in modes:
-        module.training = mode
-    return logits[0].double().cpu()
+    # What has compiled it is loaded already; to import it takes seconds.
+    eager = torch.compiler.set_stance("force_eager") if DYNAMO in sys.modules else nullcontext()
+    try:
+        with eager, torch.autocast(device.type, enabled=False):
+            classifier.eval()
+            picture = picture.to(device)
+            one, again = (
+                functional_call(classifier, dict(weights or {}), picture, tie_weights=False)
+                for _ in range(2)
+            )
+    except Exception:  # of anyone's network, for any reason
+        return None
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    logits: Tensor = one[0].double().cpu()
+    return logits if torch.equal(one, again) and logits.isfinite().all() else None
 
 
 def load_start(

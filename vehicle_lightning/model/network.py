@@ -175,7 +175,6 @@ class ImageClassifier(nn.Module):
         white: which value of grey images of more than 8 bits is white, by kind of image, as was
             decided for the data it was trained on; `read_image` takes it.
         epochs: whole epochs it was trained for, by the checkpoint it was loaded from.
-        trained_by: name of the Lightning module that trained it, likewise.
         fingerprint: that of the data it was trained on; empty where they had none.
     """
 
@@ -200,7 +199,7 @@ class ImageClassifier(nn.Module):
         self.settings = settings
         self.class_names = tuple(class_names)
         self.white: Mapping[str, float] = {}
-        self.epochs, self.fingerprint, self.trained_by = 0, "", ""
+        self.epochs, self.fingerprint = 0, ""
         built = (network or build_network)(settings, len(self.class_names))
         own_mean, own_std = (getattr(built, name, None) for name in ("mean", "std"))
         if own_mean is not None and own_std is not None:
