@@ -494,9 +494,10 @@ def test_interrupted_it_leaves_what_was_there(
     measured, calls = ImageClassifier.forward, []
 
     def interrupted(self: ImageClassifier, images: torch.Tensor) -> torch.Tensor:
-        calls.append(len(images))
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+        if len(images) > 1:  # a checkpoint is tried on one picture
+            calls.append(len(images))
+            if len(calls) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
         return measured(self, images)
 
     monkeypatch.setattr(ImageClassifier, "forward", interrupted)
@@ -526,8 +527,9 @@ def test_few_images_are_held_at_a_time(
     measured, seen = ImageClassifier.forward, [0]
 
     def watched(self: ImageClassifier, images: torch.Tensor) -> torch.Tensor:
-        ahead.append(decoded[0] - seen[0])
-        seen[0] += len(images)
+        if len(images) > 1:  # a checkpoint is tried on one picture
+            ahead.append(decoded[0] - seen[0])
+            seen[0] += len(images)
         return measured(self, images)
 
     monkeypatch.setattr(ImageClassifier, "forward", watched)
