@@ -64,6 +64,7 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
         # Refuses devices before data are read, and is what the fold runs' loggers hang under.
         first = next(iter(every.values()))
         build_trainer(first, run, [], build_loggers(run, settings))
+        check_same_class(run, parts.classifier)
         data = read_data(first, parts.data)
         if not isinstance(data, VehicleDataModule):
             raise SettingsError(
@@ -77,7 +78,6 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
             load_start(model, own_data.fingerprint, network=parts.network)
         if run.config.is_file():
             check_same_data(run, data.fingerprint)
-        check_same_class(run, parts.classifier)
         said = write_start(run, settings, data, [], parts.classifier, epochs=0)
         if parts.pruning is None:
             notice(_first_line(run, data, every))

@@ -171,12 +171,12 @@ def write_findings(run: RunFolder, settings: Settings, data: VehicleDataModule) 
     report = replace(report, csv=data.table.source)
     write_text(run.findings, report.to_json())
     serious = in_one_line(report)
+    if not serious or data.table.image_dir is None:  # a table of one's own, which no flags name
+        return serious
     names = {*SourceSettings.model_fields, "test_csv"}
     own = settings.model_dump(include=names, exclude_defaults=True)
     flags = (f" --{name.replace('_', '-')} {shlex.quote(str(own[name]))}" for name in own)
-    if data.table.image_dir is None:  # a table of one's own, which no flags name
-        return serious
-    return serious and f"{serious} See python -m vehicle_lightning.check{''.join(flags)}"
+    return f"{serious} See python -m vehicle_lightning.check{''.join(flags)}"
 
 
 def check_same_data(run: RunFolder, fingerprint: str, fix: str = "start a new run instead") -> None:

@@ -66,10 +66,10 @@ class RunLogger(TensorBoardLogger):
         for name, value in metrics.items():
             split, _, figure = name.partition("/")
             is_curve = figure.removeprefix("spread/").startswith(CURVES)
-            if split in SPLITS and is_curve:
-                self._writer(split).add_scalar(figure, value, step)
-            elif split in SPLITS and all(f"{one}/{figure}" in metrics for one in SPLITS):
-                self._writer(split).add_scalar(f"metrics/{figure}", value, step)
+            is_of_both = all(f"{one}/{figure}" in metrics for one in SPLITS)
+            if split in SPLITS and (is_curve or is_of_both):
+                tag = figure if is_curve else f"metrics/{figure}"
+                self._writer(split).add_scalar(tag, value, step)
             elif name != "epoch":
                 others[_tag(name)] = value
         super().log_metrics(others, step)

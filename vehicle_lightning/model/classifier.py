@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 from vehicle_lightning.config import Settings
 from vehicle_lightning.model.augment import build_augment
 from vehicle_lightning.model.backbone import Backbone, find_backbone
-from vehicle_lightning.model.load import MODEL, probe
+from vehicle_lightning.model.load import probe, weights_of_model
 from vehicle_lightning.model.network import ImageClassifier, NetworkFactory
 from vehicle_lightning.model.optimizer import build_optimizer
 
@@ -140,8 +140,7 @@ class VehicleClassifier(L.LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         checkpoint["data"] = {} if data is None else data.state_dict()
         if self._shape is not None:
-            state = checkpoint["state_dict"].items()
-            weights = {k.removeprefix(MODEL): v for k, v in state if k.startswith(MODEL)}
+            weights = weights_of_model(checkpoint["state_dict"])
             if (logits := probe(self.model, self._shape, weights)) is not None:
                 checkpoint["probe"] = {"shape": list(self._shape), "logits": logits.tolist()}
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,14 +49,9 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
         told, data = content["hyper_parameters"], content["data"]
         parts = Settings(**told["settings"]), told["class_names"], told["mean"], told["std"]
         is_from_python, epochs = bool(told["network_from_python"]), int(content["epoch"]) + 1
-        state = content["state_dict"].items()
-        weights = {k.removeprefix(MODEL): v for k, v in state if k.startswith(MODEL)}
+        weights = weights_of_model(content["state_dict"])
         fingerprint, white = str(data.get("fingerprint", "")), dict(data.get("white", {}))
-        kept = content.get("probe")
-        shape = tuple(map(int, kept["shape"])) if kept else ()
-        before = torch.tensor(kept["logits"] if kept else [], dtype=torch.float64)
-        if math.prod(shape) > LARGEST_PICTURE or (kept and len(before) != len(parts[1])):
-            raise ValueError("its probe is none")
+        kept = _kept_probe(content["probe"], len(parts[1])) if content.get("probe") else None
     except Exception as error:  # a damaged or foreign file fails in many ways
         raise RunError(f"{file} is no checkpoint of this package: {_reason(error)}.") from error
     if is_from_python and network is None:
@@ -68,16 +64,39 @@ def load(path: Path | str, *, network: NetworkFactory | None = None) -> ImageCla
         raise RunError(f"{file} holds the weights of another network: {difference}.")
     classifier.load_state_dict(weights)
     classifier.epochs, classifier.fingerprint, classifier.white = epochs, fingerprint, white
-    now = probe(classifier, shape) if kept else None
-    if now is not None:
-        limit = CODE_CHANGED * max(1.0, float(before.abs().max()))
-        if (change := float((now - before).abs().max())) > limit:
-            raise RunError(
-                f"The code of the network has changed since {file} was written: the logits of one "
-                f"and the same picture differ by up to {change:.2g}. Use it with the code that it "
-                f"was trained by, or train anew."
-            )
+    if kept is not None:
+        _check_code(classifier, *kept, file)
     return classifier.eval()
+
+
+def weights_of_model(state: Weights) -> dict[str, Tensor]:
+    """Return those of an `ImageClassifier` out of the state of the module that trains it."""
+    return {k.removeprefix(MODEL): v for k, v in state.items() if k.startswith(MODEL)}
+
+
+def _kept_probe(kept: Any, classes: int) -> tuple[tuple[int, ...], Tensor]:
+    """Return the shape of the picture of a checkpoint, and the logits it gave."""
+    shape = tuple(map(int, kept["shape"]))
+    logits = torch.tensor(kept["logits"], dtype=torch.float64)
+    if math.prod(shape) > LARGEST_PICTURE or len(logits) != classes:
+        raise ValueError("its probe is none")
+    return shape, logits
+
+
+def _check_code(
+    classifier: ImageClassifier, shape: Sequence[int], before: Tensor, file: Path
+) -> None:
+    """Check that a classifier gives the logits that it gave when its checkpoint was written."""
+    now = probe(classifier, shape)
+    if now is None:
+        return
+    limit = CODE_CHANGED * max(1.0, float(before.abs().max()))
+    if (change := float((now - before).abs().max())) > limit:
+        raise RunError(
+            f"The code of the network has changed since {file} was written: the logits of one and "
+            f"the same picture differ by up to {change:.2g}. Use it with the code that it was "
+            f"trained by, or train anew."
+        )
 
 
 @torch.no_grad()
