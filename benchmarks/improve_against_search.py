@@ -1,6 +1,7 @@
 """Does the walk of `improve` find better settings than a search does in the same time?
 
     python benchmarks/improve_against_search.py [--data-dir FOLDER] [--minutes 15] [--seeds 3]
+        [--ways walk tpe]
 
 For each seed, which also chooses the test images and the split, three ways start at once, each a
 process of one thread, and have so many minutes: the walk, which trains every step over five folds,
@@ -37,6 +38,7 @@ from vehicle_lightning.sweep.__main__ import main
 run_command(main)
 """
 PYTHON = [sys.executable, "-m", "vehicle_lightning"]
+WAYS = ("walk", "tpe", "random")
 SWEEP = ["--trials", "100000", "--val-fraction", "0.16", "--test-fraction", "0.2"]
 
 
@@ -46,10 +48,11 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--minutes", type=int, default=15)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     print("seed  way     trainings  processor min   val %  test %")
-    tests: dict[str, list[float]] = {"walk": [], "tpe": [], "random": []}
+    tests: dict[str, list[float]] = {way: [] for way in options.ways}
     verdicts: list[int] = []
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as temporary:
@@ -59,11 +62,14 @@ def main() -> None:
             same = ["--seed", str(seed), "--split-seed", str(seed), "--log-dir", str(folder)]
             same += ["--accelerator", "cpu"]
             same += [] if options.data_dir is None else ["--data-dir", str(options.data_dir)]
-            seconds = run_all(folder, options.minutes, same)
-            walk = Walk.read(folder / "improve")
-            verdicts += verdict_outcomes(walk)
+            seconds = run_all(folder, options.minutes, options.ways, same)
             for way, accuracies in tests.items():
-                count, best = walked(walk) if way == "walk" else searched(folder, way, same)
+                if way == "walk":
+                    walk = Walk.read(folder / "improve")
+                    verdicts += verdict_outcomes(walk)
+                    count, best = walked(walk)
+                else:
+                    count, best = searched(folder, way, same)
                 assert best.test is not None
                 accuracies.append(best.test.accuracy)
                 val, test = (100 * one.accuracy for one in (best.val, best.test))
@@ -76,8 +82,10 @@ def main() -> None:
     print(f"{helped[1]}, the third in {helped[2]}, none in {helped[3]}")
 
 
-def run_all(folder: Path, minutes: int, same: Sequence[str]) -> dict[str, float]:
-    """Run the three ways at once, with the same flags; return the processor seconds of each."""
+def run_all(
+    folder: Path, minutes: int, wanted: Sequence[str], same: Sequence[str]
+) -> dict[str, float]:
+    """Run the ways at once, with the same flags; return the processor seconds of each."""
     space = ["--space", str(folder / "space.yaml"), "--timeout", f"{minutes}m", *SWEEP]
     commands = {
         "walk": [*PYTHON, "improve", "--image-size", "32", "--budget", f"{minutes}m"],
@@ -85,9 +93,9 @@ def run_all(folder: Path, minutes: int, same: Sequence[str]) -> dict[str, float]
         "random": [sys.executable, "-c", RANDOM, "--study", "random", *space],
     }
     ways = {}
-    for way, command in commands.items():
+    for way in wanted:
         with (folder / f"{way}.txt").open("w") as said:
-            process = subprocess.Popen([*command, *same], stdout=said, stderr=said)
+            process = subprocess.Popen([*commands[way], *same], stdout=said, stderr=said)
         ways[process.pid] = way
     seconds = {}
     while ways:

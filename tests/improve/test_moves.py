@@ -63,6 +63,9 @@ def test_the_list_leads_from_the_articles_network_to_what_is_known_to_be_good() 
         (Settings(), "stronger augmentation"),  # of none
         (Settings(learning_rate=0.003), "a higher learning rate"),
         (Settings(batchnorm=True), "batch normalisation"),
+        (Settings(batchnorm=True), "the usual remedies together"),
+        (Settings(channels=(8, 16, 32, 64)), "the usual remedies together"),
+        (Settings(backbone="resnet18"), "the usual remedies together"),
         (Settings(backbone="resnet18"), "residual blocks"),
         (Settings(image_size=16), "a pretrained backbone"),
     ],
@@ -97,7 +100,7 @@ def test_augmentation_gets_stronger_up_to_a_limit_and_gentler() -> None:
         ("--channels 32 64", "a wider network", {"channels": (32, 64)}),
         ("--hidden 128", "a dense layer", {"hidden": (128,)}),
         ("--dropout 0.5", "dropout", {"dropout": 0.5}),
-        ("--augment", "augmentation", {"augment": True}),
+        ("--augment", "augmentation", {"augment": True, "epochs": 20}),
         ("--weight-decay 0.001", "weight decay", {"weight_decay": 0.001}),
     ],
 )

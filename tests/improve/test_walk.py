@@ -10,6 +10,7 @@ from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError, SettingsError
 from vehicle_lightning.improve import moves
 from vehicle_lightning.improve import walk as walk_module
+from vehicle_lightning.improve.moves import REMEDIES, TOGETHER, taken_back
 from vehicle_lightning.improve.report import plot_walk, report, verdict_outcomes
 from vehicle_lightning.improve.state import (
     Step,
@@ -36,14 +37,17 @@ START = Settings(image_size=32, folds=5, test_fraction=0.2)
 
 
 class Place:
-    """A walk in an empty folder, over made trainings."""
+    """A walk in an empty folder, over made trainings, with few of the moves."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self._patch = monkeypatch
-        few = tuple(move for move in moves.MOVES if move.name in FEW)
-        monkeypatch.setattr(moves, "MOVES", few)
+        self._patch, self._every = monkeypatch, moves.MOVES
+        self.only(*FEW)
         self.walk = self.new(1000)
+
+    def only(self, *names: str) -> None:
+        few = tuple(move for move in self._every if move.name in names)
+        self._patch.setattr(moves, "MOVES", few)
 
     def train(self, training: MadeTraining) -> str:
         self._patch.setattr(walk_module, "train", training)
@@ -142,6 +146,35 @@ def test_answers_to_the_verdict_come_before_the_rest(place: Place) -> None:
     reasons = [step.why for step in place.walk.steps[1:]]
     assert reasons == sorted(reasons, key=["answers overfitting", "next on the list"].index)
     assert len(set(reasons)) == 2
+
+
+def test_a_plain_network_is_given_the_usual_remedies_and_each_is_taken_back(place: Place) -> None:
+    def accuracy(settings: Settings) -> float:
+        fit = 0.1 * (settings.schedule == "constant") + 0.2 * settings.batchnorm
+        return 0.6 + fit - 0.2 * (settings.pooling == "average" and len(settings.channels) < 4)
+
+    place.only(TOGETHER, "dropout")
+    place.walk.budget = 200
+    place.train(MadeTraining(accuracy, lambda _: says("--dropout 0.5")))
+    back = ["batchnorm", "channels 16 32 64 128", "pooling average", "learning rate 0.003"]
+    back = [f"without {change}" for change in [*back, "schedule cosine"]]
+    assert place.moves[:8] == ["baseline", TOGETHER, "dropout", *back]
+    kept = [number for number, step in enumerate(place.walk.steps) if step.is_kept]
+    assert kept == [0, 1, 7]
+    best = place.walk.settings_of(7)
+    assert (best.batchnorm, best.schedule, best.learning_rate) == (True, "constant", 3e-3)
+    text = " ".join(report(place.walk, "tried all").split())
+    assert f"{TOGETHER} +10.0 and without schedule cosine +10.0 points; taken back alone," in text
+    assert "taken back alone, batchnorm -20.0, channels 16 32 64 128 -20.0, pooling average" in text
+    assert f"{TOGETHER.capitalize()}: batchnorm, channels 16 32 64 128, pooling average," in text
+
+
+def test_what_was_changed_again_is_not_taken_back() -> None:
+    before = Settings()
+    together = before.model_copy(update=dict(REMEDIES))
+    since = together.model_copy(update={"learning_rate": 1e-3, "channels": (16, 32, 64, 128, 256)})
+    names = [one.move for one in taken_back(REMEDIES, before, since)]
+    assert names == ["without batchnorm", "without pooling average", "without schedule cosine"]
 
 
 def test_a_move_that_was_kept_is_taken_again_before_those_that_were_dropped(place: Place) -> None:

@@ -4,6 +4,11 @@ The list stands in the order in which the moves are tried where no verdict says 
 what the experiments on photographs gained most by (`experiments/README.md`), then what gained less,
 then what was never shown to gain anything alone. A strength is moved by a fixed factor, so that a
 move can be taken again from where it led to.
+
+One move changes several settings at once, the usual remedies together. They need one another: batch
+normalisation bears a higher rate, pooling needs the depth, the rate a schedule that lowers it. One
+at a time, a walk from a small network does not get there within the hours people have. What each
+of them brought is found by taking it back alone (`taken_back`).
 """
 
 import json
@@ -29,7 +34,12 @@ STRENGTHS = {  # of the augmentation, each with its largest sensible value
 }
 MOST_BLOCKS, WIDEST, LARGEST_IMAGE, SMALLEST_BATCH = 5, 512, 224, 16
 OWN_LAYERS = ("batchnorm", "residual")  # that a backbone has none or its own of
+REMEDIES: Change = {
+    **{"batchnorm": True, "channels": (16, 32, 64, 128), "pooling": "average"},
+    **{"learning_rate": 3e-3, "schedule": "cosine"},
+}
 BACKBONE = "resnet18"
+TOGETHER, WITHOUT = "the usual remedies together", "without "
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,11 @@ def _switch(name: str, value: Any = True, **others: Any) -> Callable[[Settings],
     return change
 
 
+def _remedies(s: Settings) -> Change | None:
+    is_plain = s.backbone is None and s.pooling == "none" and not (s.batchnorm or s.residual)
+    return REMEDIES if is_plain and len(s.channels) < len(REMEDIES["channels"]) else None
+
+
 def _higher_rate(s: Settings) -> Change | None:
     rate = s.learning_rate * (10 if s.learning_rate < 2e-4 else 3)
     return {"learning_rate": float(f"{rate:.2g}")} if rate <= HIGH_LEARNING_RATE else None
@@ -109,6 +124,20 @@ def _pooling(s: Settings) -> Change | None:
     # The mean over the image of fewer channels than those of three blocks tells too little.
     fits = s.backbone is None and s.pooling == "none" and len(s.channels) >= 3
     return {"pooling": "average"} if fits else None
+
+
+def _augment(s: Settings) -> Change | None:
+    # What never looks the same twice takes longer to learn: in as many epochs it was behind.
+    is_on = s.augment or s.trivial_augment
+    return None if is_on else {"augment": True, "epochs": 2 * s.epochs}
+
+
+def _trivial_augment(s: Settings) -> Change | None:
+    if s.trivial_augment:
+        return None
+    return {"trivial_augment": True} | (
+        {"augment": False} if s.augment else {"epochs": 2 * s.epochs}
+    )
 
 
 def _strength(s: Settings, factor: float) -> Change | None:
@@ -151,14 +180,15 @@ def _backbone(s: Settings) -> Change | None:
 
 
 MOVES = (
+    Move(TOGETHER, (), _remedies, cost=2.0),
     Move("a higher learning rate", (*SLOW, "underfitting", "too little data"), _higher_rate),
     Move("batch normalisation", (*SLOW, *TOO_SMALL), _switch("batchnorm"), cost=1.3),
     Move("a deeper network", (*TOO_SMALL, *RESTRAINT), _deeper, cost=1.2),
     Move("global average pooling", RESTRAINT, _pooling),
     Move("a cosine schedule", (*SLOW, "too little data"), _cosine),
     Move("larger images", (*TOO_SMALL, "too little data"), _larger_images),
-    Move("augmentation", RESTRAINT, _switch("augment"), cost=1.5),
-    Move("TrivialAugment", RESTRAINT, _switch("trivial_augment", augment=False), cost=1.5),
+    Move("augmentation", RESTRAINT, _augment, cost=1.25),
+    Move("TrivialAugment", RESTRAINT, _trivial_augment, cost=1.25),
     Move("averaging over the mirror image", RESTRAINT, _mirror),
     Move("smaller batches", SLOW, _smaller_batches, cost=1.2),
     Move("more epochs", SLOW, lambda s: {"epochs": 2 * s.epochs}),
@@ -187,19 +217,37 @@ def listed(settings: Settings) -> Iterator[Candidate]:
 def proposed(flag: str, settings: Settings) -> Candidate | None:
     """Return the move that a flag of a verdict, such as `--dropout 0.5`, proposes.
 
-    It goes by the name of the move of the list that changes the same in the same direction, if any.
-    None where it does not go together with the settings.
+    It goes by the name of the move of the list that changes the same in the same direction, if any,
+    and is that move where the value is the same too, with what else it changes: augmentation brings
+    more epochs. None where it does not go together with the settings.
     """
     name, *words = flag.removeprefix("--").split()
     key = name.replace("-", "_")
     values = [json.loads(word) for word in words]  # numbers
     is_list = isinstance(getattr(settings, key), tuple)
     change = {key: tuple(values) if is_list else values[0] if values else True}
-    for move in MOVES:
+    for move in MOVES[1:]:
         own = move.change(settings) or {}
-        if key in own and _course(settings, key, own) == _course(settings, key, change):
-            return _candidate(move, settings, change)
+        is_its_own = key == next(iter(own), None)
+        if is_its_own and _course(settings, key, own) == _course(settings, key, change):
+            return _candidate(move, settings, own if own[key] == change[key] else change)
     return _candidate(Move(in_words(change), (), lambda _: change), settings, change)
+
+
+def taken_back(change: Change, before: Settings, settings: Settings) -> Iterator[Candidate]:
+    """Yield the settings with one of several changes taken back, for each of them.
+
+    Args:
+        change: what was changed together.
+        before: the settings that it was changed in.
+        settings: those now; what has changed in them again since then is left alone.
+    """
+    for key, value in change.items():
+        old = getattr(before, key)
+        if getattr(settings, key) == value != old:
+            without = Move(f"{WITHOUT}{in_words({key: value})}", (), lambda _: None)
+            if found := _candidate(without, settings, {key: old}):
+                yield found
 
 
 def _course(settings: Settings, key: str, change: Change) -> object:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from vehicle_lightning.console import aligned
 from vehicle_lightning.errors import counted
 from vehicle_lightning.files import write_text
-from vehicle_lightning.improve.moves import listed
+from vehicle_lightning.improve.moves import TOGETHER, WITHOUT, in_words, listed
 from vehicle_lightning.improve.state import Step, Walk
 from vehicle_lightning.improve.walk import End
 from vehicle_lightning.runs.folder import RunFolder
@@ -64,7 +64,8 @@ def report(walk: Walk, end: End | None) -> str:
     write_text(best_file, experiment(walk.settings_of(walk.best), best, without=own))
     save(plot_walk(walk, with_test=end is not None), picture)
     lines = _table(walk)
-    for paragraph in (LEGEND, _where_to(walk, with_test=end is not None), _verdicts(walk)):
+    where_to = _where_to(walk, with_test=end is not None)
+    for paragraph in (*_together(walk), LEGEND, where_to, _verdicts(walk)):
         lines += ["", *textwrap.wrap(paragraph, WIDTH, break_long_words=False)]
     lines += ["", f"saved   {best_file}", f"saved   {picture}"]
     if end == "tried all":
@@ -92,6 +93,12 @@ def _table(walk: Walk) -> list[str]:
     return aligned(rows)
 
 
+def _together(walk: Walk) -> list[str]:
+    """Return what the usual remedies are, where they were tried."""
+    changes = [step.change for step in walk.steps if step.move == TOGETHER]
+    return [f"{TOGETHER.capitalize()}: {in_words(change)}." for change in changes]
+
+
 def _difference(step: Step) -> str:
     if step.difference is None:
         return "-"
@@ -112,11 +119,19 @@ def _where_to(walk: Walk, *, with_test: bool) -> str:
     for step in walk.steps:
         if step.is_kept and step.difference is not None:
             brought.setdefault(step.move, []).append(_points(step.difference))
-    tried = list(dict.fromkeys(s.move for s in walk.steps if s.status in ENDED and s.change))
-    in_vain = [move for move in tried if move not in brought]
+    ended = [step for step in walk.steps if step.status in ENDED and step.change]
+    tried = list(dict.fromkeys(step.move for step in ended))
+    taken_back = {
+        step.move.removeprefix(WITHOUT): _points(step.difference)
+        for step in ended
+        if step.move.startswith(WITHOUT) and step.difference is not None and not step.is_kept
+    }
+    in_vain = [m for m in tried if m not in brought and not m.startswith(WITHOUT)]
     left = [one.move for one in listed(walk.settings_of(walk.best)) if one.move not in tried]
     gains = [f"{move} {' and '.join(points)}" for move, points in brought.items()]
     says = [f"{_listed(gains)} points"] if gains else []
+    losses = [f"{change} {points}" for change, points in taken_back.items()]
+    says += [f"taken back alone, {_listed(losses)} points"] if losses else []
     says += [f"{_listed(in_vain)} nothing"] if in_vain else []
     details = f" On the validation images, {'; '.join(says)}." if says else ""
     untried = f" Not tried: {_listed(left)}." if left else ""

@@ -1,8 +1,9 @@
 """The walk: choose a move, train it over the folds, keep it or not, and so on.
 
-**Which move is next.** The first proposal of the verdict on the best so far; then the moves of the
-list that answer such a verdict; then its other proposals; then the rest of the list; then, oldest
-first, those that were tried before and dropped. Settings that were trained before are never trained
+**Which move is next.** From a plain network the usual remedies together; the first proposal of the
+verdict on the best so far; the moves of the list that answer such a verdict; its other proposals;
+the rest of the list; each of the remedies that were kept together taken back alone; then, oldest
+first, what was tried before and dropped. Settings that were trained before are never trained
 again. A move that was kept may be taken again, in its place on the list.
 
 **What fits.** A training is estimated to take as long as that of the best so far, times what the
@@ -24,7 +25,7 @@ from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.start import check_same_data
 from vehicle_lightning.fit.train import train
-from vehicle_lightning.improve.moves import listed, proposed
+from vehicle_lightning.improve.moves import TOGETHER, in_words, listed, proposed, taken_back
 from vehicle_lightning.improve.state import (
     Step,
     Walk,
@@ -104,7 +105,7 @@ def next_step(walk: Walk, left: float) -> Step | End:
         return "no time" if every else "tried all"
     step = (cheap or fitting)[0]
     notice(
-        f"Step {len(walk.steps)}, {step.move} ({step.label}), {step.why}: about "
+        f"Step {len(walk.steps)}, {step.move} ({in_words(step.change)}), {step.why}: about "
         f"{step.cost * seconds / 60:.1f} min."
     )
     return step
@@ -126,9 +127,16 @@ def possible_steps(walk: Walk, verdict: Verdict) -> list[Step]:
         if (one := proposed(flag, settings)) is not None
     ]
     moves = list(listed(settings))
+    together = [(one, "a plain network", None) for one in moves if one.move == TOGETHER]
     answers = [(one, f"answers {kind}", None) for one in moves if kind in one.aims]
     rest = [(one, "next on the list", None) for one in moves if kind not in one.aims]
-    candidates = [*proposals[:1], *answers, *proposals[1:], *rest]
+    back = [
+        (one, "which of them it was", None)
+        for step in walk.steps
+        if step.is_kept and step.base is not None and step.move == TOGETHER
+        for one in taken_back(step.change, walk.settings_of(step.base), settings)
+    ]
+    candidates = [*together, *proposals[:1], *answers, *proposals[1:], *rest, *back]
     # What was dropped before comes last, the oldest first.
     candidates.sort(key=lambda candidate: dropped.get(candidate[0].move, -1))
     known = {walk.settings_of(number) for number in range(len(walk.steps))}
