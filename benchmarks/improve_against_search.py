@@ -15,6 +15,7 @@ makes the comparison fair. Without --data-dir: synthetic vehicles.
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -103,6 +104,8 @@ def run_all(
         way = ways.pop(pid)
         seconds[way] = used.ru_utime + used.ru_stime
         if status:
+            for other in ways:
+                os.kill(other, signal.SIGTERM)
             sys.exit((folder / f"{way}.txt").read_text())
     return seconds
 

@@ -1,5 +1,6 @@
 """The rules of the walk, on trainings that are made up."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -294,6 +295,7 @@ def test_the_report(place: Place) -> None:
     assert "From 70.0 % [54.6, 81.9] to 90.0 % [76.9, 96.0] of the 40 test images" in text
     assert "validation images, batch normalisation +20.0 points; a deeper network" in text
     assert "Not tried: " in text
+    assert re.search(r"Not shown: a difference of \d+\.\d", text)
     assert "proposals that were tried: 1. The first proposal helped in 1, the" in text
     assert len(plot_walk(place.walk, with_test=True).axes) == 2
     best = read_settings(place.folder / "best.yaml")

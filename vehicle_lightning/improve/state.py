@@ -67,6 +67,8 @@ class Step(BaseModel):
         difference: of its validation accuracy from the base's on the same images, in [-1, 1].
         interval: 95 % interval of the difference for the settings, not corrected for the number of
             steps; None where the step ended early.
+        smallest: difference for the settings that would have been shown with a power of 80 %, were
+            it the only step; None where the step ended early.
         p_value: of the test for settings; None where the step ended early.
         level: what p_value must be below for a difference to be shown.
         is_kept: whether the walk went on from here.
@@ -83,6 +85,7 @@ class Step(BaseModel):
     seconds: float = 0.0
     difference: float | None = None
     interval: tuple[float, float] | None = None
+    smallest: float | None = None
     p_value: float | None = None
     level: float = 0.0
     is_kept: bool = False

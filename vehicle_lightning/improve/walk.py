@@ -202,7 +202,7 @@ def _judge(walk: Walk, summary: Summary) -> None:
     step.difference = difference.value
     step.level = level_of_next(walk.steps[1:-1])
     if step.status == "finished" and math.isfinite(difference.error):
-        step.interval = difference.interval()
+        step.interval, step.smallest = difference.interval(), difference.smallest_shown
         step.p_value = difference.p_value
         step.is_kept = is_worth_keeping(difference, step.cost)
 
