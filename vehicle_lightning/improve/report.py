@@ -107,8 +107,8 @@ def _unshown(walk: Walk) -> str:
     low, high = f"{min(unshown):.1f}", f"{max(unshown):.1f}"
     bound = low if low == high else f"{low} to {high}"
     return (
-        f" Not shown: a difference of {bound} points would have been, of a step alone, with a power "
-        f"of 80 %; --seeds 2 shows smaller ones."
+        f" Not shown: a difference of {bound} points would have been, of a step alone, with a "
+        f"power of 80 %; --seeds 2 shows smaller ones."
     )
 
 
