@@ -36,7 +36,7 @@ MOST_BLOCKS, WIDEST, LARGEST_IMAGE, SMALLEST_BATCH = 5, 512, 224, 16
 OWN_LAYERS = ("batchnorm", "residual")  # that a backbone has none or its own of
 REMEDIES: Change = {
     **{"batchnorm": True, "channels": (16, 32, 64, 128), "pooling": "average"},
-    **{"learning_rate": 3e-3, "schedule": "cosine"},
+    **{"learning_rate": 3e-3, "schedule": "cosine", "batch_size": 32},
 }
 BACKBONE = "resnet18"
 TOGETHER, WITHOUT = "the usual remedies together", "without "
@@ -91,7 +91,9 @@ def _switch(name: str, value: Any = True, **others: Any) -> Callable[[Settings],
 
 def _remedies(s: Settings) -> Change | None:
     is_plain = s.backbone is None and s.pooling == "none" and not (s.batchnorm or s.residual)
-    return REMEDIES if is_plain and len(s.channels) < len(REMEDIES["channels"]) else None
+    if not is_plain or len(s.channels) >= len(REMEDIES["channels"]):
+        return None
+    return {**REMEDIES, "batch_size": min(REMEDIES["batch_size"], s.batch_size)}
 
 
 def _higher_rate(s: Settings) -> Change | None:
@@ -180,7 +182,7 @@ def _backbone(s: Settings) -> Change | None:
 
 
 MOVES = (
-    Move(TOGETHER, (), _remedies, cost=2.0),
+    Move(TOGETHER, (), _remedies, cost=2.5),
     Move("a higher learning rate", (*SLOW, "underfitting", "too little data"), _higher_rate),
     Move("batch normalisation", (*SLOW, *TOO_SMALL), _switch("batchnorm"), cost=1.3),
     Move("a deeper network", (*TOO_SMALL, *RESTRAINT), _deeper, cost=1.2),
