@@ -26,7 +26,8 @@ def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The flags of a curve that has been trained."""
     logs = tmp_path_factory.mktemp("logs")
     places = ("--data-dir", str(drawn), "--log-dir", str(logs), "--name", "curve")
-    flags = [*QUICK, *places, "--folds", "2", "--shares", *SHARES]
+    # A schedule is laid out over the epochs, so that less may change when a run is continued.
+    flags = [*QUICK, *places, "--folds", "2", "--schedule", "cosine", "--shares", *SHARES]
     assert main(flags) == 0
     return flags
 

@@ -82,7 +82,7 @@ def test_nothing_is_said_where_no_law_fits() -> None:
     assert "nothing is said of more images" in text
     assert "twice as many" not in text
     assert "twice" not in figures(curve)
-    assert "cannot be said" in tell_worth("with --augment", curve, curve)
+    assert "cannot be said" in tell_worth("--augment", curve, curve)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,11 @@ def test_what_a_switch_is_worth_in_images() -> None:
     first = measured(rng, truth, 0.0, 0.002)
     second = measured(rng, better, 0.0, 0.002)
     curve, other = Curve.fit(IMAGES, first), Curve.fit(IMAGES, second, 1)
-    found = worth(curve, other)
-    assert found.low < 700 < found.high
-    assert found.value == pytest.approx(700, abs=300)
-    assert tell_worth("with --augment", curve, other).startswith("With --augment is worth ")
-    assert worth(other, curve).high < 0
+    for images in (curve.images[0], curve.most):
+        found = worth(curve, other, float(images))
+        assert found.low < 700 < found.high
+        assert found.value == pytest.approx(700, abs=300)
+    says = tell_worth("--augment", curve, other)
+    assert says.startswith("--augment is worth ")
+    assert f"where there are {curve.images[0]:,.0f}, and " in says
+    assert worth(other, curve, curve.most).high < 0

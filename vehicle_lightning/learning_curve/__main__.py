@@ -120,9 +120,10 @@ def parse_curve(
         defaults = defaults.model_copy(update={"folds": FOLDS})
     options, first = parse_training(CurveOptions, "learning_curve", own, defaults)
     _check(first)
-    name = first.name or f"learning-curve-{config.stem if config else first.run_name}"
+    called = first.name or (config.stem if config else first.run_name)
+    name = first.name or f"learning-curve-{called}"
     first = first.model_copy(update={"name": None})
-    configurations = [Configuration(config.stem if config else first.run_name, "", first)]
+    configurations = [Configuration(called, "", first)]
     if against is not None:
         _, second = parse_training(AgainstOptions, "learning_curve ... --against", against, first)
         _check(second)
@@ -204,7 +205,8 @@ def _train(settings: Settings, run: RunFolder, data: "VehicleDataModule") -> boo
 
     if run.config.is_file():
         before = read_settings(run.config)
-        check_unchanged(before, settings, run.path, ANOTHER)
+        # Folds are trained on one device each, and so their settings say.
+        check_unchanged(before, settings.on_one_device() or settings, run.path, ANOTHER)
         check_same_data(run, data.fingerprint, ANOTHER)
         is_same = (before.epochs, before.seeds) == (settings.epochs, settings.seeds)
         if is_same and run.summary.is_file() and Summary.read(run.summary).status == "finished":
@@ -236,7 +238,8 @@ def _sentences(measured: Sequence[Measured]) -> list[str]:
         lines += [one.configuration.name, *(f"  {line}" for line in described)]
     if len(measured) > 1:
         first, second = measured
-        lines.append(tell_worth(second.configuration.name, first.curve, second.curve))
+        changed = second.configuration.name.removeprefix("with ")
+        lines.append(tell_worth(changed, first.curve, second.curve))
     return lines
 
 

@@ -218,18 +218,20 @@ class Curve:
         return Interval.of(1 - float(self.errors[share].mean()), 1 - self.drawn[:, share])
 
 
-def worth(curve: Curve, other: Curve) -> Interval:
+def worth(curve: Curve, other: Curve, images: float) -> Interval:
     """Return how many more training images do for one curve what the other's settings do.
 
     Negative where the other's settings cost as much as so many images would. The images of both
     are the same, and so are the draws of the folds.
+
+    Args:
+        curve: that the images are counted on.
+        other: of the other settings.
+        images: training images that both have.
     """
-    value = float(curve.law.images(other.law.error(curve.most))[0])
-    draws = curve.laws.images(other.laws.error(curve.most))
-    interval = Interval.of(value, draws)
-    return Interval(
-        *(bound - curve.most for bound in (interval.value, interval.low, interval.high))
-    )
+    value = float(curve.law.images(other.law.error(images))[0])
+    interval = Interval.of(value, curve.laws.images(other.laws.error(images)))
+    return Interval(*(bound - images for bound in (interval.value, interval.low, interval.high)))
 
 
 def _smoothed(images: Floats, variances: Floats) -> Floats:

@@ -84,12 +84,23 @@ def _shape(curve: Curve, train_accuracy: float) -> str:
 
 
 def tell_worth(name: str, curve: Curve, other: Curve) -> str:
-    """Say what the other settings are worth in images of the first."""
+    """Say what the other settings are worth in images of the first: with few images, and with all.
+
+    Args:
+        name: of what the other settings change.
+        curve: of the first settings.
+        other: of the other settings, on as many images.
+    """
     if not curve.holds:
         return f"What {name} is worth in images cannot be said, as no law fits the first curve."
-    most, least = (FARTHEST - 1) * curve.most, curve.images[0] - curve.most
-    value = _within(worth(curve, other), least, most)
-    return f"{name[:1].upper()}{name[1:]} is worth {value} more training images."
+    ends = (float(curve.images[0]), curve.most)
+    few, all_of_them = (
+        _within(worth(curve, other, n), ends[0] - n, FARTHEST * curve.most - n) for n in ends
+    )
+    return (
+        f"{name} is worth {few} more training images where there are {ends[0]:,.0f}, and "
+        f"{all_of_them} where there are {ends[1]:,.0f}."
+    )
 
 
 def figures(curve: Curve) -> dict[str, Any]:
