@@ -3,7 +3,7 @@
     python benchmarks/improve_against_search.py [--data-dir FOLDER] [--minutes 15] [--seeds 3]
         [--ways walk tpe]
 
-For each seed, which also chooses the test images and the split, three ways start at once, each a
+For each seed, which also chooses the test images and the split, the ways start at once, each a
 process of one thread, and have so many minutes: the walk, which trains every step over five folds,
 and Optuna's TPE and its random search, by `sweep` over the space `everything`, each trial on one
 hold-out as large as a fold. All start from or search around the defaults, at 32 pixels. What each
@@ -78,6 +78,8 @@ def main() -> None:
                 print(f"{seed:4}  {way:8}{used}  {val:6.1f}  {test:6.1f}", flush=True)
     for way, accuracies in tests.items():
         print(f"mean  {way:8}{'':32}{100 * fmean(accuracies):6.1f}")
+    if not verdicts:
+        return
     helped = [verdicts.count(place) for place in (1, 2, 3, 0)]
     print(f"verdicts: the first proposal helped in {helped[0]} of {len(verdicts)}, the second in")
     print(f"{helped[1]}, the third in {helped[2]}, none in {helped[3]}")
@@ -106,6 +108,7 @@ def run_all(
         if status:
             for other in ways:
                 os.kill(other, signal.SIGTERM)
+                os.waitpid(other, 0)  # it writes where the temporary folder is deleted next
             sys.exit((folder / f"{way}.txt").read_text())
     return seconds
 

@@ -65,6 +65,10 @@ def test_the_list_leads_from_the_articles_network_to_what_is_known_to_be_good() 
         (Settings(batchnorm=True), "batch normalisation"),
         (Settings(batchnorm=True), "the usual remedies together"),
         (Settings(channels=(8, 16, 32, 64)), "the usual remedies together"),
+        (Settings(channels=(64, 256)), "the usual remedies together"),
+        (Settings(pooling="max"), "the usual remedies together"),
+        (Settings(residual=True), "the usual remedies together"),
+        (Settings(optimizer="sgd"), "the usual remedies together"),
         (Settings(backbone="resnet18"), "the usual remedies together"),
         (Settings(backbone="resnet18"), "residual blocks"),
         (Settings(image_size=16), "a pretrained backbone"),
@@ -72,6 +76,11 @@ def test_the_list_leads_from_the_articles_network_to_what_is_known_to_be_good() 
 )
 def test_moves_that_do_not_apply(start: Settings, move: str) -> None:
     assert move not in by_move(start)
+
+
+def test_the_usual_remedies_are_what_changes_and_no_larger_batches() -> None:
+    remedies = by_move(Settings(batch_size=16, schedule="cosine"))["the usual remedies together"]
+    assert set(remedies.change) == {"batchnorm", "channels", "pooling", "learning_rate"}
 
 
 def test_without_weights_at_hand_there_is_no_backbone(monkeypatch: pytest.MonkeyPatch) -> None:

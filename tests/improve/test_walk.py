@@ -1,6 +1,5 @@
 """The rules of the walk, on trainings that are made up."""
 
-import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,6 +69,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 def only_batchnorm(settings: Settings) -> float:
     return 0.9 if settings.batchnorm else 0.7
+
+
+def only_batchnorm_alone(settings: Settings) -> float:
+    return 0.9 if settings.batchnorm and settings.pooling == "none" else 0.7
+
+
+def spoken(place: Place) -> str:
+    """Return the report in one line."""
+    return " ".join(report(place.walk, "tried all").split())
 
 
 def says(*flags: str) -> Verdict:
@@ -155,27 +163,43 @@ def test_a_plain_network_is_given_the_usual_remedies_and_each_is_taken_back(plac
         return 0.6 + fit - 0.2 * (settings.pooling == "average" and len(settings.channels) < 4)
 
     place.only(TOGETHER, "dropout")
-    place.walk.budget = 200
-    place.train(MadeTraining(accuracy, lambda _: says("--dropout 0.5")))
+    training = MadeTraining(accuracy, lambda _: says("--dropout 0.5"))
+    training.stopped_in = "4"
+    with pytest.raises(KeyboardInterrupt):
+        place.train(training)
+    assert "Not tried: taking back channels 16 32 64 128, " in spoken(place)
+    place.walk = Walk.read(place.folder)
+    place.train(training)
     back = ["batchnorm", "channels 16 32 64 128", "pooling average", "learning rate 0.003"]
-    back = [f"without {change}" for change in [*back, "schedule cosine", "batch size 32"]]
+    back = [f"taking back {change}" for change in [*back, "schedule cosine", "batch size 32"]]
     assert place.moves[:9] == ["baseline", TOGETHER, "dropout", *back]
     kept = [number for number, step in enumerate(place.walk.steps) if step.is_kept]
     assert kept == [0, 1, 7]
     best = place.walk.settings_of(7)
     assert (best.batchnorm, best.schedule, best.learning_rate) == (True, "constant", 3e-3)
-    text = " ".join(report(place.walk, "tried all").split())
-    assert f"{TOGETHER} +10.0 and without schedule cosine +10.0 points; taken back alone," in text
-    assert "taken back alone, batchnorm -20.0, channels 16 32 64 128 -20.0, pooling average" in text
-    assert f"{TOGETHER.capitalize()}: batchnorm, channels 16 32 64 128, pooling average," in text
+    text = spoken(place)
+    assert f"{TOGETHER} +10.0 and taking back schedule cosine +10.0 points; taking back" in text
+    assert "; taking back batchnorm -20.0 (ended early), taking back channels" in text
+    assert text.count(f"{TOGETHER.capitalize()}: batchnorm, channels 16 32 64 128, pooling") == 1
+
+
+def test_the_usual_remedies_that_bring_nothing_are_no_longer_first(place: Place) -> None:
+    place.only(TOGETHER, "dropout", "batch normalisation")
+    place.train(MadeTraining(only_batchnorm_alone, lambda _: says()))
+    assert place.moves == ["baseline", TOGETHER, "dropout", "batch normalisation", "dropout"]
+    assert not any(move.startswith("taking back") for move in place.moves)
+    text = spoken(place)
+    assert text.count(f"{TOGETHER.capitalize()}: ") == 1
+    assert f"; {TOGETHER} and dropout nothing." in text
 
 
 def test_what_was_changed_again_is_not_taken_back() -> None:
     before = Settings()
     together = before.model_copy(update=dict(REMEDIES))
     since = together.model_copy(update={"learning_rate": 1e-3, "channels": (16, 32, 64, 128, 256)})
-    names = [one.move.removeprefix("without ") for one in taken_back(REMEDIES, before, since)]
-    assert names == ["batchnorm", "pooling average", "schedule cosine", "batch size 32"]
+    names = {one.move for one in taken_back(before, together, since)}
+    left = ("batchnorm", "pooling average", "schedule cosine", "batch size 32")
+    assert names == {f"taking back {change}" for change in left}
 
 
 def test_a_move_that_was_kept_is_taken_again_before_those_that_were_dropped(place: Place) -> None:
@@ -295,7 +319,11 @@ def test_the_report(place: Place) -> None:
     assert "From 70.0 % [54.6, 81.9] to 90.0 % [76.9, 96.0] of the 40 test images" in text
     assert "validation images, batch normalisation +20.0 points; a deeper network" in text
     assert "Not tried: " in text
-    assert re.search(r"Not shown: a difference of \d+\.\d", text)
+    smallest = next(
+        s.smallest for s in place.walk.steps if s.smallest is not None and not s.is_shown
+    )
+    assert smallest is not None
+    assert f"Not shown: a difference of {100 * smallest:.1f} points would have been" in text
     assert "proposals that were tried: 1. The first proposal helped in 1, the" in text
     assert len(plot_walk(place.walk, with_test=True).axes) == 2
     best = read_settings(place.folder / "best.yaml")

@@ -1,1 +1,1 @@
-"""Walk from a baseline to better settings, one change at a time."""
+"""Walk from a baseline to better settings, step by step."""

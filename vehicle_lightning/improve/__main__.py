@@ -34,10 +34,11 @@ BUDGET = 3600.0  # seconds
 
 
 class ImproveOptions(SettingsGroup):
-    """Find better settings: change one thing at a time and keep what helps.
+    """Find better settings step by step, and keep what helps.
 
-    Starts from the defaults or --config, trains over --folds, and takes what the verdict proposes
-    first. Each step is a run folder LOG_DIR/NAME/NUMBER. A test part of the images, --test-fraction
+    Starts from the defaults or --config, trains over --folds, gives a plain network the usual
+    remedies together, and from there changes one thing at a time, what the verdict proposes first.
+    Each step is a run folder LOG_DIR/NAME/NUMBER. A test part of the images, --test-fraction
     or that of the data, decides nothing and is measured at the end. All other flags are those of
     `fit`; they are where the walk starts.
     """

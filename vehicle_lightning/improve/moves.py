@@ -5,10 +5,10 @@ what the experiments on photographs gained most by (`experiments/README.md`), th
 then what was never shown to gain anything alone. A strength is moved by a fixed factor, so that a
 move can be taken again from where it led to.
 
-One move changes several settings at once, the usual remedies together. They need one another: batch
-normalisation bears a higher rate, pooling needs the depth, the rate a schedule that lowers it. One
-at a time, a walk from a small network does not get there within the hours people have. What each
-of them brought is found by taking it back alone (`taken_back`).
+One move changes several settings at once, the usual remedies together, where the network is plain:
+no backbone, batch normalisation, residual blocks or pooling, less than four narrow blocks. Some of
+them need others: batch normalisation bears a higher rate, a mean over the image needs the depth, a
+high rate a schedule that lowers it. What one brought is found by taking it back (`taken_back`).
 """
 
 import json
@@ -39,7 +39,7 @@ REMEDIES: Change = {
     **{"learning_rate": 3e-3, "schedule": "cosine", "batch_size": 32},
 }
 BACKBONE = "resnet18"
-TOGETHER, WITHOUT = "the usual remedies together", "without "
+TOGETHER, TAKING_BACK = "the usual remedies together", "taking back "
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,13 @@ def _switch(name: str, value: Any = True, **others: Any) -> Callable[[Settings],
 
 
 def _remedies(s: Settings) -> Change | None:
+    channels, largest = REMEDIES["channels"], REMEDIES["batch_size"]
+    is_small = len(s.channels) < len(channels) and max(s.channels) <= max(channels)
     is_plain = s.backbone is None and s.pooling == "none" and not (s.batchnorm or s.residual)
-    if not is_plain or len(s.channels) >= len(REMEDIES["channels"]):
+    if not is_small or not is_plain or s.optimizer == "sgd":  # which takes other rates
         return None
-    return {**REMEDIES, "batch_size": min(REMEDIES["batch_size"], s.batch_size)}
+    change = {**REMEDIES, "batch_size": min(largest, s.batch_size)}
+    return {name: value for name, value in change.items() if value != getattr(s, name)}
 
 
 def _higher_rate(s: Settings) -> Change | None:
@@ -228,27 +231,27 @@ def proposed(flag: str, settings: Settings) -> Candidate | None:
     values = [json.loads(word) for word in words]  # numbers
     is_list = isinstance(getattr(settings, key), tuple)
     change = {key: tuple(values) if is_list else values[0] if values else True}
-    for move in MOVES[1:]:
+    for move in MOVES:
         own = move.change(settings) or {}
-        is_its_own = key == next(iter(own), None)
+        is_its_own = key == next(iter(own), None) and move.name != TOGETHER
         if is_its_own and _course(settings, key, own) == _course(settings, key, change):
             return _candidate(move, settings, own if own[key] == change[key] else change)
     return _candidate(Move(in_words(change), (), lambda _: change), settings, change)
 
 
-def taken_back(change: Change, before: Settings, settings: Settings) -> Iterator[Candidate]:
-    """Yield the settings with one of several changes taken back, for each of them.
+def taken_back(before: Settings, after: Settings, now: Settings) -> Iterator[Candidate]:
+    """Yield the settings with one of the usual remedies taken back, for each of them.
 
     Args:
-        change: what was changed together.
-        before: the settings that it was changed in.
-        settings: those now; what has changed in them again since then is left alone.
+        before: without the remedies.
+        after: with them.
+        now: from where they are taken back; what has changed again since then is left alone.
     """
-    for key, value in change.items():
-        old = getattr(before, key)
-        if getattr(settings, key) == value != old:
-            without = Move(f"{WITHOUT}{in_words({key: value})}", (), lambda _: None)
-            if found := _candidate(without, settings, {key: old}):
+    for name in REMEDIES:
+        old, value = getattr(before, name), getattr(after, name)
+        if old != value == getattr(now, name):
+            move = Move(f"{TAKING_BACK}{in_words({name: value})}", (), lambda _: None)
+            if found := _candidate(move, now, {name: old}):
                 yield found
 
 

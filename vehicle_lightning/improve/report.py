@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from vehicle_lightning.console import aligned
 from vehicle_lightning.errors import counted
 from vehicle_lightning.files import write_text
-from vehicle_lightning.improve.moves import TOGETHER, WITHOUT, in_words, listed
+from vehicle_lightning.improve.moves import TAKING_BACK, TOGETHER, in_words, listed
 from vehicle_lightning.improve.state import Step, Walk
-from vehicle_lightning.improve.walk import End
+from vehicle_lightning.improve.walk import End, remedies_taken_back
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.paired import Outcomes, paired_difference
 from vehicle_lightning.runs.plots import (
@@ -95,20 +95,20 @@ def _table(walk: Walk) -> list[str]:
 
 def _together(walk: Walk) -> list[str]:
     """Return what the usual remedies are, where they were tried."""
-    changes = [step.change for step in walk.steps if step.move == TOGETHER]
-    return [f"{TOGETHER.capitalize()}: {in_words(change)}." for change in changes]
+    changes = [s.change for s in walk.steps if s.move == TOGETHER and s.status != "untrainable"]
+    return [f"{TOGETHER.capitalize()}: {in_words(change)}." for change in changes[:1]]
 
 
 def _unshown(walk: Walk) -> str:
     """Return how large a difference would have been shown, where one was not."""
     unshown = [100 * s.smallest for s in walk.steps if s.smallest is not None and not s.is_shown]
-    if not unshown:
+    if not unshown or min(unshown) >= 100:  # of two folds nothing can be said
         return ""
-    low, high = f"{min(unshown):.1f}", f"{max(unshown):.1f}"
+    low, high = f"{min(unshown):.1f}", f"{min(max(unshown), 100):.1f}"
     bound = low if low == high else f"{low} to {high}"
     return (
         f" Not shown: a difference of {bound} points would have been, of a step alone, with a "
-        f"power of 80 %; --seeds 2 shows smaller ones."
+        f"power of 80 %; a new walk with --seeds {2 * walk.settings.seeds} shows smaller ones."
     )
 
 
@@ -134,17 +134,18 @@ def _where_to(walk: Walk, *, with_test: bool) -> str:
             brought.setdefault(step.move, []).append(_points(step.difference))
     ended = [step for step in walk.steps if step.status in ENDED and step.change]
     tried = list(dict.fromkeys(step.move for step in ended))
-    taken_back = {
-        step.move.removeprefix(WITHOUT): _points(step.difference)
+    lost = {  # what a remedy that is taken back costs is what it had brought
+        step.move: f"{_points(step.difference)}{' (ended early)' * (step.interval is None)}"
         for step in ended
-        if step.move.startswith(WITHOUT) and step.difference is not None and not step.is_kept
+        if step.move.startswith(TAKING_BACK) and step.difference is not None and not step.is_kept
     }
-    in_vain = [m for m in tried if m not in brought and not m.startswith(WITHOUT)]
-    left = [one.move for one in listed(walk.settings_of(walk.best)) if one.move not in tried]
+    in_vain = [move for move in tried if move not in brought and move not in lost]
+    possible = [*listed(walk.settings_of(walk.best)), *remedies_taken_back(walk)]
+    never = {step.move for step in walk.steps if step.status in (*ENDED, "untrainable")}
+    left = [one.move for one in possible if one.move not in never]
     gains = [f"{move} {' and '.join(points)}" for move, points in brought.items()]
-    says = [f"{_listed(gains)} points"] if gains else []
-    losses = [f"{change} {points}" for change, points in taken_back.items()]
-    says += [f"taken back alone, {_listed(losses)} points"] if losses else []
+    losses = [f"{move} {points}" for move, points in lost.items()]
+    says = [f"{_listed(words)} points" for words in (gains, losses) if words]
     says += [f"{_listed(in_vain)} nothing"] if in_vain else []
     details = f" On the validation images, {'; '.join(says)}." if says else ""
     untried = f" Not tried: {_listed(left)}." if left else ""

@@ -37,7 +37,7 @@ from pydantic import BaseModel, Field, ValidationError
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.files import write_text
-from vehicle_lightning.improve.moves import in_words
+from vehicle_lightning.improve.moves import TAKING_BACK, in_words
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.paired import SIGNIFICANCE, Difference
 from vehicle_lightning.runs.summary import Summary
@@ -92,8 +92,9 @@ class Step(BaseModel):
 
     @property
     def label(self) -> str:
-        """What was changed: the settings, or of many of them the idea behind."""
-        return in_words(self.change) if 1 <= len(self.change) <= 2 else self.move
+        """What was changed: the settings, or the idea behind where they would not say it."""
+        says_itself = self.move.startswith(TAKING_BACK) or not 1 <= len(self.change) <= 2
+        return self.move if says_itself else in_words(self.change)
 
     @property
     def is_shown(self) -> bool:

@@ -25,7 +25,14 @@ from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.start import check_same_data
 from vehicle_lightning.fit.train import train
-from vehicle_lightning.improve.moves import TOGETHER, in_words, listed, proposed, taken_back
+from vehicle_lightning.improve.moves import (
+    TOGETHER,
+    Candidate,
+    in_words,
+    listed,
+    proposed,
+    taken_back,
+)
 from vehicle_lightning.improve.state import (
     Step,
     Walk,
@@ -126,16 +133,12 @@ def possible_steps(walk: Walk, verdict: Verdict) -> list[Step]:
         for place, flag in enumerate(verdict.flags, 1)
         if (one := proposed(flag, settings)) is not None
     ]
-    moves = list(listed(settings))
+    # Once they were kept, what is taken back of them may leave a plain network.
+    moves = [one for one in listed(settings) if one.move != TOGETHER or TOGETHER not in kept]
     together = [(one, "a plain network", None) for one in moves if one.move == TOGETHER]
     answers = [(one, f"answers {kind}", None) for one in moves if kind in one.aims]
     rest = [(one, "next on the list", None) for one in moves if kind not in one.aims]
-    back = [
-        (one, "which of them it was", None)
-        for step in walk.steps
-        if step.is_kept and step.base is not None and step.move == TOGETHER
-        for one in taken_back(step.change, walk.settings_of(step.base), settings)
-    ]
+    back = [(one, "which remedy it was", None) for one in remedies_taken_back(walk)]
     candidates = [*together, *proposals[:1], *answers, *proposals[1:], *rest, *back]
     # What was dropped before comes last, the oldest first.
     candidates.sort(key=lambda candidate: dropped.get(candidate[0].move, -1))
@@ -151,6 +154,18 @@ def possible_steps(walk: Walk, verdict: Verdict) -> list[Step]:
                 Step(move=move, change=change, why=why, proposal=place, base=walk.best, cost=cost)
             )
     return steps
+
+
+def remedies_taken_back(walk: Walk) -> list[Candidate]:
+    """Return the best so far with each of the usual remedies taken back, if they were kept."""
+    return [
+        one
+        for number, step in enumerate(walk.steps)
+        if step.is_kept and step.move == TOGETHER and step.base is not None
+        for one in taken_back(
+            walk.settings_of(step.base), walk.settings_of(number), walk.settings_of(walk.best)
+        )
+    ]
 
 
 def _train_last(walk: Walk, deadline: float) -> bool:

@@ -70,11 +70,13 @@ class Configuration:
 
     Attributes:
         name: what it is called in sentences.
+        flags: those behind --against; empty for the first.
         prefix: how the names of its run folders begin.
         settings: with all training images.
     """
 
     name: str
+    flags: str
     prefix: str
     settings: Settings
 
@@ -123,13 +125,14 @@ def parse_curve(
     called = first.name or (config.stem if config else first.run_name)
     name = first.name or f"learning-curve-{called}"
     first = first.model_copy(update={"name": None})
-    configurations = [Configuration(called, "", first)]
+    configurations = [Configuration(called, "", "", first)]
     if against is not None:
         _, second = parse_training(AgainstOptions, "learning_curve ... --against", against, first)
         _check(second)
         _check_comparable(first, second)
         slug = "-".join("".join(c for c in flag if c.isalnum() or c in "._") for flag in against)
-        configurations.append(Configuration(f"with {' '.join(against)}", f"{slug}-", second))
+        flags = " ".join(against)
+        configurations.append(Configuration(f"with {flags}", flags, f"{slug}-", second))
     return configurations, options.shares, first.log_dir / name[:LONGEST_NAME]
 
 
@@ -238,8 +241,7 @@ def _sentences(measured: Sequence[Measured]) -> list[str]:
         lines += [one.configuration.name, *(f"  {line}" for line in described)]
     if len(measured) > 1:
         first, second = measured
-        changed = second.configuration.name.removeprefix("with ")
-        lines.append(tell_worth(changed, first.curve, second.curve))
+        lines.append(tell_worth(second.configuration.flags, first.curve, second.curve))
     return lines
 
 

@@ -91,16 +91,21 @@ def tell_worth(name: str, curve: Curve, other: Curve) -> str:
         curve: of the first settings.
         other: of the other settings, on as many images.
     """
-    if not curve.holds:
-        return f"What {name} is worth in images cannot be said, as no law fits the first curve."
+    if not (curve.holds and other.holds):
+        return f"What {name} is worth in images cannot be said, as no law fits one of the curves."
     ends = (float(curve.images[0]), curve.most)
     few, all_of_them = (
-        _within(worth(curve, other, n), ends[0] - n, FARTHEST * curve.most - n) for n in ends
+        f"{_worth(curve, other, images)} where there are {images:,.0f}" for images in ends
     )
-    return (
-        f"{name} is worth {few} more training images where there are {ends[0]:,.0f}, and "
-        f"{all_of_them} where there are {ends[1]:,.0f}."
-    )
+    return f"{name} is worth {few}, and {all_of_them}."
+
+
+def _worth(curve: Curve, other: Curve, images: float) -> str:
+    interval = worth(curve, other, images)
+    if interval.high < 0:
+        return "less than none"
+    least, most = curve.images[0] - images, FARTHEST * curve.most - images
+    return f"{_within(interval, least, most)} more training images"
 
 
 def figures(curve: Curve) -> dict[str, Any]:
