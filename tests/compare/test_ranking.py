@@ -274,6 +274,15 @@ def test_the_screen_holds_short_names_and_all_else_is_wide(tmp_path: Path) -> No
     assert notes(ranking)[0].startswith("Baseline: image-size32-epochs8/0.")
 
 
+def test_runs_of_one_folder_go_by_their_numbers_on_the_screen(tmp_path: Path) -> None:
+    (tmp_path / "walk").mkdir()
+    for number, share in (("4", 100), ("5", 130)):
+        make_run(tmp_path, f"made{number}", np.arange(200) < share, dropout=0.1 * int(number))
+        (tmp_path / f"made{number}" / "0").rename(tmp_path / "walk" / number)
+    lines = to_text(ranked(tmp_path, baseline="walk/4")).splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["5", "4"]
+
+
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), 1e9])
 def test_a_diverged_run_can_be_compared_and_drawn(tmp_path: Path, loss: float) -> None:
     make_run(tmp_path, "baseline", HALF)

@@ -62,11 +62,15 @@ def _short_names(ranking: Ranking, room: int) -> tuple[list[str], list[str]]:
     """Return what differs between the names of the runs, and a legend of what has no room.
 
     The parts of a name that is made of settings are joined by hyphens; those that all runs share
-    are left out, and so is the number where it is the same. What is still too long is numbered.
+    are left out, and so is the number, or what stands before it, where that is the same. What is
+    still too long is numbered.
     """
     names = [row.record.name for row in ranking.rows]
-    if len({name.rpartition("/")[2] for name in names}) == 1:
-        names = [name.rpartition("/")[0] or name for name in names]
+    before, _, numbers = zip(*(name.rpartition("/") for name in names), strict=True)
+    if len(set(numbers)) == 1:
+        names = [folder or name for folder, name in zip(before, names, strict=True)]
+    elif len(set(before)) == 1:
+        names = list(numbers)
     if len(names) > 1:
         parts = [name.split("-") for name in names]
         shared = set.intersection(*map(set, parts))
