@@ -6,7 +6,7 @@ import pandas as pd
 
 from vehicle_lightning.compare.ranking import Ranking, Row
 from vehicle_lightning.console import GAP, aligned
-from vehicle_lightning.runs.paired import SIGNIFICANCE
+from vehicle_lightning.runs.paired import SIGNIFICANCE, range_in_points
 from vehicle_lightning.runs.statistics import Measurement
 
 WIDTH = 100  # characters of the table that fits a screen
@@ -107,8 +107,7 @@ def notes(ranking: Ranking, *, wide: bool = True) -> list[str]:
     unshown = [row for row in ranking.rows if row.test and row.test.p_adjusted >= SIGNIFICANCE]
     if unshown:
         smallest = [row.test.difference.smallest_shown for row in unshown if row.test]
-        low, high = (f"{100 * min(end, 1):.1f}" for end in (min(smallest), max(smallest)))
-        bound = f"{low if low == high else f'{low} to {high}'} points would have been"
+        bound = f"{range_in_points(smallest)} points would have been"
         if min(smallest) >= 1:  # a share of the images cannot be larger
             bound = "any size would not have been; train with more folds or seeds"
         lines.append(

@@ -215,7 +215,7 @@ MOVES = (
 def listed(settings: Settings) -> Iterator[Candidate]:
     """Yield what the moves of the list make of the settings, where they apply."""
     for move in MOVES:
-        if (change := move.change(settings)) and (found := _candidate(move, settings, change)):
+        if (change := move.change(settings)) and (found := _moved(move, settings, change)):
             yield found
 
 
@@ -235,8 +235,8 @@ def proposed(flag: str, settings: Settings) -> Candidate | None:
         own = move.change(settings) or {}
         is_its_own = key == next(iter(own), None) and move.name != TOGETHER
         if is_its_own and _course(settings, key, own) == _course(settings, key, change):
-            return _candidate(move, settings, own if own[key] == change[key] else change)
-    return _candidate(Move(in_words(change), (), lambda _: change), settings, change)
+            return _moved(move, settings, own if own[key] == change[key] else change)
+    return _candidate(in_words(change), settings, change)
 
 
 def taken_back(before: Settings, after: Settings, now: Settings) -> Iterator[Candidate]:
@@ -250,7 +250,7 @@ def taken_back(before: Settings, after: Settings, now: Settings) -> Iterator[Can
     for name in REMEDIES:
         old, value = getattr(before, name), getattr(after, name)
         if old != value == getattr(now, name):
-            move = Move(f"{TAKING_BACK}{in_words({name: value})}", (), lambda _: None)
+            move = f"{TAKING_BACK}{in_words({name: value})}"
             if found := _candidate(move, now, {name: old}):
                 yield found
 
@@ -264,14 +264,24 @@ def _course(settings: Settings, key: str, change: Change) -> object:
     return after > before if is_number else after
 
 
-def _candidate(move: Move, settings: Settings, change: Change) -> Candidate | None:
+def _moved(move: Move, settings: Settings, change: Change) -> Candidate | None:
+    return _candidate(move.name, settings, change, move.cost, move.aims)
+
+
+def _candidate(
+    move: str,
+    settings: Settings,
+    change: Change,
+    cost: float = 1.0,
+    aims: tuple[Kind, ...] = (),
+) -> Candidate | None:
     try:
         after = Settings(**{**settings.model_dump(), **change})
     except SettingsError:  # too many blocks for the image, say
         return None
     longer = after.epochs / settings.epochs
     larger = (after.image_size / settings.image_size) ** 2
-    return Candidate(move.name, change, after, move.cost * longer * larger, move.aims)
+    return Candidate(move, change, after, cost * longer * larger, aims)
 
 
 def in_words(change: Change) -> str:

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from vehicle_lightning.console import aligned
 from vehicle_lightning.errors import counted
 from vehicle_lightning.files import write_text
-from vehicle_lightning.improve.moves import TAKING_BACK, TOGETHER, in_words, listed
+from vehicle_lightning.improve.moves import TOGETHER, in_words, listed
 from vehicle_lightning.improve.state import Step, Walk
 from vehicle_lightning.improve.walk import End, remedies_taken_back
 from vehicle_lightning.runs.folder import RunFolder
-from vehicle_lightning.runs.paired import Outcomes, paired_difference
+from vehicle_lightning.runs.paired import Outcomes, paired_difference, range_in_points
 from vehicle_lightning.runs.plots import (
     FAINT,
     TRAIN,
@@ -101,14 +101,13 @@ def _together(walk: Walk) -> list[str]:
 
 def _unshown(walk: Walk) -> str:
     """Return how large a difference would have been shown, where one was not."""
-    unshown = [100 * s.smallest for s in walk.steps if s.smallest is not None and not s.is_shown]
-    if not unshown or min(unshown) >= 100:  # of two folds nothing can be said
+    unshown = [s.smallest for s in walk.steps if s.smallest is not None and not s.is_shown]
+    if not unshown or min(unshown) >= 1:  # of two folds nothing can be said
         return ""
-    low, high = f"{min(unshown):.1f}", f"{min(max(unshown), 100):.1f}"
-    bound = low if low == high else f"{low} to {high}"
     return (
-        f" Not shown: a difference of {bound} points would have been, of a step alone, with a "
-        f"power of 80 %; a new walk with --seeds {2 * walk.settings.seeds} shows smaller ones."
+        f" Not shown: a difference of {range_in_points(unshown)} points would have been, of a step "
+        f"alone, with a power of 80 %; a new walk with --seeds {2 * walk.settings.seeds} shows "
+        f"smaller ones."
     )
 
 
@@ -128,28 +127,34 @@ def _bounds(interval: tuple[float, float]) -> str:
 
 def _where_to(walk: Walk, *, with_test: bool) -> str:
     """Return where the walk led, what each move brought, and what was not tried."""
-    brought: dict[str, list[str]] = {}
-    for step in walk.steps:
-        if step.is_kept and step.difference is not None:
-            brought.setdefault(step.move, []).append(_points(step.difference))
-    ended = [step for step in walk.steps if step.status in ENDED and step.change]
-    tried = list(dict.fromkeys(step.move for step in ended))
-    lost = {  # what a remedy that is taken back costs is what it had brought
-        step.move: f"{_points(step.difference)}{' (ended early)' * (step.interval is None)}"
-        for step in ended
-        if step.move.startswith(TAKING_BACK) and step.difference is not None and not step.is_kept
-    }
-    in_vain = [move for move in tried if move not in brought and move not in lost]
     possible = [*listed(walk.settings_of(walk.best)), *remedies_taken_back(walk)]
-    never = {step.move for step in walk.steps if step.status in (*ENDED, "untrainable")}
-    left = [one.move for one in possible if one.move not in never]
+    settled = {step.move for step in walk.steps if step.status != "running"}
+    left = [one.move for one in possible if one.move not in settled]
+    untried = f" Not tried: {_listed(left)}." if left else ""
+    return f"{_from_to(walk, with_test=with_test)}{_brought(walk)}{untried}"
+
+
+def _brought(walk: Walk) -> str:
+    """Return what each move brought that was tried, and what it cost to take a remedy back."""
+    brought: dict[str, list[str]] = {}
+    lost: dict[str, str] = {}
+    dropped: list[str] = []
+    for step in walk.steps:
+        if step.status not in ENDED or step.difference is None:
+            continue
+        points = _points(step.difference)
+        if step.is_kept:
+            brought.setdefault(step.move, []).append(points)
+        elif step.takes_back:
+            lost[step.move] = points + " (ended early)" * (step.interval is None)
+        else:
+            dropped.append(step.move)
+    in_vain = [move for move in dict.fromkeys(dropped) if move not in brought]
     gains = [f"{move} {' and '.join(points)}" for move, points in brought.items()]
     losses = [f"{move} {points}" for move, points in lost.items()]
     says = [f"{_listed(words)} points" for words in (gains, losses) if words]
     says += [f"{_listed(in_vain)} nothing"] if in_vain else []
-    details = f" On the validation images, {'; '.join(says)}." if says else ""
-    untried = f" Not tried: {_listed(left)}." if left else ""
-    return f"{_from_to(walk, with_test=with_test)}{details}{untried}"
+    return f" On the validation images, {'; '.join(says)}." if says else ""
 
 
 def _from_to(walk: Walk, *, with_test: bool) -> str:

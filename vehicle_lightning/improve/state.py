@@ -91,9 +91,14 @@ class Step(BaseModel):
     is_kept: bool = False
 
     @property
+    def takes_back(self) -> bool:
+        """Whether it takes one of the usual remedies back."""
+        return self.move.startswith(TAKING_BACK)
+
+    @property
     def label(self) -> str:
         """What was changed: the settings, or the idea behind where they would not say it."""
-        says_itself = self.move.startswith(TAKING_BACK) or not 1 <= len(self.change) <= 2
+        says_itself = self.takes_back or not 1 <= len(self.change) <= 2
         return self.move if says_itself else in_words(self.change)
 
     @property

@@ -214,6 +214,12 @@ class Conclusion:
         return better if self.difference.is_of_settings else f"{better} here; one training each"
 
 
+def range_in_points(shares: Sequence[float]) -> str:
+    """Return shares of the images in points, from the smallest to the largest: `1.5 to 3.2`."""
+    low, high = (f"{100 * min(end, 1):.1f}" for end in (min(shares), max(shares)))
+    return low if low == high else f"{low} to {high}"
+
+
 def conclude(differences: Sequence[Difference]) -> list[Conclusion]:
     """Adjust the tests of several differences, and their intervals with them."""
     p_values = [d.p_value if d.is_of_settings else d.p_networks for d in differences]
