@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from rich.console import Console
@@ -45,15 +45,27 @@ def progress_bar() -> Progress:
     )
 
 
-def progress_over(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
+def progress_over(
+    items: Iterable[Item],
+    total: int,
+    description: str,
+    count: Callable[[Item], int] = lambda _: 1,
+) -> Iterator[Item]:
     """Yield the items while a progress bar counts them, or lines where no terminal is.
 
     The lines begin when work takes longer than a second, and come at most every second.
+
+    Args:
+        items: to pass on, as they come.
+        total: sum of their counts.
+        description: what is being done.
+        count: how many an item counts for, as the images of a batch.
     """
     if not console.is_terminal:
-        told, when = 0, time.monotonic()
-        for done, item in enumerate(items, 1):
+        done, told, when = 0, 0, time.monotonic()
+        for item in items:
             yield item
+            done += count(item)
             if done - told >= total / 20 and time.monotonic() - when >= 1:
                 notice(f"{description}: {done} of {total}")
                 told, when = done, time.monotonic()
@@ -62,7 +74,7 @@ def progress_over(items: Iterable[Item], total: int, description: str) -> Iterat
         task = progress.add_task(description, total=total)
         for item in items:
             yield item
-            progress.advance(task)
+            progress.advance(task, count(item))
 
 
 def notice(sentence: str) -> None:

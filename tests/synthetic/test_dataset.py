@@ -219,15 +219,3 @@ def test_the_import_is_light() -> None:
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
-
-
-def test_a_piped_drawing_tells_how_far_it_is() -> None:
-    script = (
-        "import time; from vehicle_lightning.console import progress_over;"
-        "[time.sleep(0.15) for _ in progress_over(range(20), 20, 'Drawing vehicles')]"
-    )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    lines = run.stderr.splitlines()
-    assert 1 <= len(lines) <= 3
-    assert lines[0].startswith("Drawing vehicles: ")
-    assert lines[0].endswith(" of 20")

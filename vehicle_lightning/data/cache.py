@@ -243,8 +243,8 @@ def _digests(paths: Sequence[Path]) -> NDArray[np.bytes_]:
 
     batches = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
     parts = in_threads(lambda batch: [digest(path) for path in batch], batches)
-    found = [d for part in progress_over(parts, len(batches), "Checking images") for d in part]
-    return np.array(found, dtype="S32")
+    counted = progress_over(parts, len(paths), "Checking images", count=len)
+    return np.array([digest for part in counted for digest in part], dtype="S32")
 
 
 def write_arrays(file: Path, arrays: dict[str, Any]) -> None:

@@ -179,7 +179,7 @@ def examine_all(
             examined = in_threads(work, items, ahead=2 * cores())
         with warnings.catch_warnings(action="ignore"):  # of odd files, which are read all the same
             for some, found, hashed, pixels in progress_over(
-                examined, len(batches), "Reading images"
+                examined, len(rows), "Reading images", count=lambda item: len(item[0])
             ):
                 facts[some], pictures[some] = found, hashed
                 if take is not None and pixels is not None:

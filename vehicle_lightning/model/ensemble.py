@@ -112,7 +112,7 @@ class Ensemble:
         return torch.stack(every).mean(dim=0)
 
     def predict(self, images: Sequence[ImageFile], batch_size: int) -> Predicted:
-        """Predict at least one image file, while a progress bar counts the batches.
+        """Predict at least one image file, while a progress bar counts them.
 
         They are decoded in threads ahead of the networks; no more than three batches of pixels are
         held at a time.
@@ -123,12 +123,11 @@ class Ensemble:
         """
         faults: list[str] = []
         probabilities = []
-        total = -(-len(images) // batch_size)
         # The warnings are of odd files, which Pillow reads all the same.
         with warnings.catch_warnings(action="ignore"):
             decoded = in_threads(self._read, images, ahead=2 * batch_size)
-            for _ in progress_over(range(total), total, "Predicting"):
-                batch = list(islice(decoded, batch_size))
+            batches = iter(lambda: list(islice(decoded, batch_size)), [])
+            for batch in progress_over(batches, len(images), "Predicting", count=len):
                 probabilities.append(self._predict(batch))
                 faults += [one if isinstance(one, str) else "" for one in batch]
         every = np.concatenate(probabilities)
