@@ -49,6 +49,7 @@ OTHER_VALUES: dict[str, Any] = {
     "channels": (8, 16, 32),
     "dropout": 0.5,
     "batchnorm": True,
+    "first_stride": 2,
     "residual": True,
     "pooling": "average",
     "pretrained": Path("logs/drawn/0"),
@@ -132,7 +133,7 @@ def test_every_flag_reaches_its_setting(name: str) -> None:
 
 
 def test_settings_survive_yaml(tmp_path: Path) -> None:
-    blocks = {"channels", "residual", "pooling"}  # in whose place a backbone stands
+    blocks = {"channels", "first_stride", "residual", "pooling"}  # in whose place a backbone stands
     left_out = blocks | NOT_TOGETHER
     settings = Settings(**{k: v for k, v in OTHER_VALUES.items() if k not in left_out})
     file = tmp_path / "config.yaml"
@@ -211,7 +212,8 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
         ({"initial_size": 64}, "needs --pooling"),
         ({"initial_size": 256, "pooling": "max"}, "at most --image-size 96"),
         ({"batchnorm": True, "batch_size": 1}, "--batch-size"),
-        ({"image_size": 8, "channels": (4, 4, 4, 4)}, "too small for 4 blocks"),
+        ({"image_size": 8, "channels": (4, 4, 4, 4)}, "at least 16, as each of the 4 blocks"),
+        ({"image_size": 31, "first_stride": 8}, "at least 32, as --first-stride 8 divides it"),
         ({"channels": ()}, "channels"),
         ({"channels": (0,)}, "channels"),
         ({"name": "a/b"}, "one folder"),
@@ -248,9 +250,9 @@ def test_run_names(values: dict[str, Any], name: str) -> None:
 
 def test_the_longest_run_name_is_a_folder_name(tmp_path: Path) -> None:
     no_backbone = {"backbone": None, "weights": None, "frozen_epochs": 0}
-    channels = tuple(range(1000, 1005))
+    blocks = {"channels": tuple(range(1000, 1005)), "first_stride": 1}
     together = {k: v for k, v in OTHER_VALUES.items() if k not in NOT_TOGETHER}
-    values = together | no_backbone | {"name": None, "channels": channels}
+    values = together | no_backbone | blocks | {"name": None}
     (tmp_path / Settings(**values).run_name).mkdir()
 
 

@@ -55,24 +55,28 @@ def _of_own_blocks(s: "Settings") -> Iterator[str]:
     if s.frozen_epochs or s.weights is not None:
         yield "--frozen-epochs and --weights need a --backbone"
     blocks = len(s.channels)
-    if s.image_size < 2**blocks:
-        yield (
-            f"--image-size {s.image_size} is too small for {blocks} blocks of --channels, each of "
-            f"which halves it"
-        )
+    smallest = s.first_stride * 2**blocks
+    before = f"--first-stride {s.first_stride} divides it and " if s.first_stride > 1 else ""
+    limit = f"{smallest}, as {before}each of the {blocks} blocks of --channels halves it"
+    if s.image_size < smallest:
+        yield f"--image-size {s.image_size} must be at least {limit}"
     if s.initial_size is not None:
         if s.pooling == "none":
             yield "--initial-size needs --pooling average or max, which take any size"
-        if not 2**blocks <= s.initial_size <= s.image_size:
+        if not smallest <= s.initial_size <= s.image_size:
             yield (
-                f"--initial-size {s.initial_size} must be at least {2**blocks}, which --channels "
-                f"halve to one pixel, and at most --image-size {s.image_size}"
+                f"--initial-size {s.initial_size} must be at least {limit}, and at most "
+                f"--image-size {s.image_size}"
             )
 
 
 def _of_backbone(s: "Settings") -> Iterator[str]:
-    layers = ("channels", "residual", "pooling")
-    given = [f"--{name}" for name in layers if getattr(s, name) != type(s).default(name)]
+    layers = ("channels", "first_stride", "residual", "pooling")
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in layers
+        if getattr(s, name) != type(s).default(name)
+    ]
     if given:
         yield f"--backbone takes the place of the layers of {' and '.join(given)}"
     if s.image_size < SMALLEST_FOR_BACKBONE:

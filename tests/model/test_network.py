@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -84,6 +86,16 @@ def test_global_pooling_leaves_one_feature_a_channel(pooling: str) -> None:
 @pytest.mark.parametrize("image_size", [8, 33, 50])
 def test_sizes_that_do_not_halve_evenly(image_size: int) -> None:
     assert build(image_size=image_size)(torch.zeros(1, 3, image_size, image_size)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("image_size", [32, 33, 50, 95])
+@pytest.mark.parametrize("first_stride", [2, 3, 8])
+def test_the_first_stride_divides_the_size(image_size: int, first_stride: int) -> None:
+    images = torch.zeros(1, 3, image_size, image_size)
+    network = build(image_size=image_size, first_stride=first_stride)
+    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    assert first(images).shape[2] == math.ceil(image_size / first_stride)
+    assert network(images).shape == (1, 2)
 
 
 def test_normalize_gives_zero_mean_and_unit_variance() -> None:

@@ -11,6 +11,7 @@ to logits (B, C). It may have besides, each asked for by one part of the package
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
@@ -48,12 +49,17 @@ class Normalize(nn.Module):
 
 
 class ConvBlock(nn.Sequential):
-    """Conv 3x3 - ReLU [- BatchNorm] - MaxPool 2 [- Dropout]; halves height and width."""
+    """Conv - ReLU [- BatchNorm] - MaxPool 2 [- Dropout]; halves height and width.
 
-    def __init__(self, inputs: int, outputs: int, *, batchnorm: bool, dropout: float) -> None:
+    The convolution is 3x3; one with a stride, which divides them before, is 2 x stride + 1 wide.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int = 1, *, batchnorm: bool, dropout: float
+    ) -> None:
         relu, pool = nn.ReLU(inplace=True), nn.MaxPool2d(2)
         super().__init__(
-            nn.Conv2d(inputs, outputs, kernel_size=3, padding=1),
+            nn.Conv2d(inputs, outputs, kernel_size=2 * stride + 1, stride=stride, padding=stride),
             # Pooled first where nothing stands between the two: equal to the bit, and a quarter of
             # the work for ReLU.
             *([relu, nn.BatchNorm2d(outputs), pool] if batchnorm else [pool, relu]),
@@ -142,12 +148,13 @@ def build_network(settings: Settings, classes: int) -> nn.Module:
         return network
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise((3, *s.channels)):
-        layers.append(ConvBlock(inputs, outputs, batchnorm=s.batchnorm, dropout=s.dropout))
+        stride = 1 if layers else s.first_stride
+        layers.append(ConvBlock(inputs, outputs, stride, batchnorm=s.batchnorm, dropout=s.dropout))
         layers += _optional(ResidualBlock(outputs, batchnorm=s.batchnorm), s.residual)
     blocks, width = nn.Sequential(*layers), s.channels[-1]
     pooling = [POOLINGS[s.pooling](1)] if s.pooling in POOLINGS else []
     if not pooling:
-        width *= (s.image_size // 2 ** len(s.channels)) ** 2
+        width *= (math.ceil(s.image_size / s.first_stride) // 2 ** len(s.channels)) ** 2
     head = _dense(width, s, classes)
     features = nn.Sequential(blocks, *pooling, nn.Flatten())
     return Network(features, nn.Sequential(*head), "features.0")
