@@ -52,7 +52,7 @@ class SourceSettings(SettingsGroup):
     """Which pictures."""
 
     data_dir: Path | None = None
-    """Folder with the CSV and the images; without it, synthetic vehicles are used."""
+    """Folder of a CSV and images, or of class folders; without it, synthetic vehicles are used."""
     csv: Path = Path("train.csv")
     """CSV file, relative to the data dir."""
     image_dir: Path = Path("images")
@@ -87,7 +87,7 @@ class DataSettings(SourceSettings):
     test_csv: Path | None = None
     """CSV of the test images, relative to the data dir, with the columns and folder of --csv."""
     folds: int | None = Field(None, ge=2)
-    """Cross-validate: train once for each of so many folds, which validates."""
+    """Cross-validate: split into so many folds, and train once for each, which validates."""
     fold: int | None = Field(None, ge=0)
     """Train only for this one of the --folds, counted from 0."""
     split_seed: int = Field(0, ge=0, lt=2**32)

@@ -92,6 +92,8 @@ def test_every_kind_of_entry(tmp_path: Path) -> None:
         ("dropout: {low: 0, high: [", "is not YAML"),
         ("seed: {low: 0, high: 5}", "seed cannot be searched"),
         ("val_fraction: {low: 0.1, high: 0.5}", "val_fraction cannot be searched"),
+        ("test_fraction: {low: 0.1, high: 0.5}", "test_fraction cannot be searched"),
+        ("duplicates: {values: [exact, near]}", "duplicates cannot be searched"),
         ("flip: {low: 0, high: 1, when: {augmnt: true}}", "no setting. Perhaps you meant augment"),
         ("flip: {low: 0, high: 1, when: {augment: true}}", "augment, which is not searched among"),
         ("flip: {low: 0, high: 1, when: true}", "`when` needs the form"),

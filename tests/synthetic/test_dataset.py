@@ -91,7 +91,7 @@ def test_the_number_of_processes_changes_nothing(small: Path, tmp_path: Path) ->
 
 
 def test_another_seed_draws_other_pictures(small: Path, tmp_path: Path) -> None:
-    other = make_vehicles(tmp_path / "b", count=4, image_size=32, seed=1)
+    other = make_vehicles(str(tmp_path / "b"), count=4, image_size=32, seed=1)
     drawn, drawn_other = contents(small), contents(other)
     assert all(drawn[f"images/000{i}.jpg"] != drawn_other[f"images/000{i}.jpg"] for i in (1, 2, 3))
 

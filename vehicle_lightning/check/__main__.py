@@ -35,7 +35,8 @@ class CheckOptions(SourceSettings):
     )
     run: Path | None = Field(
         None,
-        description="A run: which labels do its networks contradict? Its data, without --data-dir.",
+        description="Run folder: list the labels that its networks contradict; without --data-dir "
+        "those of its own data.",
     )
     mirrored: bool = Field(False, description="Look for mirrored duplicates too.")
     report: Path | None = Field(

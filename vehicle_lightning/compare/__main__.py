@@ -31,8 +31,11 @@ class CompareOptions(SettingsGroup):
         description="Figure to sort by: val/accuracy, val/loss, train/accuracy, train/loss, gap, "
         "seconds, or a column of metrics.csv at the best epoch.",
     )
-    baseline: Path | None = None
-    """Run to compare the others with; by default the oldest finished one."""
+    baseline: Path | None = Field(
+        None,
+        description="Run to compare the others with; by default the oldest finished one of the "
+        "largest set on the same images.",
+    )
     loss: float | None = Field(None, gt=0)
     """Training loss to count the epochs to; by default the baseline's lowest."""
     wide: tyro.conf.FlagCreatePairsOff[bool] = False

@@ -34,7 +34,7 @@ class EvaluateOptions(SettingsGroup):
     label_column: str | None = None
     """CSV column with the labels; by default that of the run."""
     by: str | None = None
-    """CSV column to count the images by, such as camera, each value by itself."""
+    """CSV column, such as camera: measure the images of each of its values by themselves too."""
     calibrated: tyro.conf.FlagCreatePairsOff[bool] = False
     """Use the temperature and the threshold that `calibrate` found."""
     fail_under: float | None = Field(None, ge=0, le=1)

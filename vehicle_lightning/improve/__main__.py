@@ -49,7 +49,9 @@ class ImproveOptions(SettingsGroup):
         "is resumed has what is left of it, or of the larger one given then.",
     )
     config: Path | None = Field(
-        None, description="YAML file of the settings to start from; flags beside it come on top."
+        None,
+        description="YAML file of settings to start from, or the name of an experiment, such as "
+        "best.",
     )
     resume: Path | None = Field(None, description="Folder of a walk to go on with.")
 

@@ -51,7 +51,7 @@ class SweepOptions(SettingsGroup):
     storage: str | None = None
     """URL of a database to share, as postgresql://user@host/name; by default a SQLite file."""
     config: Path | None = None
-    """YAML file of settings that the trials share; the space comes on top."""
+    """YAML file of settings that the trials share, or the name of an experiment, such as best."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -39,7 +39,8 @@ from vehicle_lightning.settings_file import nearest_setting, read_mapping
 SHIPPED = Path(__file__).parent / "spaces"
 # Trials with other validation images, or other numbers of fold runs, could not be compared.
 UNSEARCHABLE = PLACES | {
-    *("folds", "fold", "val_fraction", "split_seed", "skip_unreadable", "seed", "seeds")
+    *("folds", "fold", "val_fraction", "test_fraction", "test_csv", "split_seed", "seed", "seeds"),
+    *("group_column", "split_column", "duplicates", "skip_unreadable"),
 }
 SAMPLED = 300  # points at which a space is tried out
 

@@ -44,7 +44,7 @@ class Recipe:
 
 
 def make_vehicles(
-    directory: Path,
+    directory: Path | str,
     *,
     count: int = 1646,
     image_size: int = 224,
@@ -69,7 +69,7 @@ def make_vehicles(
         raise ValueError(
             "make_vehicles needs count >= 1, image_size >= 32, seed >= 0 and workers >= 1"
         )
-    recipe = Recipe(VERSION, count, image_size, seed)
+    directory, recipe = Path(directory), Recipe(VERSION, count, image_size, seed)
     if _holds(directory, recipe):
         return directory
     try:
