@@ -324,6 +324,15 @@ def test_label_errors_of_a_run(tmp_path: Path, fit_quickly: Fit) -> None:
     assert finding["details"] == [f"{own}, but {1 - int(own)} with 98%"]
 
 
+def test_what_is_asked_for_beside_a_run_comes_on_top(
+    drawn: Path, dropout_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corrected = tmp_path / "corrected.csv"
+    shutil.copy(drawn / "train.csv", corrected)
+    assert main(["--run", str(dropout_run.path), "--csv", str(corrected)]) == 0
+    assert "corrected.csv" in capsys.readouterr().out
+
+
 def test_a_run_on_other_data_is_refused(data: Path, dropout_run: Any) -> None:
     with pytest.raises(RunError, match="other images or labels"):
         main(["--data-dir", str(data), "--run", str(dropout_run.path)])

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy.stats import binomtest
 from sklearn import metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.conftest import QUICK
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.evaluate.__main__ import BELOW, main
+from vehicle_lightning.fit.__main__ import main as fit
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.statistics import wilson_interval
@@ -172,3 +175,22 @@ def test_what_is_wrong_is_said_in_a_sentence(
         evaluate(
             dropout_run.path, "--csv", tmp_path / "odd.csv", *flags, drawn=drawn, output=tmp_path
         )
+
+
+def test_images_of_16_bits(drawn: Path, tmp_path: Path) -> None:
+    """Which value is white was decided for the training images, and holds for the pictures too."""
+    data = tmp_path / "data"
+    (data / "images").mkdir(parents=True)
+    frame = pd.read_csv(drawn / "train.csv")
+    names = []
+    for name in frame["image_names"]:
+        grey = np.asarray(Image.open(drawn / "images" / name).convert("L"), dtype=np.uint16)
+        names.append(f"{Path(name).stem}.png")
+        Image.fromarray(grey * 16).save(data / "images" / names[-1])  # 12 bits
+    frame.assign(image_names=names).to_csv(data / "train.csv", index=False)
+    flags = ["--data-dir", str(data), "--log-dir", str(tmp_path), "--name", "deep", *QUICK]
+    assert fit([*flags, "--epochs", "1"]) == 0
+    output = tmp_path / "out"
+    evaluate(tmp_path / "deep" / "0", "--csv", data / "train.csv", drawn=data, output=output)
+    with Image.open(output / "deep-0_mistakes.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 10

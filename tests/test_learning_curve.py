@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.conftest import QUICK
+from tests.conftest import QUICK, DataFolder
 from vehicle_lightning.cli import INTERRUPTED
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import InputError
@@ -109,8 +109,21 @@ def test_a_curve_of_other_settings_is_kept(trained: list[str]) -> None:
         main([*trained, "--dropout", "0.5"])
 
 
+def test_data_that_fit_over_folds_alone_will_do(data_folder: DataFolder, tmp_path: Path) -> None:
+    """A tenth of them would be fewer than the classes."""
+    colours = [(40 * number, 255 - 40 * number, 90) for number in range(6)]
+    rows: list[tuple[str, object]] = []
+    for number in range(6 * 8):
+        data_folder.add(f"{number}.png", colours[number % 6], (8 + number, 9))
+        rows.append((f"{number}.png", f"class {number % 6}"))
+    data_folder.write_csv(rows)
+    flags = ["--data-dir", str(data_folder.path), "--log-dir", str(tmp_path), *QUICK]
+    flags += ["--epochs", "1", "--folds", "2", "--duplicates", "off"]
+    assert main([*flags, "--shares", "0.4", "0.6", "0.8", "1"]) == 0
+
+
 def test_the_second_configuration_stands_on_the_first() -> None:
-    arguments = ["--config", "little_data", "--against", "--augment --epochs 50"]
+    arguments = ["--config", "little_data", "--against", "--augment", "--epochs", "50"]
     (first, second), _, place = parse_curve(arguments)
     assert (first.name, second.name) == ("little_data", "with --augment --epochs 50")
     assert second.settings == first.settings.model_copy(update={"augment": True, "epochs": 50})

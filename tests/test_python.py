@@ -287,6 +287,16 @@ def test_a_subclass_of_the_data_module_works_over_folds(drawn: Path, tmp_path: P
     assert result.summary.val.n == 80
 
 
+def test_a_data_module_serves_several_trainings(drawn: Path, tmp_path: Path) -> None:
+    data = VehicleDataModule(quick(drawn, tmp_path))
+    for dropout in (0.0, 0.5):
+        run = train(quick(drawn, tmp_path, dropout=dropout, folds=2, fold=1), data=data).run
+        settings = load(run.path).settings
+        assert (settings.dropout, settings.fold) == (dropout, 1)
+    with pytest.raises(SettingsError, match="read its images with another image_size; make a new"):
+        train(quick(drawn, tmp_path, image_size=2 * SIZE), data=data)
+
+
 def trainer(tmp_path: Path, **options: object) -> L.Trainer:
     quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
     common = {"logger": False, "enable_checkpointing": False, "default_root_dir": tmp_path}

@@ -345,6 +345,7 @@ def test_a_missing_driver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (("--space", "nowhere.yaml"), "Space nowhere.yaml: No such file"),
         (("--space", "switch"), "Space switch: No such file"),
         (("--timeout", "soon"), "timeout: a time has the form"),
+        (("--timeout", "2h30"), "timeout: a time has the form"),
         (("--trials", "0"), "trials"),
         (("--study", "a/b"), "one folder's name"),
         (("--name", "x"), "name the search by --study"),

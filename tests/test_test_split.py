@@ -118,3 +118,5 @@ def test_a_csv_of_its_own_names_the_test_images(
     test.assign(emergency_or_not="bus").to_csv(data / "test.csv", index=False)
     with pytest.raises(InputError, match="no training image has the label bus"):
         main([*flags, "--test-csv", "test.csv"])
+    with pytest.raises(InputError, match=r"no training image has the label [01]"):
+        main([*flags, "--test-csv", "train.csv"])

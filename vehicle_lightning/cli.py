@@ -39,7 +39,7 @@ USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 UNREAD = 141  # 128 + SIGPIPE
 NUMBER = r"(\d+(?:\.\d+)?)"
-TIME = rf"(?:{NUMBER}d)?(?:{NUMBER}h)?(?:{NUMBER}m)?(?:{NUMBER}s?)?"
+TIME = rf"(?:{NUMBER}d)?(?:{NUMBER}h)?(?:{NUMBER}m)?(?:{NUMBER}s)?"
 
 Options = TypeVar("Options", bound=BaseModel)
 
@@ -255,7 +255,7 @@ def seconds(time: str) -> float:
     Raises:
         ValueError: it is no such time.
     """
-    match = re.fullmatch(TIME, time.strip())
+    match = re.fullmatch(TIME, re.sub(rf"^{NUMBER}$", r"\1s", time.strip()))
     parts = [float(part or 0) for part in match.groups()] if match else []
     total = sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=False))
     if total == 0:
@@ -299,7 +299,8 @@ def run_command(command: Callable[[Sequence[str]], int]) -> None:
         code = UNREAD
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            code = _complain(f"No space left on the disk while writing {error.filename}.")
+            place = f" while writing {error.filename}" if error.filename else ""
+            code = _complain(f"No space left on the disk{place}.")
         elif error.filename is not None:
             code = _complain(f"Cannot use {error.filename}: {error.strerror}.")
         else:

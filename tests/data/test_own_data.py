@@ -170,6 +170,15 @@ def test_class_folders_in_train_and_test(tmp_path: Path) -> None:
     assert tested == made.rows["test"].tolist()
 
 
+def test_unlabelled_images_beside_class_folders_are_no_class(tmp_path: Path) -> None:
+    data = tmp_path / "photos"
+    for number, label in enumerate(LABELS):
+        picture(data / "train" / label / f"{number}.png", number)
+    picture(data / "test" / "unlabelled.png", 99)
+    with pytest.raises(DataError, match=r"test/unlabelled\.png in no folder of a class; move it"):
+        table_of(data)
+
+
 @pytest.mark.parametrize(
     "cells", [{3: '"tall van', 17: '"tall van'}, {3: '"tall van', 17: 'van"'}, {22: '"tall'}]
 )

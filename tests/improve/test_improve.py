@@ -105,6 +105,14 @@ def test_settings_of_a_file_get_folds_and_a_test_part(tmp_path: Path) -> None:
     assert options.budget is None
 
 
+def test_test_images_of_a_csv_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "start.yaml"
+    file.write_text("test_csv: test.csv\n")
+    for flags in (["--test-csv", "test.csv"], ["--config", str(file)]):
+        settings = parse_improve(flags)[1]
+        assert (settings.test_csv, settings.test_fraction) == (Path("test.csv"), 0)
+
+
 def test_a_test_part_of_the_data_is_taken(
     colours: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

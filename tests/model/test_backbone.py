@@ -13,7 +13,7 @@ from torchvision import models
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import SettingsError
-from vehicle_lightning.model.backbone import Backbone
+from vehicle_lightning.model.backbone import Backbone, list_backbones
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.model.network import build_network
 from vehicle_lightning.model.optimizer import build_optimizer
@@ -99,6 +99,23 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
         Backbone("resnet81")
     with pytest.raises(SettingsError, match="does not end in a dense layer"):
         Backbone("squeezenet1_0")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="timm has its own")
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_those_with_two_outputs_are_not_offered(name: str) -> None:
+    assert name not in " ".join(list_backbones()).split()
+    with pytest.raises(SettingsError, match=f"no --backbone {name}"):
+        Backbone(name)
+
+
+def test_a_vision_transformer_takes_images_of_one_size() -> None:
+    backbone = Backbone("vit_b_32")
+    backbone.check_sizes({224, None})
+    for sizes in ({96, None}, {224, 112}):
+        with pytest.raises(SettingsError, match="vit_b_32 takes images of 224 pixels only"):
+            backbone.check_sizes(sizes)
+    Backbone(SMALL).check_sizes({96, 64})
 
 
 def test_without_a_network_the_place_for_the_file_is_named(

@@ -1,10 +1,12 @@
 """Which trainings a run over folds and seeds consists of."""
 
+from pathlib import Path
+
 import pytest
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.errors import SettingsError
-from vehicle_lightning.runs.fold_runs import fold_runs
+from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.runs.fold_runs import find_checkpoints, fold_runs
 
 
 def test_every_fold_of_every_seed() -> None:
@@ -23,6 +25,12 @@ def test_every_fold_of_every_seed() -> None:
         assert not s.is_repeated
         assert s.split_seed == 0
         assert Settings(**s.model_dump()) == s
+
+
+def test_a_folder_of_runs_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "default" / "0").mkdir(parents=True)
+    with pytest.raises(RunError, match="default is no run folder"):
+        find_checkpoints([tmp_path / "default"])
 
 
 def test_seeds_alone_keep_the_validation_images() -> None:

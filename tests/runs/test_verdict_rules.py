@@ -332,6 +332,11 @@ def test_a_larger_network_is_deeper_up_to_three_blocks_and_then_wider(
     assert judge(flat_history(), 0.68, 0.66, settings_of(channels=channels)).flags[0] == flag
 
 
+def test_no_deeper_network_is_proposed_than_the_images_allow() -> None:
+    small = settings_of(image_size=48, first_stride=8, channels=(8, 16))
+    assert judge(flat_history(), 0.68, 0.66, small).flags[0] == "--channels 16 32"
+
+
 def test_too_few_validation_images_say_so() -> None:
     verdict = judge(overfitting_history(), 0.86, 0.786, n_val=14)
     assert verdict.kind == "too little data"

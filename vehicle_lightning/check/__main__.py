@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.table import data_folder, table_of
+from vehicle_lightning.data.table import data_folder, is_default, table_of
 from vehicle_lightning.errors import DataError, join_first, one_line
 from vehicle_lightning.files import atomic_write
 from vehicle_lightning.runs.folder import RunFolder
@@ -65,7 +65,8 @@ def check(options: CheckOptions) -> "Report":
     run = None if options.run is None else RunFolder.open(options.run)
     if run is not None and options.data_dir is None:  # a run remembers its data
         remembered = read_settings(run.config)
-        source = {name: getattr(remembered, name) for name in SourceSettings.model_fields}
+        unsaid = [name for name in SourceSettings.model_fields if is_default(options, name)]
+        source = {name: getattr(remembered, name) for name in unsaid}
         options = options.model_copy(update=source)
     table = table_of(options)
     data_dir = data_folder(options)

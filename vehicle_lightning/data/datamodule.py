@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from vehicle_lightning.config import Settings
+from vehicle_lightning.config import Settings, SourceSettings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.batches import (
     Batch,
@@ -22,7 +22,9 @@ from vehicle_lightning.data.batches import (
 from vehicle_lightning.data.reading import ReadImages, read_images
 from vehicle_lightning.data.splits import Split, join_groups, split_rows
 from vehicle_lightning.data.table import Table, table_of
+from vehicle_lightning.errors import SettingsError, join_first
 
+READ_BY = (*SourceSettings.model_fields, "skip_unreadable", "image_size", "test_csv", "cache")
 MEASURED_AT_ONCE = 4  # times the batch size, on a GPU
 
 
@@ -92,11 +94,22 @@ class VehicleDataModule(L.LightningDataModule):
         self.is_ready = True
 
     def split_anew(self, settings: Settings) -> Self:
-        """Return the same images in another split and order, without reading them again.
+        """Return the same images for another training, without reading them again.
 
         Args:
-            settings: as those of this data module, but for the fold and the seed.
+            settings: of the training, whose split may be another.
+
+        Raises:
+            SettingsError: they ask for other images, or for another size.
         """
+        settings = settings.model_copy(update=dict(self.table.found))
+        if settings == self.settings:
+            return self
+        if asked := [n for n in READ_BY if getattr(settings, n) != getattr(self.settings, n)]:
+            raise SettingsError(
+                f"The data module has read its images with another {join_first(asked)}; make a "
+                f"new one for these settings."
+            )
         other = type(self)(settings)
         other._images = self._images
         other._resident = self._resident

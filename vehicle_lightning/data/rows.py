@@ -26,7 +26,7 @@ UNPACK: dict[bytes, Callable[[bytes], bytes]] = {
     b"\xfd7zXZ": lzma.decompress,
 }
 OTHER_FILES = {
-    b"PK": "an Excel workbook or a ZIP archive",
+    b"PK\x03\x04": "an Excel workbook or a ZIP archive",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"PAR1": "a Parquet file",
     b"(\xb5/\xfd": "packed by zstd",

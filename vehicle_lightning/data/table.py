@@ -157,15 +157,15 @@ def _with_test_images(table: Table, settings: SourceSettings, path: Path) -> Tab
         raise DataError(f"There is no CSV file {path.absolute()}; name it with --test-csv.")
     same = {**table.found, "csv": path.absolute(), "split_column": None, "group_column": None}
     test = read_table(settings.model_copy(update=same)).with_sound_rows()
+    tested = set(test.names)
+    if listed_twice := [row for row, name in enumerate(table.names) if name in tested]:
+        notice(f"{len(listed_twice)} images that {path} lists too are tested on, not trained on.")
+        table = table.without(listed_twice)
     if unknown := set(test.class_names) - set(table.class_names):
         raise DataError(
             f"{path}: no training image has the label {join_first(sorted(unknown))}; correct it, "
             f"or leave such rows out of --test-csv."
         )
-    tested = set(test.names)
-    if listed_twice := [row for row, name in enumerate(table.names) if name in tested]:
-        notice(f"{len(listed_twice)} images that {path} lists too are tested on, not trained on.")
-        table = table.without(listed_twice)
     codes = [table.class_names.index(name) for name in test.class_names]
     return replace(
         table,
@@ -209,7 +209,8 @@ def _say_once(sentence: str) -> None:
     notice(sentence)
 
 
-def _is_default(settings: SourceSettings, name: str) -> bool:
+def is_default(settings: SourceSettings, name: str) -> bool:
+    """Whether a setting has its default."""
     return bool(getattr(settings, name) == SourceSettings.model_fields[name].default)
 
 
@@ -219,7 +220,7 @@ def _find_csv(data_dir: Path, settings: SourceSettings) -> Path | None:
     if named.exists():
         return named
     there = sorted(path for path in data_dir.iterdir() if path.name.lower().endswith(CSV_SUFFIXES))
-    if not _is_default(settings, "csv"):
+    if not is_default(settings, "csv"):
         beside = f" ({join_first(path.name for path in there)} is there)" if there else ""
         raise DataError(f"There is no CSV file {named.absolute()}{beside}; name it with --csv.")
     if len(there) > 1:
@@ -354,9 +355,9 @@ def _find_images(
     """Return the folder and the column of the images: most of the first cells are files there."""
     column: str | None = settings.image_column
     columns, folders = [settings.image_column], [settings.image_dir]
-    if _is_default(settings, "image_column") and column not in csv.columns:
+    if is_default(settings, "image_column") and column not in csv.columns:
         columns, column = list(csv.columns), None
-    is_open = _is_default(settings, "image_dir")
+    is_open = is_default(settings, "image_dir")
     if is_open:
         inner = sorted(path.name for path in data_dir.iterdir() if path.is_dir())
         folders += [Path(), *(Path(name) for name in inner if not name.startswith("."))]
@@ -389,7 +390,7 @@ def _is_image_name(name: str) -> bool:
 
 def _find_labels(csv: CsvFile, settings: SourceSettings, image_column: str | None) -> str | None:
     """Return the one column of few distinct cells, or that of them which is called like labels."""
-    if settings.label_column in csv.columns or not _is_default(settings, "label_column"):
+    if settings.label_column in csv.columns or not is_default(settings, "label_column"):
         return settings.label_column
     taken = (image_column, settings.group_column, settings.split_column)
     distinct = {name: len(set(cells)) for name, cells in csv.columns.items()}
@@ -406,6 +407,13 @@ def _read_class_folders(data_dir: Path, settings: SourceSettings) -> Table:
         parts = [PurePath(name).parts for name in names]
         in_splits = all(len(p) > 2 and p[0].casefold() in SPLIT_NAMES for p in parts)
         depth = int(in_splits)
+        if not in_splits and all(len(p) > 1 and p[0].casefold() in SPLIT_NAMES for p in parts):
+            astray = next((n for n, p in zip(names, parts, strict=True) if len(p) == 2), None)
+            if astray is not None:
+                raise DataError(
+                    f"{data_dir / image_dir} has folders named like splits, and {astray} in no "
+                    f"folder of a class; move it into one, or elsewhere if it has no label."
+                )
         labels = [part[depth] for part in parts if len(part) > depth + 1]
         if len(labels) < len(parts) or len(set(labels)) < 2:
             continue  # an image lies in no folder, or all in one

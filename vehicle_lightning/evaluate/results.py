@@ -13,7 +13,7 @@ import torch
 
 from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.console import notice
-from vehicle_lightning.data.images import read_image
+from vehicle_lightning.data.images import WhiteValues, read_image
 from vehicle_lightning.data.paths import ImageFile, listed_images
 from vehicle_lightning.data.rows import read_csv
 from vehicle_lightning.data.table import Table, read_table, table_of
@@ -51,6 +51,7 @@ class EvaluateResult:
     table: Table
     images: Sequence[ImageFile]
     class_names: Sequence[str]
+    white: WhiteValues
     runs: Sequence[Evaluation]
     conclusions: Sequence[Conclusion]
 
@@ -91,7 +92,8 @@ def evaluate(options: "EvaluateOptions", checkpoints: Sequence[Sequence[Path]]) 
     first, *others = (Outcomes.from_predictions(run.predictions) for run in runs)
     differences = [paired_difference(other, first) for other in others]
     conclusions = conclude([difference for difference in differences if difference is not None])
-    return EvaluateResult(options, table, images, trained.class_names, runs, conclusions)
+    classes, white = trained.class_names, trained.white
+    return EvaluateResult(options, table, images, classes, white, runs, conclusions)
 
 
 def _read(options: "EvaluateOptions", trained: SourceSettings) -> Table:
@@ -195,7 +197,10 @@ def write(result: EvaluateResult) -> list[Path]:
         title = f"{run.name}: {csv.name}"
         save(plot_confusion_matrix(run.matrix, result.class_names, title=title), matrix)
         worst = rows[rows["label"] != rows["prediction"]].head(MISTAKES)
-        pixels = [read_image(result.images[place].path, PICTURE_SIZE) for place in worst.index]
+        pixels = [
+            read_image(result.images[place].path, PICTURE_SIZE, result.white)
+            for place in worst.index
+        ]
         title = f"{run.name}: worst mistakes of {csv.name}"
         save(plot_mistakes(np.array(pixels), worst, title=title), mistakes)
         written += [predictions, matrix, mistakes]
@@ -245,11 +250,15 @@ def lines(result: EvaluateResult) -> list[str]:
         said += run.to_lines(options.by)
     for run, conclusion in zip(result.runs[1:], result.conclusions, strict=True):
         difference, (low, high) = conclusion.difference, conclusion.interval
+        # Of these networks: an evaluated run may be the mean of many.
+        said_of_it = "better" if difference.value > 0 else "worse"
+        if conclusion.p_adjusted >= SIGNIFICANCE:
+            said_of_it = str(conclusion)
         said.append(
             f"{run.name} less {result.runs[0].name}: {100 * difference.value:+.1f} points "
             f"[{100 * low:+.1f}, {100 * high:+.1f}] ({difference.better:.0f} images only it got "
             f"right, {abs(difference.worse):.0f} only the other), p {conclusion.p_adjusted:.3g} "
-            f"(exact McNemar, Holm): {conclusion}"
+            f"(exact McNemar, Holm): {said_of_it}"
         )
         if conclusion.p_adjusted >= SIGNIFICANCE:
             needed = difference.images_to_show

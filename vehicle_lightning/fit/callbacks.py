@@ -233,8 +233,8 @@ class StopWithoutProgress(EarlyStopping):
 class StopBetweenSteps(L.Callback):
     """Turns the first signal into `TrainingInterruptedError` after the step under way.
 
-    The epoch under way is given up: what is saved is the end of the epoch before, from where a
-    resumed run repeats it exactly. A second signal ends the process at once.
+    The epoch under way is given up: a resumed run repeats it exactly, from the end of the last
+    epoch that was saved. A second signal ends the process at once.
     """
 
     def __init__(self) -> None:

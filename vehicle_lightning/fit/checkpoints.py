@@ -65,6 +65,10 @@ class BestAndLast(Checkpoint):
         if trainer.strategy.reduce_boolean_decision(is_last or is_time, all=False):
             self._write(trainer)
 
+    def on_exception(self, trainer: L.Trainer, *_: Any) -> None:
+        """Write the best weights, which are measured where a training is interrupted."""
+        self._write_best(trainer)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the lowest validation loss so far."""
         return {"lowest": self._lowest}
@@ -75,14 +79,17 @@ class BestAndLast(Checkpoint):
 
     def _write(self, trainer: L.Trainer) -> None:
         started = time.monotonic()
+        self._write_best(trainer)
+        trainer.save_checkpoint(self._run.last_checkpoint)
+        self._written_at = time.monotonic()
+        self._seconds = self._written_at - started
+
+    def _write_best(self, trainer: L.Trainer) -> None:
         if self._waiting and trainer.is_global_zero:
             weights = self._waiting["state_dict"]
             self._waiting["state_dict"] = {name: value.cpu() for name, value in weights.items()}
             AtomicCheckpointIO().save_checkpoint(self._waiting, self._run.best_checkpoint)
         self._waiting = {}
-        trainer.save_checkpoint(self._run.last_checkpoint)
-        self._written_at = time.monotonic()
-        self._seconds = self._written_at - started
 
 
 def _weights_alone(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def train_once(
         device = trainer.strategy.root_device
         if isinstance(data, VehicleDataModule) and features_suffice(data.settings):
             lines.say("Computing the features of all images once: the backbone stays frozen.")
-            start = load(checkpoint) if checkpoint else model.model
+            start = load(checkpoint, network=parts.network) if checkpoint else model.model
             data.use_features(compute_features(start, data.predict_dataloader(), device))
 
         status = fit_until_stopped(trainer, model, data, checkpoint)
@@ -159,7 +159,7 @@ def read_data(settings: Settings, data: L.LightningDataModule | None = None) -> 
     elif not data.is_ready:
         data.settings = settings
     else:
-        data.settings = data.settings.model_copy(update={"precision": settings.precision})
+        data = data.split_anew(settings)
     data.setup()
     check_limits(data)
     return data

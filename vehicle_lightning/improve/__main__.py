@@ -89,10 +89,11 @@ def parse_improve(arguments: Sequence[str]) -> tuple[ImproveOptions, Settings, P
         SettingsError: a value is out of range, or the settings file is wrong.
         RunError: there is no walk to resume.
     """
-    files = read_ahead(arguments, "config", "resume")
+    files = read_ahead(arguments, "config", "resume", "test-csv")
     if files.resume and files.config:
         raise SettingsError("--resume takes the settings of the walk; leave out --config.")
-    defaults = Settings(test_fraction=TEST_FRACTION, folds=FOLDS)
+    kept = 0.0 if files.test_csv else TEST_FRACTION  # which keeps images of its own
+    defaults = Settings(test_fraction=kept, folds=FOLDS)
     if not files.help and files.resume:
         from vehicle_lightning.improve.state import Walk  # not for --help: statistics take a second
 
@@ -102,7 +103,7 @@ def parse_improve(arguments: Sequence[str]) -> tuple[ImproveOptions, Settings, P
         defaults = given.model_copy(
             update={
                 "folds": given.folds or FOLDS,
-                "test_fraction": given.test_fraction or TEST_FRACTION,
+                "test_fraction": given.test_fraction or (0.0 if given.test_csv else kept),
             }
         )
     options, settings = parse_training(ImproveOptions, "improve", arguments, defaults)

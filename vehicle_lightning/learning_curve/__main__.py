@@ -1,7 +1,6 @@
 """Would more images help? `python -m vehicle_lightning.learning_curve --config best`."""
 
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from vehicle_lightning.data.table import table_of
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import write_text
 from vehicle_lightning.parallel import keep_freed_memory
+from vehicle_lightning.runs.fold_runs import fold_runs
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Summary
 from vehicle_lightning.settings_file import check_unchanged, read_settings
@@ -115,7 +115,7 @@ def parse_curve(
     own, against = list(arguments), None
     if "--against" in own:
         place = own.index("--against")
-        own, against = own[:place], shlex.split(" ".join(own[place + 1 :]))
+        own, against = own[:place], own[place + 1 :]
     config = read_ahead(own, "config").config
     defaults = read_settings(config) if config else Settings()
     if not defaults.folds:
@@ -168,7 +168,8 @@ def _learning_curve(
 
     found, trained = [], len(configurations) * len(shares)
     for place, configuration in enumerate(configurations):
-        data = VehicleDataModule(configuration.settings, table)
+        first = next(iter(fold_runs(configuration.settings).values()))
+        data = VehicleDataModule(first, table)
         data.setup()
         runs = []
         for number, share in enumerate(shares, 1 + place * len(shares)):
@@ -195,7 +196,7 @@ def _share_settings(settings: Settings, share: float, data: "VehicleDataModule")
     )
     longer = {
         name: max(1, round(value * whole / steps))
-        for name in ("epochs", "frozen_epochs", "patience")
+        for name in ("epochs", "warmup_epochs", "frozen_epochs", "patience")
         if (value := getattr(settings, name))
     }
     return part.model_copy(update=longer)

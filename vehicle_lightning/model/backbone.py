@@ -2,7 +2,7 @@
 
 import difflib
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from vehicle_lightning.errors import SettingsError, one_line
 Weights = Mapping[str, Tensor]
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which files keep weights
 NO_DENSE_LAYER = "squeezenet"  # they end in a convolution
-_TORCHVISION = frozenset(models.list_models(module=models))
+# In training they give two outputs, and their weights expect colours scaled in another way.
+NOT_AS_THE_OTHERS = {"googlenet", "inception_v3"}
+_TORCHVISION = frozenset(models.list_models(module=models)) - NOT_AS_THE_OTHERS
 
 
 class Backbone(nn.Module):
@@ -55,6 +57,22 @@ class Backbone(nn.Module):
         """Return features (B, F) for normalised images (B, 3, H, W)."""
         features: Tensor = self.body(images)
         return features.flatten(1)
+
+    def check_sizes(self, pixels: Set[int | None]) -> None:
+        """Check that it takes images of these sizes; most take any, vision transformers one.
+
+        Raises:
+            SettingsError: it takes those of one other size only.
+        """
+        only = getattr(self.body, "image_size", None)  # as torchvision calls it
+        patches: Any = getattr(self.body, "patch_embed", None)  # and timm
+        if getattr(patches, "strict_img_size", False):
+            only = patches.img_size[0]
+        if only and pixels - {None, only}:
+            raise SettingsError(
+                f"--backbone {self.name} takes images of {only} pixels only; give --image-size "
+                f"{only}, and no --initial-size."
+            )
 
     @property
     def last_convolution(self) -> str:

@@ -151,7 +151,7 @@ def load_start(
     Raises:
         RunError: there is no such checkpoint, its network is another one, or it was trained on
             images that are to validate now.
-        SettingsError: the weights of the backbone cannot be had.
+        SettingsError: the weights of the backbone cannot be had, or it takes other image sizes.
     """
     settings = classifier.settings
     if settings.pretrained is not None:
@@ -161,6 +161,7 @@ def load_start(
         from vehicle_lightning.model.backbone import find_backbone
 
         if backbone := find_backbone(classifier.network):
+            backbone.check_sizes({settings.image_size, settings.initial_size})
             backbone.load_weights(settings.weights)
 
 

@@ -36,7 +36,7 @@ def find_checkpoints(models: Iterable[Path]) -> list[Path]:
     """
     files: list[Path] = []
     for model in models:
-        run = RunFolder(model)
+        run = RunFolder.open(model) if model.is_dir() else RunFolder(model)
         settings = read_settings(run.config) if model.is_dir() else None
         if settings is None or not settings.is_repeated:
             files.append(find_checkpoint(model) if settings else model)

@@ -176,7 +176,8 @@ def _more_epochs(run: "_Run") -> str:
 
 def _more_channels(settings: Settings) -> str:
     channels = settings.channels
-    if len(channels) < 3:  # each block halves the image, and the smallest image is 8 pixels wide
+    smallest = settings.initial_size or settings.image_size
+    if len(channels) < 3 and settings.first_stride * 2 ** (len(channels) + 1) <= smallest:
         larger = (*channels, 2 * channels[-1])
     else:
         larger = tuple(2 * width for width in channels)

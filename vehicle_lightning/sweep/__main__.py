@@ -23,6 +23,7 @@ from vehicle_lightning.console import notice, quiet_lightning
 from vehicle_lightning.data.table import table_of
 from vehicle_lightning.errors import SearchError, SettingsError
 from vehicle_lightning.parallel import keep_freed_memory
+from vehicle_lightning.runs.fold_runs import fold_runs
 from vehicle_lightning.settings_file import read_settings
 from vehicle_lightning.sweep.space import Space, read_space
 
@@ -75,7 +76,8 @@ def main(arguments: Sequence[str]) -> int:
     from vehicle_lightning.sweep.trials import Search
 
     quiet_lightning()
-    fingerprint = read_data(base, VehicleDataModule(base, table)).fingerprint
+    first = next(iter(fold_runs(base).values()))
+    fingerprint = read_data(first, VehicleDataModule(first, table)).fingerprint
     with Study.open(name, url, folder, base.seed) as study:
         study.agree(space, base, fingerprint)
         done = len(study.finished)

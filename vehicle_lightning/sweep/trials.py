@@ -94,7 +94,11 @@ class TrialPruning(PruningCallback):
     def prunes_after_fold_runs(self, measured: Sequence[Measurement]) -> bool:
         """Return whether the trial cannot win, with the best conceivable rest of its fold runs."""
         parts = [(one.loss, one.n) for one in measured]
-        self._running.trial.set_user_attr(FOLD_RUNS, parts)
+        try:
+            self._running.trial.set_user_attr(FOLD_RUNS, parts)
+        except UpdateFinishedTrialError:
+            self._running.is_lost = True
+            return False
         finished = [trial.user_attrs for trial in self._search.study.finished]
         return cannot_win(parts, [facts[FOLD_RUNS] for facts in finished if FOLD_RUNS in facts])
 
