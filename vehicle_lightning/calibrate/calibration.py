@@ -172,13 +172,7 @@ def _by_image(
 
 
 def _read(run: RunFolder) -> pd.DataFrame:
-    try:
-        predictions = read_predictions(run.predictions)
-    except (OSError, KeyError, ValueError) as error:
-        raise RunError(
-            f"{run.path} has no predictions to calibrate; let it finish: "
-            f"python -m vehicle_lightning.fit --resume {run.path}"
-        ) from error
+    predictions = read_predictions(run.predictions)
     if not np.isfinite(predictions.filter(regex="^p_")).all(axis=None):
         raise RunError(f"{run.predictions} holds probabilities that are no numbers: it diverged.")
     if predictions["file"].nunique() < PARTS or predictions["label"].nunique() < 2:

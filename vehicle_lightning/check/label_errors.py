@@ -120,12 +120,7 @@ def _with_duplicates(
 
 def _predictions(run: RunFolder, labels: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return one row an image, and its probabilities, the mean over the seeds."""
-    try:
-        frame = read_predictions(run.predictions)
-        if frame.empty:
-            raise ValueError("no rows")
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{run.predictions} is missing or damaged; finish the run.") from error
+    frame = read_predictions(run.predictions)
     columns = [column for column in frame.columns if column.startswith("p_")]
     differing = frame["file"].map(labels).ne(frame["label"])
     if differing.any():

@@ -88,10 +88,11 @@ def worst_mistakes(run: RunFolder, count: int) -> list["Subject"]:
         DataError: synthetic vehicles cannot be drawn where the run was on them.
     """
     from vehicle_lightning.model.explanations import Subject  # torch takes seconds
+    from vehicle_lightning.runs.predictions import read_predictions  # scipy takes one
 
     settings = read_settings(run.config)
     table = table_of(settings)
-    predictions = _read_predictions(run)
+    predictions = read_predictions(run.predictions)
     label_of = {
         name: table.class_names[code] for name, code in zip(table.names, table.labels, strict=True)
     }
@@ -123,15 +124,6 @@ def worst_mistakes(run: RunFolder, count: int) -> list["Subject"]:
         Subject(path_of[name], name, (checkpoint,), label)
         for name, label, checkpoint in zip(names, mistakes["label"], checkpoints, strict=True)
     ]
-
-
-def _read_predictions(run: RunFolder) -> "pd.DataFrame":
-    from vehicle_lightning.runs.predictions import read_predictions  # scipy takes a second
-
-    try:
-        return read_predictions(run.predictions)
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{run.predictions} is missing or damaged; finish the run.") from error
 
 
 def _worst(run: RunFolder, frame: "pd.DataFrame") -> "pd.DataFrame":

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vehicle_lightning.errors import RunError
+from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import Measurement
 
 TEXT = ["file", "label", "prediction"]  # a class may be called 01 or None
@@ -14,13 +16,24 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """Read predictions: names and labels as text, all else as numbers, NaN where they are none.
 
     Raises:
-        OSError: the file cannot be read.
-        KeyError, ValueError: it is no such file.
+        RunError: the file is missing, empty, or no such file.
     """
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    figures = frame.columns.drop(TEXT)
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        figures = frame.columns.drop(TEXT)
+    except (OSError, KeyError, ValueError) as error:
+        raise _unusable(path) from error
+    if frame.empty:
+        raise _unusable(path)
     frame[figures] = frame[figures].apply(pd.to_numeric, errors="coerce")
     return frame
+
+
+def _unusable(path: Path) -> RunError:
+    return RunError(
+        f"{path} is missing or damaged; finish the run: python -m vehicle_lightning.fit --resume "
+        f"{RunFolder(path.parent).quoted}"
+    )
 
 
 def measure(predictions: pd.DataFrame) -> Measurement:
