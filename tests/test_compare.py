@@ -102,6 +102,8 @@ def test_a_plan_out_of_runs(logs: Path, capsys: pytest.CaptureFixture[str]) -> N
         ("{logs}/baseline --baseline {logs}", "holds 3 runs"),
         ("{logs}/baseline {logs}/photos", "Nothing can be compared with baseline/0: photos/0"),
         ("{logs} --metric val/beauty", "no figure val/beauty"),
+        ("{logs} --images 500", "--images needs --plan"),
+        ("{logs} --plan --output out", "--output has no effect with --plan"),
         ("{logs}/unmeasured", "nothing to compare with: unmeasured/0: it has not been measured"),
         ("{logs} --baseline {logs}/unmeasured", "unmeasured/0: it has not been measured"),
         ("{logs} --loss -1", "loss: .* greater than 0"),

@@ -97,6 +97,7 @@ def test_an_interrupted_curve_says_so(
         ("--against --epochs 10", "change nothing"),
         ("--against --split-seed 7", "change which images validate"),
         ("--against --seeds 3", "put it before --against"),
+        ("--against --image-dir cropped", "put it before --against"),
     ],
 )
 def test_mistakes_are_one_sentence(flags: str, message: str) -> None:

@@ -11,6 +11,8 @@ import torch
 from tests.conftest import QUICK, curve, quick_fit
 from tests.test_fit import hyper_parameters
 from vehicle_lightning.compare.__main__ import main as compare
+from vehicle_lightning.config import Settings
+from vehicle_lightning.data.table import table_of
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.runs.folder import RunFolder
@@ -109,6 +111,15 @@ def test_a_csv_of_its_own_names_the_test_images(
     counts = json.loads(run.environment.read_text())["data"]
     assert (counts["train"] + counts["val"], counts["test"]) == (64, 16)
     assert main(["--resume", str(run.path), "--epochs", "2"]) == 0
+
+    cameras = [str(number // 8) for number in range(len(frame))]
+    frame.assign(camera=cameras)[16:].to_csv(data / "train.csv", index=False)
+    frame.assign(camera=cameras)[:16].to_csv(data / "test.csv", index=False)
+    grouped = Settings(data_dir=data, test_csv="test.csv", group_column="camera")
+    assert table_of(grouped).groups == (*cameras[16:], *cameras[:16])
+    frame[:16].to_csv(data / "test.csv", index=False)
+    assert table_of(grouped).groups == (*cameras[16:], *[""] * 16)
+    assert "has no column camera: each of its images counts as a group" in capsys.readouterr().err
 
     flags = ["--data-dir", str(data), "--log-dir", str(tmp_path / "none")]
     with pytest.raises(InputError, match="leave out --test-fraction"):

@@ -197,7 +197,8 @@ def read_ahead(arguments: Sequence[str], *paths: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-h", "--help", action="store_true")
     for name in paths:
-        parser.add_argument(f"--{name}", type=Path)
+        spelt = dict.fromkeys((f"--{name}", f"--{name.replace('-', '_')}"))
+        parser.add_argument(*spelt, type=Path)
     try:
         return parser.parse_known_args(arguments)[0]
     except argparse.ArgumentError as error:

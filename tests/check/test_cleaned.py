@@ -54,6 +54,20 @@ def test_the_cleaned_csv_trains(data: Path, fit_quickly: Fit) -> None:
     fit_quickly("--csv", "clean.csv", "--epochs", "1", data_dir=data)
 
 
+def test_splits_and_groups_stay(data: Path) -> None:
+    frame = pd.read_csv(data / "train.csv")
+    frame["part"] = ["test" if number < 8 else "train" for number in range(len(frame))]
+    frame["camera"] = [f"camera {number // 4}" for number in range(len(frame))]
+    frame.to_csv(data / "train.csv", index=False)
+    target = data / "clean.csv"
+    flags = ["--split-column", "part", "--group-column", "camera", "--write-clean", str(target)]
+    assert main(["--data-dir", str(data), *flags]) == 0
+    clean = pd.read_csv(target)
+    assert len(clean) == COUNT
+    pd.testing.assert_frame_equal(clean, frame[clean.columns])
+    assert set(clean.columns) == set(frame.columns)
+
+
 def test_no_copy_of_a_contradicted_photograph_is_kept(data: Path) -> None:
     name, label = rows(data)[1].split(",")
     add_row(data, f"{name},{1 - int(label)}")

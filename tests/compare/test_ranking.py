@@ -257,6 +257,14 @@ def test_a_class_named_like_a_loss_does_not_turn_the_order(tmp_path: Path) -> No
     assert ranking.rows[0].record.name == "high/0"
 
 
+def test_short_names_cut_no_list_and_no_number(tmp_path: Path) -> None:
+    for name in ("channels16-32-rate1e-05", "channels16-32-64-rate2e-05"):
+        make_run(tmp_path, name, HALF)
+    text = to_text(ranked(tmp_path, baseline="channels16-32-rate1e-05/0"))
+    assert "channels16-32-rate1e-05  " in text
+    assert "channels16-32-64-rate2e-05  " in text
+
+
 def test_the_screen_holds_short_names_and_all_else_is_wide(tmp_path: Path) -> None:
     make_run(tmp_path, "image-size32-epochs8", HALF)
     make_run(tmp_path, "image-size32-epochs8-dropout0.5", np.arange(200) < 130, dropout=0.5)

@@ -170,6 +170,13 @@ def test_class_folders_in_train_and_test(tmp_path: Path) -> None:
     assert tested == made.rows["test"].tolist()
 
 
+def test_class_folders_have_no_columns(tmp_path: Path) -> None:
+    for number, label in enumerate(LABELS):
+        picture(tmp_path / label / f"{number}.png", number)
+    with pytest.raises(DataError, match="--group-column names a column of a CSV, and"):
+        read_table(Settings(data_dir=tmp_path, group_column="camera"))
+
+
 def test_unlabelled_images_beside_class_folders_are_no_class(tmp_path: Path) -> None:
     data = tmp_path / "photos"
     for number, label in enumerate(LABELS):

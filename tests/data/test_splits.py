@@ -4,7 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vehicle_lightning.data.splits import cross_validation_fold, hold_out, share_of
+from vehicle_lightning.data.splits import (
+    cross_validation_fold,
+    hold_out,
+    hold_out_groups,
+    share_of,
+)
 from vehicle_lightning.errors import DataError
 
 NAMES = ("car", "van")
@@ -32,6 +37,21 @@ def test_a_hold_out_is_a_stratified_partition_of_groups(
     assert not set(groups[training]) & set(groups[validating])
     assert len(validating) / len(labels) == pytest.approx(fraction, abs=0.12)
     assert labels[validating].mean() == pytest.approx(labels.mean(), abs=0.2)
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.1, 0.25, 0.4, 0.6, 0.7, 0.9])
+def test_of_large_groups_the_fraction_is_held_out_too(fraction: float) -> None:
+    labels, groups = np.arange(1000) % 2, np.repeat(np.arange(100), 10)
+    kept, held = hold_out_groups(labels, groups, fraction, 0)
+    assert sorted([*kept, *held]) == list(range(1000))
+    assert not set(groups[kept]) & set(groups[held])
+    assert len(held) / 1000 == pytest.approx(fraction, abs=0.03)
+
+
+def test_large_groups_of_few_images_can_be_held_out() -> None:
+    labels, groups = np.repeat(np.arange(3), 8), np.arange(24) % 12
+    kept, held = hold_out_groups(labels, groups, 0.1, 0)
+    assert 0 < len(held) < len(kept)
 
 
 @given(labelled_groups(), st.integers(2, 5), st.integers(0, 1000))

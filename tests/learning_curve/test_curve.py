@@ -1,5 +1,7 @@
 """The law, its intervals, and when nothing is said, on errors that are made up."""
 
+import json
+
 import numpy as np
 import pytest
 from numpy.random import Generator
@@ -93,6 +95,12 @@ def test_a_flat_curve_says_why(train_accuracy: float, why: str) -> None:
     last = describe(Curve.fit(IMAGES, flat), train_accuracy)[-1]
     assert last.startswith("The curve is flat")
     assert why in last
+
+
+def test_networks_that_are_always_right_have_a_curve() -> None:
+    curve = Curve.fit(IMAGES, measured(np.random.default_rng(0), np.zeros(5), 0.0, 0.0))
+    assert json.dumps(figures(curve), allow_nan=False)
+    assert "nan" not in "\n".join(describe(curve, 1.0))
 
 
 def test_what_a_switch_is_worth_in_images() -> None:

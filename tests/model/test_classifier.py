@@ -211,6 +211,13 @@ def test_the_focal_loss_weights_down_what_is_known() -> None:
     torch.testing.assert_close(build(focal=2.0).training_loss(logits, labels), expected)
 
 
+def test_the_focal_loss_has_a_slope_where_an_image_is_certain() -> None:
+    logits = torch.tensor([[40.0, 0.0], [0.0, 40.0]], requires_grad=True)
+    FocalLoss(0.5)(logits, torch.tensor([0, 0])).backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
 def test_dropout_depends_on_seed_and_epoch_alone() -> None:
     def weights(seed: int) -> torch.Tensor:
         model = build(dropout=0.5, seed=seed)

@@ -113,6 +113,10 @@ def calibrate(
     asked = (np.arange(images), column)
     is_positive = labels == column
     shares = mean_with_temperature(networks, scaling.temperature)[asked]
+    if (cost is not None or recall is not None) and not is_positive.any():
+        raise RunError(
+            f"{run.predictions} holds no image of {positive}; name another class by --positive."
+        )
     point = None
     if cost is not None:
         threshold = threshold_for_cost(cost)

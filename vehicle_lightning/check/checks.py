@@ -196,7 +196,8 @@ def write_clean(target: Path, settings: SourceSettings, checked: Checked) -> int
     """Write the rows that are worth training on as a CSV, and return how many there are.
 
     Of duplicates the first is kept; of duplicates, or rows, with contradicting labels none, as it
-    cannot be known which is right; files that cannot be used are left out.
+    cannot be known which is right; files that cannot be used are left out. Splits and groups stay,
+    each in a column.
 
     Raises:
         OSError: the target cannot be written.
@@ -205,10 +206,14 @@ def write_clean(target: Path, settings: SourceSettings, checked: Checked) -> int
     contradicted = [name for f in found if f.kind == "contradicting-rows" for name in f.files]
     labels = [table.class_names[code] for code in table.labels.tolist()]
     rows = pd.DataFrame({"name": table.names, "label": labels, "group": checked.groups})
+    places = settings.model_copy(update=dict(table.found))
+    columns = {"name": places.image_column, "label": places.label_column}
+    if table.splits is not None:
+        rows["split"], columns["split"] = table.splits, places.split_column or "split"
+    if table.groups is not None:
+        rows["together"], columns["together"] = table.groups, str(places.group_column)
     by_group = rows.assign(bad=rows["name"].isin(contradicted)).groupby("group")
     agrees = (by_group["label"].transform("nunique") == 1) & ~by_group["bad"].transform("any")
     kept = rows[checked.usable & agrees].drop_duplicates("group")
-    places = settings.model_copy(update=dict(table.found))
-    columns = {"name": places.image_column, "label": places.label_column}
-    write_csv(target, kept[["name", "label"]].rename(columns=columns))
+    write_csv(target, kept[[*columns]].rename(columns=columns))
     return len(kept)

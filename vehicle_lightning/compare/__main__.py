@@ -5,10 +5,10 @@ Before any training: `python -m vehicle_lightning.compare --plan --difference 0.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import tyro
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import SettingsGroup
@@ -16,6 +16,10 @@ from vehicle_lightning.files import write_csv, write_text
 
 if TYPE_CHECKING:
     from vehicle_lightning.compare.ranking import Ranking
+
+
+OF_PLAN = ("difference", "images", "folds")
+OF_TABLE = ("metric", "baseline", "loss", "wide", "output")
 
 
 class CompareOptions(SettingsGroup):
@@ -53,6 +57,18 @@ class CompareOptions(SettingsGroup):
     """With --plan: the images that there are, over all folds."""
     folds: int = Field(5, ge=1)
     """With --plan: the folds; 1 is a hold-out."""
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        without_effect = OF_TABLE if self.plan else OF_PLAN
+        for name in without_effect:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"--{name} has no effect with --plan; leave one out"
+                    if self.plan
+                    else f"--{name} needs --plan"
+                )
+        return self
 
 
 def main(arguments: Sequence[str]) -> int:

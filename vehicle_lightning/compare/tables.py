@@ -1,6 +1,7 @@
 """The comparison as text: a table in the terminal, as CSV and as Markdown."""
 
 import math
+import re
 
 import pandas as pd
 
@@ -72,7 +73,7 @@ def _short_names(ranking: Ranking, room: int) -> tuple[list[str], list[str]]:
     elif len(set(before)) == 1:
         names = list(numbers)
     if len(names) > 1:
-        parts = [name.split("-") for name in names]
+        parts = [re.split("-(?=[a-z])", name) for name in names]  # no list of numbers is cut
         shared = set.intersection(*map(set, parts))
         differing = ["-".join(part for part in own if part not in shared) for own in parts]
         names = [name or "the settings all share" for name in differing]

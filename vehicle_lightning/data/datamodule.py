@@ -103,7 +103,7 @@ class VehicleDataModule(L.LightningDataModule):
             SettingsError: they ask for other images, or for another size.
         """
         settings = settings.model_copy(update=dict(self.table.found))
-        if settings == self.settings:
+        if settings == self.settings and self._dataset.features is None:
             return self
         if asked := [n for n in READ_BY if getattr(settings, n) != getattr(self.settings, n)]:
             raise SettingsError(
@@ -151,7 +151,7 @@ class VehicleDataModule(L.LightningDataModule):
         rows, settings, place = self.rows["train"], self.settings, self._place()
         if settings.overfit_batches is not None:
             order = np.random.default_rng(settings.seed).permutation(rows)
-            return self.measured(order, *place)
+            return self._loader(EvaluationBatches(order, settings.batch_size, *place))
         labels = self.table.labels[rows] if settings.balanced else None
         return self._loader(
             TrainingBatches(rows, settings.batch_size, settings.seed, *place, balance=labels)

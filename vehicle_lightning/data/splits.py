@@ -1,6 +1,7 @@
 """The split into training, validation and test images; what belongs together is never cut."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,8 @@ from vehicle_lightning.errors import DataError, join_first
 
 Rows = NDArray[np.int64]
 Split = Literal["train", "val", "test"]
+
+MOST_PARTS = 100  # of groups, of which some are held out
 
 
 def split_rows(
@@ -208,7 +211,12 @@ def hold_out_groups(
             f"All images are of one group of --group-column, so that none can be held out for "
             f"{split}; leave out --group-column, or add images of other groups."
         )
-    return _folds(labels, groups, min(max(2, round(1 / fraction)), count), seed)[0]
+    most = min(count, int(np.bincount(labels).max()), MOST_PARTS)
+    share = Fraction(fraction).limit_denominator(most)
+    share = min(max(share, Fraction(1, most)), Fraction(most - 1, most))
+    parts = [held for _, held in _folds(labels, groups, share.denominator, seed)]
+    rows = np.sort(np.concatenate(parts[: share.numerator]))
+    return np.setdiff1d(np.arange(len(labels)), rows), rows
 
 
 def share_of(

@@ -155,7 +155,13 @@ def _with_test_images(table: Table, settings: SourceSettings, path: Path) -> Tab
     """Add the rows of a CSV as the test split; what it names is taken out of the others."""
     if not path.is_file():
         raise DataError(f"There is no CSV file {path.absolute()}; name it with --test-csv.")
-    same = {**table.found, "csv": path.absolute(), "split_column": None, "group_column": None}
+    same = {**table.found, "csv": path.absolute(), "split_column": None}
+    if table.image_dir is not None:
+        same["image_dir"] = table.image_dir.absolute()
+    column = settings.group_column
+    if column is not None and column not in read_csv(path, ()).columns:
+        notice(f"{path} has no column {column}: each of its images counts as a group of its own.")
+        same["group_column"] = None
     test = read_table(settings.model_copy(update=same)).with_sound_rows()
     tested = set(test.names)
     if listed_twice := [row for row, name in enumerate(table.names) if name in tested]:
@@ -172,7 +178,7 @@ def _with_test_images(table: Table, settings: SourceSettings, path: Path) -> Tab
         names=(*table.names, *test.names),
         labels=np.concatenate([table.labels, np.array(codes, dtype=np.int64)[test.labels]]),
         paths=[*table.paths, *test.paths],
-        groups=None if table.groups is None else (*table.groups, *[""] * len(test)),
+        groups=table.groups and (*table.groups, *(test.groups or [""] * len(test))),
         splits=("train",) * len(table) + ("test",) * len(test),
         source=f"{table.source} and {path}",
     )
@@ -246,6 +252,12 @@ def read_table(settings: SourceSettings) -> Table:
         raise DataError(f"There is no data directory {data_dir.absolute()}; see --data-dir.")
     path = _find_csv(data_dir, settings)
     if path is None:
+        for name in ("group_column", "split_column"):
+            if not is_default(settings, name):
+                raise DataError(
+                    f"--{name.replace('_', '-')} names a column of a CSV, and {data_dir} has none; "
+                    f"leave it out, or name a CSV with --csv."
+                )
         return _read_class_folders(data_dir, settings)
     csv = read_csv(path, (settings.image_column, settings.label_column))
     found = _recognise(data_dir, csv, settings)

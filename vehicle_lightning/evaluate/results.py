@@ -1,6 +1,7 @@
 """From runs and labelled images to figures, files, and what the terminal says."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -121,8 +122,8 @@ def _seen(run: RunFolder, table: Table) -> int:
     tests = run.test_predictions
     decided_nothing = set(read_predictions(tests)["file"]) if tests.is_file() else set()
     pairs = zip(own.names, own.paths, strict=True)
-    known = {path.absolute() for name, path in pairs if name not in decided_nothing}
-    return sum(path.absolute() in known for path in table.paths)
+    known = {os.path.realpath(path) for name, path in pairs if name not in decided_nothing}
+    return sum(os.path.realpath(path) in known for path in table.paths)
 
 
 def _groups(options: "EvaluateOptions", table: Table, trained: SourceSettings) -> "pd.Series[str]":

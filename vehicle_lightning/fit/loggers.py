@@ -13,6 +13,7 @@ import pandas as pd
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, WandbLogger
 
 from vehicle_lightning.config import Settings
+from vehicle_lightning.console import is_first_process
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import write_text
 from vehicle_lightning.fit.tensorboard import RunLogger
@@ -78,7 +79,7 @@ def _ids(folder: Path) -> dict[str, str]:
 
 
 def _remember(run: RunFolder, kind: str, name: str | None) -> None:
-    if name is not None:  # it is in all processes but the first
+    if is_first_process() and name is not None:
         write_text(run.path / "loggers.json", json.dumps(_ids(run.path) | {kind: name}) + "\n")
 
 

@@ -105,7 +105,8 @@ def train_once(
     quiet_lightning()
     with run_folder(settings, run) as run:
         history, lines = History(run), EpochLines(title or getattr(parts.pruning, "title", ""))
-        loggers = [*build_loggers(run, settings), *parts.loggers]
+        loggers = [] if settings.fast_dev_run else build_loggers(run, settings)
+        loggers += parts.loggers
         callbacks = [history, lines, FirstBatch(run), *parts.callbacks]
         trainer = build_trainer(settings, run, callbacks, loggers)
         check_same_class(run, parts.classifier)
@@ -133,8 +134,10 @@ def train_once(
             sys.exit()
         if history.frame.empty or settings.fast_dev_run:
             return TrainResult(run, None)
-        lines.say("Measuring the best weights on all images.")
         best = load(run.best_checkpoint, network=parts.network)
+        if best.epochs > len(history.frame):  # interrupted twice, the second time before the first
+            return TrainResult(run, None)
+        lines.say("Measuring the best weights on all images.")
         try:
             summary = write_report(run, data, history.frame, best, device, status)
         except KeyboardInterrupt:

@@ -15,7 +15,7 @@ from vehicle_lightning.cli import (
     read_ahead,
     run_command,
 )
-from vehicle_lightning.config import LONGEST_NAME, Settings, SettingsGroup
+from vehicle_lightning.config import LONGEST_NAME, Settings, SettingsGroup, SourceSettings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.table import table_of
 from vehicle_lightning.errors import SettingsError
@@ -142,10 +142,13 @@ def _check(settings: Settings) -> None:
         raise SettingsError("The shares of the training images are --shares, no --train-fraction.")
 
 
+ON_BOTH_SIDES = {"log_dir", "seed", "seeds", "name"}
+
+
 def _check_comparable(first: Settings, second: Settings) -> None:
     if first == second:
         raise SettingsError("The flags behind --against change nothing; give some that do.")
-    for name in ("data_dir", "csv", "log_dir", "seed", "seeds", "name"):
+    for name in sorted({*SourceSettings.model_fields, "skip_unreadable"} | ON_BOTH_SIDES):
         if getattr(first, name) != getattr(second, name):
             raise SettingsError(
                 f"--{name.replace('_', '-')} is the same on both sides; put it before --against."

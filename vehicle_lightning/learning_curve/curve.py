@@ -236,7 +236,8 @@ def worth(curve: Curve, other: Curve, images: float) -> Interval:
 
 def _smoothed(images: Floats, variances: Floats) -> Floats:
     """Return variances that change with the images as a power does."""
-    logs = np.log(np.maximum(variances, 1e-8))
+    variances = np.maximum(variances, 1e-8)  # of networks that all err alike
+    logs = np.log(variances)
     x = np.log(images) - np.log(images).mean()
     slope = float(np.clip((x @ logs) / (x @ x), -1.5, 0.5))
     smooth: Floats = np.exp(slope * x)

@@ -277,7 +277,9 @@ class FocalLoss(nn.Module):
         shares = F.one_hot(labels, classes) if labels.ndim == 1 else labels
         shares = shares * (1 - self.smoothing) + self.smoothing / classes
         log_p = logits.log_softmax(dim=1)
-        return -(weight * shares * (1 - log_p.exp()) ** self.gamma * log_p).sum() / total
+        # Above zero, where a power below one has no slope.
+        unknown = (1 - log_p.exp()).clamp(min=torch.finfo(log_p.dtype).eps)
+        return -(weight * shares * unknown**self.gamma * log_p).sum() / total
 
 
 def size_in_epoch(epoch: int, settings: Settings) -> int:

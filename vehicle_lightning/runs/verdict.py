@@ -141,7 +141,7 @@ def agreed(verdicts: Sequence[Verdict]) -> Verdict:
 def _flags(kind: Kind, run: "_Run") -> tuple[str, ...]:
     """Return at most three flags against a problem, the most promising first; none that is on."""
     settings = run.settings
-    augment = "" if settings.augment else "--augment"
+    augment = "" if settings.augment or settings.trivial_augment else "--augment"
     batchnorm = "" if settings.batchnorm else "--batchnorm"
     dropout = "" if settings.dropout > 0 else "--dropout 0.5"
     hidden = "" if settings.hidden else "--hidden 128"
@@ -442,7 +442,7 @@ def _judge_gap(run: _Run, gap: _Gap, lowest: int, val_turned_up: bool) -> tuple[
     if not val_turned_up and length < FEWEST_TO_FLATTEN:
         kind = "stopped too early"
         course += f"; {length} epochs are too few to tell whether it still falls"
-    elif settings.dropout > 0 and settings.augment:
+    elif settings.dropout > 0 and (settings.augment or settings.trivial_augment):
         course += "; dropout and augmentation are on already, so more images would help most"
     low, high = (100 * bound for bound in difference_interval(gap.train, gap.val))
     return kind, (

@@ -1,6 +1,7 @@
 """What a search has come to: the best trials, their settings as an experiment, and two plots."""
 
 import math
+import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from optuna.visualization.matplotlib import plot_param_importances, plot_slice
 from vehicle_lightning.console import aligned, notice
 from vehicle_lightning.errors import counted
 from vehicle_lightning.files import atomic_write, write_text
+from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.settings_file import experiment
 from vehicle_lightning.sweep.space import in_words, trial_settings
@@ -41,7 +43,9 @@ def report(search: Search) -> str:
         f"by its validation loss.\n"
         f"There: {val}, loss {val.loss:.3f}; as it was chosen on these images, that flatters."
     )
-    write_text(file, experiment(trial_settings(base, search.space.point(best.params)), comment))
+    chosen = trial_settings(base, search.space.point(best.params))
+    write_text(file, experiment(chosen, comment, without={"fold"}))
+    folder = RunFolder(search.folder).quoted
     return "\n".join(
         [
             _counts(search),
@@ -51,10 +55,11 @@ def report(search: Search) -> str:
             f"The best of {counted(finished, 'trial')} is chosen on these {val.n} validation "
             f"images, so its figures flatter: part of its lead is luck. To measure it anew, on "
             f"another split and other seeds:",
-            f"    python -m vehicle_lightning.fit --config {file} --folds {base.folds or 5} "
-            f"--split-seed {base.split_seed + 1} --seed {base.seed + base.seeds} --seeds 3",
-            f"see     tensorboard --logdir {search.folder}, or "
-            f"python -m vehicle_lightning.compare {search.folder}",
+            f"    python -m vehicle_lightning.fit --config {shlex.quote(str(file))} "
+            f"--folds {base.folds or 5} --split-seed {base.split_seed + 1} "
+            f"--seed {base.seed + base.seeds} --seeds 3",
+            f"see     tensorboard --logdir {folder}, or "
+            f"python -m vehicle_lightning.compare {folder}",
             *(f"saved   {path}" for path in (file, *_plots(search))),
         ]
     )

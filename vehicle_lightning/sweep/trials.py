@@ -173,6 +173,10 @@ def _train(search: Search, running: RunningTrial) -> None:
         summary = train(settings, run, callbacks=[pruning]).summary
     except torch.OutOfMemoryError:
         return _give_up(search, running, point, "it needs more memory than the device has")
+    except SettingsError as error:
+        if "backbone" not in point:  # it is not for what is searched that it cannot be trained
+            raise
+        return _give_up(search, running, point, str(error).rstrip("."))
     if summary is not None and summary.status != "interrupted":
         return _finish(search, running, point, summary)
     search.study.put_back(running)
