@@ -272,6 +272,10 @@ def test_a_submission(
         f"{n},{p}" for n, p in zip(names, rows["prediction"], strict=True)
     ]
     assert "saved   submission.csv" in capsys.readouterr().out
+    run(trained.path, *flags)  # what lists the same images is replaced
+    labels = colours.path / "train.csv"
+    with pytest.raises(InputError, match=r"train\.csv is there already and lists other images"):
+        run(trained.path, *flags[:3], labels)
     write_names(here / "other.csv", names)
     other = ["--csv", "other.csv", "--image-dir", colours.path / "images"]
     pd.testing.assert_frame_equal(

@@ -194,6 +194,14 @@ def _check_places(options: PredictOptions, others: Sequence[Path]) -> None:
         for flag, file in (("--csv", options.csv), ("--output", options.output)):
             if options.submission.resolve() == file.resolve():
                 raise DataError(f"--submission and {flag} are both {file}; name another file.")
+        if options.submission.is_file():
+            listed = [set(cells) for cells in read_csv(options.csv).columns.values()]
+            before = next(iter(read_csv(options.submission).columns.values()), ())
+            if set(before) not in listed:
+                raise DataError(
+                    f"{options.submission} is there already and lists other images than "
+                    f"{options.csv}; name another file."
+                )
 
 
 def _image_dir(options: PredictOptions, csv: Path) -> Path:
