@@ -258,6 +258,12 @@ PLACES = frozenset(
 )
 
 
+SPLIT_BY = frozenset(
+    {"split_seed", "fold", "folds", "val_fraction", "test_fraction", "test_csv"}
+    | {"duplicates", "group_column", "split_column"}
+)
+
+
 class Settings(
     RunSettings,
     DeviceSettings,
@@ -283,9 +289,8 @@ class Settings(
     @property
     def split(self) -> tuple[object, ...]:
         """What decides which of the same images train and which validate."""
-        names = {"split_seed", "fold", "duplicates", "group_column", "split_column"}
-        names |= {"test_fraction", "test_csv", "val_fraction" if self.folds is None else "folds"}
-        return tuple(self.model_dump(include=names).values())
+        names = SPLIT_BY - {"folds" if self.folds is None else "val_fraction"}
+        return tuple(self.model_dump(include=set(names)).values())
 
     @property
     def is_repeated(self) -> bool:

@@ -60,8 +60,7 @@ class CompareOptions(SettingsGroup):
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:
-        without_effect = OF_TABLE if self.plan else OF_PLAN
-        for name in without_effect:
+        for name in OF_TABLE if self.plan else OF_PLAN:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(
                     f"--{name} has no effect with --plan; leave one out"

@@ -159,7 +159,7 @@ def _with_test_images(table: Table, settings: SourceSettings, path: Path) -> Tab
     if table.image_dir is not None:
         same["image_dir"] = table.image_dir.absolute()
     column = settings.group_column
-    if column is not None and column not in read_csv(path, ()).columns:
+    if column is not None and column not in read_csv(path).columns:
         notice(f"{path} has no column {column}: each of its images counts as a group of its own.")
         same["group_column"] = None
     test = read_table(settings.model_copy(update=same)).with_sound_rows()
@@ -420,12 +420,11 @@ def _read_class_folders(data_dir: Path, settings: SourceSettings) -> Table:
         in_splits = all(len(p) > 2 and p[0].casefold() in SPLIT_NAMES for p in parts)
         depth = int(in_splits)
         if not in_splits and all(len(p) > 1 and p[0].casefold() in SPLIT_NAMES for p in parts):
-            astray = next((n for n, p in zip(names, parts, strict=True) if len(p) == 2), None)
-            if astray is not None:
-                raise DataError(
-                    f"{data_dir / image_dir} has folders named like splits, and {astray} in no "
-                    f"folder of a class; move it into one, or elsewhere if it has no label."
-                )
+            astray = next(name for name, p in zip(names, parts, strict=True) if len(p) == 2)
+            raise DataError(
+                f"{data_dir / image_dir} has folders named like splits, and {astray} in no "
+                f"folder of a class; move it into one, or elsewhere if it has no label."
+            )
         labels = [part[depth] for part in parts if len(part) > depth + 1]
         if len(labels) < len(parts) or len(set(labels)) < 2:
             continue  # an image lies in no folder, or all in one

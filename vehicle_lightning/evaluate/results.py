@@ -251,15 +251,11 @@ def lines(result: EvaluateResult) -> list[str]:
         said += run.to_lines(options.by)
     for run, conclusion in zip(result.runs[1:], result.conclusions, strict=True):
         difference, (low, high) = conclusion.difference, conclusion.interval
-        # Of these networks: an evaluated run may be the mean of many.
-        said_of_it = "better" if difference.value > 0 else "worse"
-        if conclusion.p_adjusted >= SIGNIFICANCE:
-            said_of_it = str(conclusion)
         said.append(
             f"{run.name} less {result.runs[0].name}: {100 * difference.value:+.1f} points "
             f"[{100 * low:+.1f}, {100 * high:+.1f}] ({difference.better:.0f} images only it got "
             f"right, {abs(difference.worse):.0f} only the other), p {conclusion.p_adjusted:.3g} "
-            f"(exact McNemar, Holm): {said_of_it}"
+            f"(exact McNemar, Holm): {conclusion.of_networks}"
         )
         if conclusion.p_adjusted >= SIGNIFICANCE:
             needed = difference.images_to_show

@@ -21,7 +21,7 @@ from vehicle_lightning.data.table import table_of
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import write_text
 from vehicle_lightning.parallel import keep_freed_memory
-from vehicle_lightning.runs.fold_runs import fold_runs
+from vehicle_lightning.runs.fold_runs import first_fold_run
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Summary
 from vehicle_lightning.settings_file import check_unchanged, read_settings
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 FOLDS = 5
 FEWEST_SHARES = 4  # three numbers are fitted, and one more is needed to see whether they fit
 ANOTHER = "choose another --name or --log-dir for this curve"
+ON_BOTH_SIDES = sorted(
+    {*SourceSettings.model_fields, "skip_unreadable", "log_dir", "seed", "seeds", "name"}
+)
 
 
 class CurveOptions(SettingsGroup):
@@ -142,13 +145,10 @@ def _check(settings: Settings) -> None:
         raise SettingsError("The shares of the training images are --shares, no --train-fraction.")
 
 
-ON_BOTH_SIDES = {"log_dir", "seed", "seeds", "name"}
-
-
 def _check_comparable(first: Settings, second: Settings) -> None:
     if first == second:
         raise SettingsError("The flags behind --against change nothing; give some that do.")
-    for name in sorted({*SourceSettings.model_fields, "skip_unreadable"} | ON_BOTH_SIDES):
+    for name in ON_BOTH_SIDES:
         if getattr(first, name) != getattr(second, name):
             raise SettingsError(
                 f"--{name.replace('_', '-')} is the same on both sides; put it before --against."
@@ -171,8 +171,7 @@ def _learning_curve(
 
     found, trained = [], len(configurations) * len(shares)
     for place, configuration in enumerate(configurations):
-        first = next(iter(fold_runs(configuration.settings).values()))
-        data = VehicleDataModule(first, table)
+        data = VehicleDataModule(first_fold_run(configuration.settings), table)
         data.setup()
         runs = []
         for number, share in enumerate(shares, 1 + place * len(shares)):

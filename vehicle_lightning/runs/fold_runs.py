@@ -27,6 +27,11 @@ def fold_runs(settings: Settings) -> dict[str, Settings]:
     }
 
 
+def first_fold_run(settings: Settings) -> Settings:
+    """Return the settings of the first training that a run consists of, or of the only one."""
+    return next(iter(fold_runs(settings).values()))
+
+
 def find_checkpoints(models: Iterable[Path]) -> list[Path]:
     """Return the checkpoint files of models, each once; of a run over folds or seeds, all of them.
 
@@ -36,10 +41,13 @@ def find_checkpoints(models: Iterable[Path]) -> list[Path]:
     """
     files: list[Path] = []
     for model in models:
-        run = RunFolder.open(model) if model.is_dir() else RunFolder(model)
-        settings = read_settings(run.config) if model.is_dir() else None
-        if settings is None or not settings.is_repeated:
-            files.append(find_checkpoint(model) if settings else model)
+        if not model.is_dir():
+            files.append(model)
+            continue
+        run = RunFolder.open(model)
+        settings = read_settings(run.config)
+        if not settings.is_repeated:
+            files.append(find_checkpoint(model))
             continue
         parts = [run.fold_run(name).best_checkpoint for name in fold_runs(settings)]
         if missing := sum(not file.is_file() for file in parts):

@@ -207,11 +207,16 @@ class Conclusion:
     p_adjusted: float
     interval: tuple[float, float]
 
-    def __str__(self) -> str:
+    @property
+    def of_networks(self) -> str:
+        """What it says of the networks that were compared, whatever others would be."""
         if self.p_adjusted >= SIGNIFICANCE:
             return "no difference shown"
-        better = "better" if self.difference.value > 0 else "worse"
-        return better if self.difference.is_of_settings else f"{better} here; one training each"
+        return "better" if self.difference.value > 0 else "worse"
+
+    def __str__(self) -> str:
+        is_open = self.p_adjusted < SIGNIFICANCE and not self.difference.is_of_settings
+        return f"{self.of_networks} here; one training each" if is_open else self.of_networks
 
 
 def range_in_points(shares: Sequence[float]) -> str:

@@ -23,7 +23,7 @@ from vehicle_lightning.console import notice, quiet_lightning
 from vehicle_lightning.data.table import table_of
 from vehicle_lightning.errors import SearchError, SettingsError
 from vehicle_lightning.parallel import keep_freed_memory
-from vehicle_lightning.runs.fold_runs import fold_runs
+from vehicle_lightning.runs.fold_runs import first_fold_run
 from vehicle_lightning.settings_file import read_settings
 from vehicle_lightning.sweep.space import Space, read_space
 
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     from vehicle_lightning.sweep.trials import Search
 
     quiet_lightning()
-    first = next(iter(fold_runs(base).values()))
+    first = first_fold_run(base)
     fingerprint = read_data(first, VehicleDataModule(first, table)).fingerprint
     with Study.open(name, url, folder, base.seed) as study:
         study.agree(space, base, fingerprint)

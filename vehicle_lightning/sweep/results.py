@@ -14,7 +14,6 @@ from optuna.visualization.matplotlib import plot_param_importances, plot_slice
 from vehicle_lightning.console import aligned, notice
 from vehicle_lightning.errors import counted
 from vehicle_lightning.files import atomic_write, write_text
-from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.settings_file import experiment
 from vehicle_lightning.sweep.space import in_words, trial_settings
@@ -45,7 +44,7 @@ def report(search: Search) -> str:
     )
     chosen = trial_settings(base, search.space.point(best.params))
     write_text(file, experiment(chosen, comment, without={"fold"}))
-    folder = RunFolder(search.folder).quoted
+    folder = shlex.quote(str(search.folder))
     return "\n".join(
         [
             _counts(search),

@@ -32,16 +32,13 @@ from pydantic import (
     model_validator,
 )
 
-from vehicle_lightning.config import PLACES, Settings
+from vehicle_lightning.config import PLACES, SPLIT_BY, Settings
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.settings_file import nearest_setting, read_mapping
 
 SHIPPED = Path(__file__).parent / "spaces"
 # Trials with other validation images, or other numbers of fold runs, could not be compared.
-UNSEARCHABLE = PLACES | {
-    *("folds", "fold", "val_fraction", "test_fraction", "test_csv", "split_seed", "seed", "seeds"),
-    *("group_column", "split_column", "duplicates", "skip_unreadable"),
-}
+UNSEARCHABLE = PLACES | SPLIT_BY | {"skip_unreadable", "seed", "seeds"}
 SAMPLED = 300  # points at which a space is tried out
 
 Value = Any  # of a setting: a number, a word, a switch, a tuple of numbers, or None
