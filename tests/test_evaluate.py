@@ -20,6 +20,7 @@ from vehicle_lightning.fit.__main__ import main as fit
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.statistics import wilson_interval
+from vehicle_lightning.synthetic import make_vehicles
 
 
 def write_csv(path: Path, drawn: Path, files: list[str] | None = None) -> Path:
@@ -44,10 +45,35 @@ def test_images_that_a_run_has_seen_are_told(
     csv = write_csv(tmp_path / "all.csv", drawn)
     evaluate(dropout_run.path, "--csv", csv, drawn=drawn, output=tmp_path / "out")
     assert "80 of 80 images are among those that" in capsys.readouterr().err
-    shutil.copytree(drawn / "images", tmp_path / "images")
+    # Other files that show the same.
+    (tmp_path / "images").mkdir()
+    for file in (drawn / "images").iterdir():
+        with Image.open(file) as image:
+            image.save(tmp_path / "images" / file.name, "JPEG", quality=70)
     flags = ["--output", str(tmp_path / "other"), "--accelerator", "cpu"]
-    assert main([str(dropout_run.path), "--csv", str(csv), *flags]) == 0  # other files
+    assert main([str(dropout_run.path), "--csv", str(csv), *flags]) == 0
+    assert "80 of 80 images are among those that" in capsys.readouterr().err
+    other = make_vehicles(tmp_path / "new", count=20, image_size=64, seed=9)
+    csv = other / "train.csv"
+    assert main([str(dropout_run.path), "--csv", str(csv), *flags]) == 0
     assert "are among those" not in capsys.readouterr().err
+
+
+def test_duplicates_count_once(dropout_run: RunFolder, drawn: Path, tmp_path: Path) -> None:
+    validated = read_predictions(dropout_run.predictions)
+    csv = write_csv(tmp_path / "val.csv", drawn, validated["file"].tolist())
+    once = evaluate(dropout_run.path, "--csv", csv, drawn=drawn, output=tmp_path / "once")
+    shutil.copytree(drawn / "images", tmp_path / "images")
+    for file in (drawn / "images").iterdir():
+        shutil.copy(file, tmp_path / "images" / f"copy_{file.name}")
+    rows = pd.read_csv(csv)
+    copies = rows.assign(image_names="copy_" + rows["image_names"])
+    pd.concat([rows, copies]).to_csv(csv, index=False)
+    twice = evaluate(dropout_run.path, "--csv", csv, drawn=tmp_path, output=tmp_path / "twice")
+    (single,), (double,) = once["runs"], twice["runs"]
+    assert double["n"] == 2 * single["n"]
+    assert double["accuracy"] == pytest.approx(single["accuracy"])
+    assert double["interval"] == pytest.approx(single["interval"])
 
 
 def test_the_figures_are_those_of_fit_and_of_scikit_learn(
@@ -68,7 +94,11 @@ def test_the_figures_are_those_of_fit_and_of_scikit_learn(
 
     stem = dropout_run.label.replace("/", "-")
     rows = read_predictions(tmp_path / "out" / f"{stem}_predictions.csv")
-    pd.testing.assert_frame_equal(rows, validated.drop(columns="photograph"), atol=1e-6)
+    assert rows["photograph"].nunique() == validated["photograph"].nunique()
+    numbered = ["photograph"]  # among other images
+    pd.testing.assert_frame_equal(
+        rows.drop(columns=numbered), validated.drop(columns=numbered), atol=1e-6
+    )
     truth, guess = rows["label"], rows["prediction"]
     assert run["confusion_matrix"] == metrics.confusion_matrix(truth, guess).tolist()
     assert run["f1"] == pytest.approx(metrics.f1_score(truth, guess, average="macro"))

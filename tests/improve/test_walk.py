@@ -85,7 +85,7 @@ def says(*flags: str) -> Verdict:
 
 
 def difference(value: float, error: float = 0.01) -> Difference:
-    return Difference(200, value, error, 4, 1.0, 0.0, 0.0, Spread(0.1, 0.1, 0.0), 5, 1)
+    return Difference(200, 200, value, error, 4, error, 1.0, 0.0, 0.0, Spread(0.1, 0.1, 0.0), 5, 1)
 
 
 @pytest.mark.parametrize(

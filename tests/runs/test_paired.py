@@ -2,8 +2,10 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,6 +84,10 @@ def outcomes(right: np.ndarray, folds: int = 1) -> Outcomes:
     return Outcomes(files, image, image % folds, np.repeat(np.arange(seeds), n), right.ravel())
 
 
+def twice_right(right: np.ndarray) -> np.ndarray:
+    return np.concatenate([right, right], axis=1)
+
+
 def difference(a: np.ndarray, b: np.ndarray, folds: int = 1) -> Difference:
     found = paired_difference(outcomes(a, folds), outcomes(b, folds))
     assert found is not None
@@ -121,6 +127,66 @@ def test_interval_and_p_of_two_networks_never_disagree(
     found = one_each(better, worse, equal + 1)
     low, high = found.networks_interval(confidence)
     assert (low <= 0 <= high) == (found.p_networks >= 1 - confidence)
+
+
+@pytest.mark.parametrize(("seeds", "folds"), [(1, 1), (2, 1), (1, 5)])
+@pytest.mark.parametrize("known_to", [(True, True), (True, False), (False, True)])
+def test_duplicates_count_once(seeds: int, folds: int, known_to: tuple[bool, bool]) -> None:
+    """Every photograph there twice, in one fold: nothing is shown that was not shown before."""
+    rng = np.random.default_rng(3)
+    sides = [rng.random((seeds, 100)) < accuracy for accuracy in (0.9, 0.7)]
+    single = difference(sides[0], sides[1], folds)
+    twice = [
+        replace(
+            outcomes(twice_right(side), folds),
+            photograph=np.tile(np.arange(100), 2) if known else None,
+        )
+        for side, known in zip(sides, known_to, strict=True)
+    ]
+    double = paired_difference(twice[0], twice[1])
+    assert double is not None
+    assert (double.n, double.independent) == (200, 100)
+    assert double.value == pytest.approx(single.value)
+    assert double.p_networks == pytest.approx(single.p_networks)
+    assert double.networks_interval() == pytest.approx(single.networks_interval())
+    assert double.image_error == pytest.approx(single.image_error)
+    if folds > 1 or seeds == 1:
+        assert double.error == pytest.approx(single.error, nan_ok=True)
+    unknown = paired_difference(replace(twice[0], photograph=None), outcomes(twice_right(sides[1])))
+    assert unknown is not None
+    assert unknown.p_networks < single.p_networks
+
+
+def test_equal_networks_are_rarely_called_different_for_their_duplicates() -> None:
+    rng = np.random.default_rng(5)
+    photograph = np.repeat(np.arange(200), np.tile([1, 3], 100))
+    single = twice = 0
+    for _ in range(300):
+        easy = rng.normal(1.2, 1.5, 200)
+        sides = [outcomes(trained(rng, easy, 1, 0.0)[:, photograph]) for _ in range(2)]
+        by_file = paired_difference(sides[0], sides[1])
+        by_photograph = paired_difference(*(replace(s, photograph=photograph) for s in sides))
+        assert by_file is not None
+        assert by_photograph is not None
+        single += by_file.p_networks < 0.05
+        twice += by_photograph.p_networks < 0.05
+    assert twice / 300 <= 0.075 < single / 300
+
+
+def test_the_photographs_of_predictions() -> None:
+    frame = pd.DataFrame(
+        {
+            "file": ["c", "a", "b", "a", "c", "b"],
+            "label": "1",
+            "prediction": ["1", "0", "1", "1", "0", "1"],
+            "seed": [0, 0, 0, 1, 1, 1],
+            "photograph": [7.0, 2.0, 7.0, 2.0, 7.0, 7.0],
+        }
+    )
+    found = Outcomes.from_predictions(frame)
+    assert found.photograph is not None
+    assert found.photograph.tolist() == [2, 7, 7]
+    assert found.only(np.array(["a", "c"])).photograph.tolist() == [2, 7]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("seeds", "folds"), [((1, 1), 5), ((2, 2), 1), ((3, 3), 5), ((3, 1), 1)])

@@ -1,7 +1,6 @@
 """From runs and labelled images to figures, files, and what the terminal says."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,13 +12,13 @@ import pandas as pd
 import torch
 
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.console import notice
 from vehicle_lightning.data.images import WhiteValues, read_image
 from vehicle_lightning.data.paths import ImageFile, listed_images
 from vehicle_lightning.data.rows import read_csv
-from vehicle_lightning.data.table import Table, read_table, table_of
-from vehicle_lightning.errors import DataError, InputError, RunError, counted, join_first
+from vehicle_lightning.data.table import Table, read_table
+from vehicle_lightning.errors import DataError, RunError, counted, join_first
 from vehicle_lightning.evaluate.evaluation import Evaluation
+from vehicle_lightning.evaluate.photographs import find_photographs
 from vehicle_lightning.files import write_csv, write_text
 from vehicle_lightning.model.ensemble import Ensemble, find_device
 from vehicle_lightning.model.evaluation import predictions_table
@@ -34,9 +33,7 @@ from vehicle_lightning.runs.paired import (
     paired_difference,
 )
 from vehicle_lightning.runs.plots import MISTAKES, plot_confusion_matrix, plot_mistakes, save
-from vehicle_lightning.runs.predictions import read_predictions
 from vehicle_lightning.runs.tensorboard import write_events
-from vehicle_lightning.settings_file import read_settings
 
 if TYPE_CHECKING:
     from vehicle_lightning.evaluate.__main__ import EvaluateOptions
@@ -78,17 +75,13 @@ def evaluate(options: "EvaluateOptions", checkpoints: Sequence[Sequence[Path]]) 
             f"{join_first(trained.class_names)}; correct the labels, or name their column with "
             f"--label-column."
         )
-    for run in map(RunFolder, options.runs):
-        if seen := _seen(run, table):
-            notice(
-                f"{seen} of {len(table)} images are among those that {run.path} had for training "
-                f"and validation, so its figures flatter."
-            )
+    photographs = find_photographs(table, [RunFolder(run) for run in options.runs])
     images = listed_images(table.names, table.image_dir or Path())
     groups = _groups(options, table, trained.settings) if options.by else None
     runs = []
     for name, files in zip(_names(options.runs), checkpoints, strict=True):
         predictions = _predict(files, images, table, trained.class_names, options)
+        predictions["photograph"] = photographs[predictions.index]
         runs.append(Evaluation.of(name, len(files), predictions, trained.class_names, groups))
     first, *others = (Outcomes.from_predictions(run.predictions) for run in runs)
     differences = [paired_difference(other, first) for other in others]
@@ -106,24 +99,6 @@ def _read(options: "EvaluateOptions", trained: SourceSettings) -> Table:
     for column in ("image_column", "label_column"):
         places[column] = getattr(options, column) or getattr(trained, column)
     return read_table(SourceSettings(**places)).with_sound_rows()
-
-
-def _seen(run: RunFolder, table: Table) -> int:
-    """Count the images that a run was trained or chosen on, where its data are still there."""
-    if not run.summary.is_file():
-        return 0  # a checkpoint alone, or not finished
-    settings = read_settings(run.config)
-    if settings.data_dir is None:
-        return 0
-    try:
-        own = table_of(settings)
-    except InputError:  # its data are elsewhere by now
-        return 0
-    tests = run.test_predictions
-    decided_nothing = set(read_predictions(tests)["file"]) if tests.is_file() else set()
-    pairs = zip(own.names, own.paths, strict=True)
-    known = {os.path.realpath(path) for name, path in pairs if name not in decided_nothing}
-    return sum(os.path.realpath(path) in known for path in table.paths)
 
 
 def _groups(options: "EvaluateOptions", table: Table, trained: SourceSettings) -> "pd.Series[str]":

@@ -19,6 +19,8 @@ accuracies is divided by a standard error that holds both, and compared with Stu
 -   With several seeds on one side only, and no folds, the other is taken to spread alike.
 -   With one training a side it is unknown. Nothing is said of the settings.
 
+In both tests the duplicates of a photograph count once: they are right or wrong together.
+
 `docs/statistics.md` has the rates of false conclusions on pairs of really trained runs.
 
 Sources:
@@ -63,6 +65,8 @@ class Outcomes:
         fold: int64 of shape (M,), the fold it validated in; 0 where there are none.
         seed: int64 of shape (M,), the seed; 0 where there is one.
         right: bool of shape (M,).
+        photograph: int64 of shape (N,), which photograph each file shows; None where each shows
+            another, or duplicates are not known.
     """
 
     files: NDArray[np.str_]
@@ -70,11 +74,14 @@ class Outcomes:
     fold: NDArray[np.int64]
     seed: NDArray[np.int64]
     right: NDArray[np.bool_]
+    photograph: NDArray[np.int64] | None = None
 
     @classmethod
     def from_predictions(cls, frame: pd.DataFrame) -> "Outcomes":
-        """Take `file`, `label`, `prediction` and, where there are any, `seed` and `fold`."""
-        files, image = np.unique(frame["file"].to_numpy(dtype=str), return_inverse=True)
+        """Take `file`, `label`, `prediction`, and if given `seed`, `fold` and `photograph`."""
+        files, first, image = np.unique(
+            frame["file"].to_numpy(dtype=str), return_index=True, return_inverse=True
+        )
         right = frame["label"].to_numpy() == frame["prediction"].to_numpy()
         fold, seed = (
             pd.to_numeric(frame[key]).fillna(0).to_numpy(dtype=np.int64)
@@ -82,14 +89,25 @@ class Outcomes:
             else np.zeros(len(frame), dtype=np.int64)
             for key in ("fold", "seed")
         )
-        return cls(files, image, fold, seed, right)
+        photograph = None
+        if "photograph" in frame:
+            photograph = frame["photograph"].to_numpy(dtype=np.int64)[first]
+        return cls(files, image, fold, seed, right, photograph)
 
     def only(self, files: NDArray[np.str_]) -> "Outcomes":
         """Keep these of the files."""
         kept = np.isin(self.files, files)
         rows = kept[self.image]
         image = (np.cumsum(kept) - 1)[self.image[rows]]
-        return Outcomes(self.files[kept], image, self.fold[rows], self.seed[rows], self.right[rows])
+        photograph = None if self.photograph is None else self.photograph[kept]
+        return Outcomes(
+            self.files[kept],
+            image,
+            self.fold[rows],
+            self.seed[rows],
+            self.right[rows],
+            photograph,
+        )
 
     @property
     def trainings(self) -> NDArray[np.int64]:
@@ -108,10 +126,12 @@ class Difference:
 
     Attributes:
         n: images that both validated.
+        independent: what they are worth where duplicates count once, at most n.
         value: difference of the mean accuracies on them, in [-1, 1].
         error: standard error of it for the settings, over images and trainings; not a number where
             one training a side leaves it unknown.
         freedom: degrees of freedom of the error.
+        image_error: standard error of the value for these networks on other images.
         p_networks: of the exact test that these trained networks do equally well on other images.
         better: images that only this run got right; the mean over the trainings of a side.
         worse: images that only the other run got right, likewise.
@@ -121,9 +141,11 @@ class Difference:
     """
 
     n: int
+    independent: float
     value: float
     error: float
     freedom: float
+    image_error: float
     p_networks: float
     better: float
     worse: float
@@ -149,14 +171,14 @@ class Difference:
     def networks_interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Of the difference of two networks, after Bonett and Price (2012).
 
-        Widened to 0 where the exact test, which is stricter, does not exclude it.
+        Where the exact test says otherwise of 0, it is widened or cut to end there.
         """
-        n = self.n + 2
-        mean = (self.better - self.worse) / n
-        variance = ((self.better + self.worse + 2) / n - mean**2) / n
-        reach = float(ndtri((1 + confidence) / 2)) * math.sqrt(variance)
+        mean = self.value * self.independent / (self.independent + 2)
+        reach = float(ndtri((1 + confidence) / 2)) * self.image_error
         low, high = max(mean - reach, -1.0), min(mean + reach, 1.0)
-        return (low, high) if self.p_networks < 1 - confidence else (min(low, 0.0), max(high, 0.0))
+        if self.p_networks >= 1 - confidence:
+            return min(low, 0.0), max(high, 0.0)
+        return (max(low, 0.0), high) if mean > 0 else (low, min(high, 0.0))
 
     @property
     def smallest_shown(self) -> float:
@@ -167,7 +189,8 @@ class Difference:
         if self.is_of_settings:
             quantiles = stdtrit(self.freedom, 0.975) + stdtrit(self.freedom, 0.8)
             return float(quantiles) * self.error
-        return smallest_shown(self.n, max(self.spread.discordant, 1 / self.n))
+        independent = int(self.independent)
+        return smallest_shown(independent, max(self.spread.discordant, 1 / independent))
 
     @property
     def images_to_show(self) -> int | None:
@@ -257,17 +280,23 @@ def paired_difference(run: Outcomes, baseline: Outcomes) -> Difference | None:
     scale = int(np.lcm.reduce(np.concatenate([a.trainings, b.trainings])))
     steps = a.hits * (scale // a.trainings) - b.hits * (scale // b.trainings)
     differences = steps / scale
+    photograph = _photographs(a, b)
+    sizes = np.bincount(photograph)
+    together = np.bincount(photograph, weights=steps)
     folds = np.zeros(n, dtype=np.int64)
     folds[a.image] = a.fold
     sides = (_spread(a), _spread(b))
-    error, freedom = _error(differences, folds, sides)
+    images = _image_variance(together / scale, sizes)
+    error, freedom = _error(images, differences, folds, sides)
     number = len(np.unique(folds))
     return Difference(
         n=n,
+        independent=n**2 / float(np.square(sizes).sum()),
         value=float(steps.mean()) / scale,
         error=error,
         freedom=freedom,
-        p_networks=sign_flip_p_value(steps),
+        image_error=math.sqrt(images),
+        p_networks=sign_flip_p_value(together.astype(np.int64)),
         better=float(steps[steps > 0].sum()) / scale,
         worse=-float(steps[steps < 0].sum()) / scale,
         spread=_spread_of_both(a, b, sides, differences, error, number),
@@ -276,15 +305,43 @@ def paired_difference(run: Outcomes, baseline: Outcomes) -> Difference | None:
     )
 
 
+def _photographs(a: Outcomes, b: Outcomes) -> NDArray[np.int64]:
+    """Number the photographs of both from 0; the duplicates of either side are duplicates."""
+    known = [side.photograph for side in (a, b) if side.photograph is not None]
+    if not known:
+        return np.arange(len(a.files))
+    fewest = min(known, key=lambda photograph: len(np.unique(photograph)))
+    return np.unique(fewest, return_inverse=True)[1]
+
+
+def _image_variance(differences: NDArray[np.float64], sizes: NDArray[np.int64]) -> float:
+    """Return the variance of the mean difference over the images.
+
+    One photograph in favour of each side is added, of usual size (Bonett and Price 2012). That
+    keeps it above zero where few images or none differ.
+
+    Args:
+        differences: of each photograph, summed over its duplicates.
+        sizes: how many these are.
+    """
+    usual = float(np.square(sizes).sum() / sizes.sum())
+    n = float(sizes.sum()) + 2 * usual
+    mean = float(differences.sum()) / n
+    squares = float(np.square(differences - sizes * mean).sum())
+    return (squares + usual**2 * ((1 - mean) ** 2 + (1 + mean) ** 2)) / n**2
+
+
 def _error(
-    differences: NDArray[np.float64], folds: NDArray[np.int64], spreads: Sequence[_Spread]
+    images: float,
+    differences: NDArray[np.float64],
+    folds: NDArray[np.int64],
+    spreads: Sequence[_Spread],
 ) -> tuple[float, float]:
-    """Return the standard error of the mean difference for the settings, and its freedom."""
-    # Of the images' mean, after adding one image in favour of each side (Bonett and Price 2012).
-    # That keeps it above zero where few images or none differ.
+    """Return the standard error of the mean difference for the settings, and its freedom.
+
+    `images` is the variance of the mean over the images.
+    """
     n = len(differences)
-    mean = float(differences.sum()) / (n + 2)
-    images = ((float(np.square(differences).sum()) + 2) / (n + 2) - mean**2) / (n + 2)
     _, fold, sizes = np.unique(folds, return_inverse=True, return_counts=True)
     if all(spread.freedom for spread in spreads):
         parts = [spread.of_one * spread.share for spread in spreads]
