@@ -6,6 +6,7 @@ only its own group, so that it can be replaced without touching the others.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -285,6 +286,14 @@ class Settings(
     def default(cls, name: str) -> Any:
         """Return the default of a setting."""
         return cls.model_fields[name].default
+
+    def changed(self, change: Mapping[str, Any]) -> Self:
+        """Return these settings but for some, all checked anew.
+
+        Raises:
+            SettingsError: a value is out of range, or they do not go together.
+        """
+        return type(self)(**(self.model_dump() | dict(change)))
 
     @property
     def split(self) -> tuple[object, ...]:

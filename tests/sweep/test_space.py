@@ -19,7 +19,6 @@ from vehicle_lightning.sweep.space import (
     Domain,
     Space,
     read_space,
-    trial_settings,
 )
 
 
@@ -129,7 +128,7 @@ def test_a_setting_depends_on_another(tmp_path: Path) -> None:
 
     assert picking(True) == {"augment": True, "flip": 0.25}
     assert picking(False) == {"augment": False}
-    assert trial_settings(Settings(flip=0.9), picking(False)).flip == 0.9
+    assert Settings(flip=0.9).changed(picking(False)).flip == 0.9
 
 
 def test_settings_that_do_not_go_together_are_found(tmp_path: Path) -> None:
@@ -198,7 +197,7 @@ def test_what_is_taken_gives_valid_settings(
         assert low <= value <= high
         assert isinstance(value, int) or not whole
         try:
-            trial_settings(Settings(), {name: value})
+            Settings().changed({name: value})
         except SettingsError as error:  # only what other settings stand against
             assert str(error).startswith("--")  # noqa: PT017
 

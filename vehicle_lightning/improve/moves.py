@@ -277,7 +277,7 @@ def _candidate(
     aims: tuple[Kind, ...] = (),
 ) -> Candidate | None:
     try:
-        after = Settings(**{**settings.model_dump(), **change})
+        after = settings.changed(change)
     except SettingsError:  # too many blocks for the image, say
         return None
     longer = after.epochs / settings.epochs

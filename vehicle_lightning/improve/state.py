@@ -171,7 +171,7 @@ class Walk(BaseModel):
         step = self.steps[number]
         if step.base is None:
             return self.settings
-        return Settings(**(self.settings_of(step.base).model_dump() | step.change))
+        return self.settings_of(step.base).changed(step.change)
 
     def run_of(self, number: int) -> RunFolder:
         """Return the run folder of a step."""

@@ -104,9 +104,9 @@ def parse_sweep(arguments: Sequence[str]) -> tuple[SweepOptions, Space, Settings
     space = read_space(SweepOptions().space if files.help or not files.space else files.space)
     defaults = Settings()
     if not files.help:  # for which tyro ends the process
-        below = {} if files.config is None else read_settings(files.config).model_dump()
+        below = defaults if files.config is None else read_settings(files.config)
         try:
-            defaults = Settings(**(below | dict(space.fixed)))
+            defaults = below.changed(space.fixed)
         except SettingsError as error:
             raise SettingsError(f"Space {space.file}: {error}") from error
     options, base = parse_training(SweepOptions, "sweep", arguments, defaults)

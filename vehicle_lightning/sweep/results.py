@@ -16,7 +16,7 @@ from vehicle_lightning.errors import counted
 from vehicle_lightning.files import atomic_write, write_text
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.settings_file import experiment
-from vehicle_lightning.sweep.space import in_words, trial_settings
+from vehicle_lightning.sweep.space import in_words
 from vehicle_lightning.sweep.trials import Search
 
 LISTED = 10  # trials in the table
@@ -42,7 +42,7 @@ def report(search: Search) -> str:
         f"by its validation loss.\n"
         f"There: {val}, loss {val.loss:.3f}; as it was chosen on these images, that flatters."
     )
-    chosen = trial_settings(base, search.space.point(best.params))
+    chosen = base.changed(search.space.point(best.params))
     write_text(file, experiment(chosen, comment, without={"fold"}))
     folder = shlex.quote(str(search.folder))
     return "\n".join(

@@ -185,21 +185,12 @@ class Space:
         for _ in range(SAMPLED):
             point = self.choose(lambda _, domain: domain.draw(rng))
             try:
-                trial_settings(base, point)
+                base.changed(point)
             except SettingsError as error:
                 raise SettingsError(
                     f"Space {self.file} allows {in_words(point)}, which do not go together: "
                     f"{error} Narrow it, or make one depend on the other by `when`."
                 ) from error
-
-
-def trial_settings(base: Settings, point: Mapping[str, Value]) -> Settings:
-    """Return the settings of one trial.
-
-    Raises:
-        SettingsError: they do not go together.
-    """
-    return Settings(**(base.model_dump() | dict(point)))
 
 
 def in_words(value: Value) -> str:

@@ -24,7 +24,7 @@ from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.runs.summary import Summary
 from vehicle_lightning.settings_file import check_unchanged, read_settings
-from vehicle_lightning.sweep.space import Space, Value, in_words, trial_settings
+from vehicle_lightning.sweep.space import Space, Value, in_words
 from vehicle_lightning.sweep.study import RunningTrial, Study, suggest
 
 JUDGED_FROM = 5  # finished trials, before any is pruned
@@ -148,7 +148,7 @@ def run_trial(search: Search, running: RunningTrial) -> None:
 def _train(search: Search, running: RunningTrial) -> None:
     point = search.space.choose(lambda name, domain: suggest(running.trial, name, domain))
     try:
-        settings = trial_settings(search.base, point)
+        settings = search.base.changed(point)
     except SettingsError as error:
         return _give_up(search, running, point, str(error).rstrip("."))
     run = RunFolder(search.folder / running.run)
