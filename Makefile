@@ -2,7 +2,7 @@
 # make experiments   train every file in experiments/ and compare them; what is finished is not
 #                    trained again, what was interrupted goes on. ONLY="baseline dropout" chooses
 #                    (all but backbone, which needs downloaded weights),
-#                    DATA=photos takes other data, LOGS=logs/photos keeps them apart, SIZE=224 is
+#                    DATA=photos takes other data, LOGS=logs/mine is where to keep all, SIZE=224 is
 #                    the image size of files that name none, ARGS="--seeds 3" adds flags
 # make test          set up what the tests need, then run them all
 # make lint          check format, style and types
@@ -16,9 +16,10 @@ BIN := $(VENV)/bin
 endif
 
 ONLY ?= $(filter-out backbone,$(patsubst experiments/%.yaml,%,$(wildcard experiments/*.yaml)))
-LOGS ?= logs/experiments
-LADDER := --folds 5 $(if $(DATA),--data-dir $(DATA)) --log-dir $(LOGS)
 SIZE ?= 64
+# Other data and sizes are other runs.
+LOGS ?= logs/experiments$(if $(DATA),-$(notdir $(DATA:/=)))$(if $(filter-out 64,$(SIZE)),-$(SIZE))
+LADDER := --folds 5 $(if $(DATA),--data-dir $(DATA)) --log-dir $(LOGS)
 
 .PHONY: fit experiments test lint format
 

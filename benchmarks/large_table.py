@@ -145,12 +145,10 @@ def training_step() -> Callable[["Batch"], None]:
     import torch
     from torch.nn.functional import cross_entropy
 
-    from vehicle_lightning.config import NetworkSettings
-    from vehicle_lightning.model.network import build_network
+    from vehicle_lightning.config import Settings
+    from vehicle_lightning.model.network import ImageClassifier
 
-    network = build_network(
-        NetworkSettings(), image_size=SIZE, classes=2, mean=[0.5] * 3, std=[0.3] * 3
-    )
+    network = ImageClassifier(Settings(image_size=SIZE), ("0", "1"), [0.5] * 3, [0.3] * 3)
     optimizer = torch.optim.Adam(network.parameters())
 
     def step(batch: "Batch") -> None:

@@ -182,7 +182,7 @@ def plain(options: argparse.Namespace, device: object) -> Work:
 
     ensemble = make_ensemble(device)
     (size,) = ensemble.image_sizes
-    network = ensemble._models[0].network[1:].to(memory_format=torch.contiguous_format)
+    network = ensemble._models[0].network.to(memory_format=torch.contiguous_format)
     mean, std = (torch.tensor(figures).view(3, 1, 1) for figures in (MEAN, STD))
 
     def read(file: Path) -> np.ndarray:
@@ -203,10 +203,10 @@ def plain(options: argparse.Namespace, device: object) -> Work:
 def make_ensemble(device: object):  # type: ignore[no-untyped-def]
     """Return the default network, its weights at random."""
     from vehicle_lightning.config import Settings
-    from vehicle_lightning.model.classifier import VehicleClassifier
     from vehicle_lightning.model.ensemble import Ensemble
+    from vehicle_lightning.model.network import ImageClassifier
 
-    return Ensemble([VehicleClassifier(Settings(), ["0", "1"], MEAN, STD).eval()], [1], device)
+    return Ensemble([ImageClassifier(Settings(), ["0", "1"], MEAN, STD).eval()], [1], device)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@
 #SBATCH --open-mode=append
 
 name=slurm-$SLURM_JOB_ID         # a requeued job keeps its number
-flags=(--name "$name" --log-dir logs "$@")
+flags=("$@" --name "$name" --log-dir logs)  # where a requeued job looks for it
 for config in logs/"$name"/*/config.yaml; do
     if [ -f "$config" ]; then
         flags=(--resume "$(dirname "$config")")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vehicle_lightning.cli import parse_fit
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import SettingsError
-from vehicle_lightning.settings_file import read_settings
+from vehicle_lightning.settings_file import changed_settings, read_settings
 
 # One value for each setting, none of them the default.
 OTHER_VALUES: dict[str, Any] = {
@@ -154,6 +154,24 @@ def test_any_valid_value_survives_yaml(
     file = tmp_path_factory.getbasetemp() / "config.yaml"
     file.write_text(settings.to_yaml(), encoding="utf-8")
     assert read_settings(file) == settings
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        ("0,", "1,", []),
+        ("1", "3,", []),
+        ("1", "2", ["devices"]),
+        ("0,1", "2,3", ["devices"]),
+        ("auto", "1", ["devices"]),
+    ],
+)
+def test_one_device_is_as_good_as_another(before: str, now: str, expected: list[str]) -> None:
+    """A schedule is laid out over the steps, of which several devices take fewer."""
+    laid_out = [Settings(schedule="cosine", devices=devices) for devices in (before, now)]
+    assert changed_settings(*laid_out) == expected
+    assert changed_settings(Settings(devices=before), Settings(devices=now)) == []
+    assert changed_settings(Settings(), Settings(csv=Path("moved.csv"))) == []
 
 
 def test_flags_come_on_top_of_the_file(tmp_path: Path) -> None:

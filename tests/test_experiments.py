@@ -30,6 +30,24 @@ def test_there_are_experiments() -> None:
     } <= {file.stem for file in FILES}
 
 
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ((), "logs/experiments"),
+        (("DATA=my/photos/",), "logs/experiments-photos"),
+        (("SIZE=96", "DATA=photos"), "logs/experiments-photos-96"),
+        (("SIZE=96", "LOGS=logs/mine"), "logs/mine"),
+    ],
+)
+def test_other_data_and_sizes_are_other_runs(variables: tuple[str, ...], place: str) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("there is no make")
+    command = ["make", "--dry-run", "experiments", "ONLY=baseline", *variables]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"--log-dir {place} " in done.stdout
+    assert f"run={place}/$name/0" in done.stdout
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_experiment_trains(fit_quickly: Fit, file: Path, tmp_path: Path) -> None:
     asked = read_settings(file)

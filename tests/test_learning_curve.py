@@ -13,7 +13,7 @@ from vehicle_lightning.cli import INTERRUPTED
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.fit.train import TrainResult
-from vehicle_lightning.learning_curve.__main__ import main, parse_curve
+from vehicle_lightning.learning_curve.__main__ import main, parse_curve, steps_of_epoch
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Summary
 from vehicle_lightning.settings_file import read_settings
@@ -121,6 +121,20 @@ def test_data_that_fit_over_folds_alone_will_do(data_folder: DataFolder, tmp_pat
     flags = ["--data-dir", str(data_folder.path), "--log-dir", str(tmp_path), *QUICK]
     flags += ["--epochs", "1", "--folds", "2", "--duplicates", "off"]
     assert main([*flags, "--shares", "0.4", "0.6", "0.8", "1"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 42),
+        ({"accumulate_grad_batches": 8}, 6),
+        ({"limit_train_batches": 4}, 4),
+        ({"limit_train_batches": 0.25, "accumulate_grad_batches": 4}, 3),
+        ({"overfit_batches": 2}, 2),
+    ],
+)
+def test_steps_of_an_epoch(changes: dict[str, Any], expected: int) -> None:
+    assert steps_of_epoch(Settings(**changes), 42) == expected
 
 
 def test_the_second_configuration_stands_on_the_first() -> None:

@@ -8,7 +8,7 @@ import torch
 from tests.conftest import DataFolder, Fit
 from tests.test_resume import assert_equal_runs, interrupt_in_epoch, quick
 from vehicle_lightning.cli import INTERRUPTED
-from vehicle_lightning.errors import RunError
+from vehicle_lightning.errors import RunError, UntrainableError
 from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.model.load import load
 from vehicle_lightning.runs.folder import RunFolder
@@ -54,7 +54,7 @@ def test_the_last_layer_stays_new_for_another_number_of_classes(
 )
 def test_other_layers_are_refused(fit_quickly: Fit, tmp_path: Path, flags: tuple[str, ...]) -> None:
     plain = fit_quickly("--name", "plain", "--epochs", "1")
-    with pytest.raises(RunError, match="other layers"):
+    with pytest.raises(UntrainableError, match="other layers"):
         fit_quickly("--pretrained", str(plain.path), *flags)
     assert not list(tmp_path.glob("logs/pretrained*"))
 

@@ -47,14 +47,17 @@ def test_a_stopped_job_is_requeued_and_resumes(tmp_path: Path) -> None:
         (tmp_path / name).write_text(content)
         (tmp_path / name).chmod(0o755)
     environment = os.environ | ONE_TASK | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    command = ["bash", str(SCRIPT), "--dropout", "0.5"]
+    command = ["bash", str(SCRIPT), "--dropout", "0.5", "--name", "mine"]
     codes = [
         subprocess.run(command, cwd=tmp_path, env=environment, check=False).returncode
         for _ in range(2)
     ]
     assert codes == [INTERRUPTED, 0]
     started = (tmp_path / "srun.txt").read_text().splitlines()
-    assert "fit --name slurm-4711 --log-dir logs --dropout 0.5 --accelerator gpu" in started[0]
+    assert (
+        "fit --dropout 0.5 --name mine --name slurm-4711 --log-dir logs --accelerator gpu"
+        in started[0]
+    )
     assert "fit --resume logs/slurm-4711/1 --accelerator gpu" in started[1]
     assert (tmp_path / "scontrol.txt").read_text() == "requeue 4711\n"
 

@@ -369,12 +369,13 @@ def test_bad_data_leave_no_study(place: Place, tmp_path: Path) -> None:
     assert not place.logs.exists()
 
 
-def test_a_settings_file_below_the_space(place: Place, tmp_path: Path) -> None:
+def test_a_settings_file_goes_above_what_the_space_fixes(place: Place, tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("epochs: 7\nbatchnorm: true\nlearning_rate: 0.5\n")
     _, space, base = parse_sweep(
         place.flags("--config", str(tmp_path / "base.yaml"), "--seed", "4")
     )
-    assert (base.epochs, base.batchnorm, base.seed) == (2, True, 4)
+    assert (base.epochs, base.batchnorm, base.seed) == (7, True, 4)
+    assert base.image_size == SIZE  # which only the space says
     assert space.file.stem == "small"
 
 

@@ -313,8 +313,12 @@ class Settings(
         """
         if self.num_nodes == 1 and self.devices == "auto":
             return self.model_copy(update={"devices": "1"})
-        is_one = self.num_nodes == 1 and re.fullmatch(r"1|\d+,", self.devices)
-        return self if is_one else None
+        return self if self.name_one_device else None
+
+    @property
+    def name_one_device(self) -> bool:
+        """Whether these settings ask for one device, by number or by index."""
+        return self.num_nodes == 1 and re.fullmatch(r"1|\d+,", self.devices) is not None
 
     @property
     def run_name(self) -> str:

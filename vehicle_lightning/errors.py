@@ -43,6 +43,13 @@ class SettingsError(InputError):
     """A flag, a settings file, or a combination of settings is wrong."""
 
 
+class UntrainableError(SettingsError):
+    """A network cannot be trained with these settings, but another one could be.
+
+    Searches go on with the next one.
+    """
+
+
 class DataError(InputError):
     """The CSV, the image folder, or a place to write to is wrong."""
 

@@ -21,7 +21,9 @@ KEPT_PLACES = frozenset(
 )
 # What may change when a run is continued; anything else would make it another run.
 CHANGEABLE = frozenset(
-    {"epochs", "patience", "seeds", "data_dir", "cache", "cache_dir", "num_workers", "weights"}
+    {"epochs", "patience", "seeds", "cache", "cache_dir", "num_workers", "weights"}
+    # Whether the images are the same, their fingerprint tells.
+    | {"data_dir", "csv", "image_dir", "image_column", "label_column"}
     | {"max_time", "profiler", "deterministic"}
     | set(DeviceSettings.model_fields)
     | set(RunSettings.model_fields)
@@ -33,8 +35,9 @@ def changed_settings(
 ) -> list[str]:
     """Return the names of settings that differ though a continued run must keep them."""
     if before.schedule != "constant" or before.initial_size is not None or before.warmup_epochs:
-        # laid out over the epochs
-        changeable -= {"epochs", "devices", "num_nodes"}
+        changeable -= {"epochs"}  # which it is laid out over
+        if not (before.name_one_device and now.name_one_device):
+            changeable -= {"devices", "num_nodes"}
     return [
         name for name, value in now if name not in changeable and value != getattr(before, name)
     ]

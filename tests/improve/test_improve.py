@@ -1,6 +1,7 @@
 """The walk through its command line, really trained."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,32 @@ def test_mistakes_are_one_sentence(flags: list[str], more: tuple[str, ...], mess
     with pytest.raises(InputError, match=message) as caught:
         main([*flags, *more])
     assert "\n" not in str(caught.value)
+
+
+def test_a_walk_that_could_not_begin_leaves_nothing(
+    flags: list[str], drawn: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "broken" / "images"
+    shutil.copytree(drawn, tmp_path / "broken")
+    next(images.iterdir()).write_bytes(b"nothing")
+    for _ in range(2):  # not: holds a walk already
+        with pytest.raises(InputError, match="cannot be read"):
+            main([*flags, "--data-dir", str(tmp_path / "broken")])
+    with pytest.raises(InputError, match="leave out --devices"):
+        main([*flags, "--devices", "2"])
+    assert not (tmp_path / "logs" / "walk").exists()
+
+
+@pytest.mark.parametrize("more", [("--devices", "2"), ("--num-nodes", "2"), ("--devices", "2,3")])
+def test_devices_that_cannot_be_had_leave_a_walk_as_it_was(
+    drawn: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    settings = Settings(data_dir=drawn, folds=2, test_fraction=0.2)
+    Walk(folder=tmp_path, settings=settings, budget=60).write()
+    before = (tmp_path / "walk.json").read_bytes()
+    with pytest.raises(InputError):
+        main(["--resume", str(tmp_path), *more])
+    assert (tmp_path / "walk.json").read_bytes() == before
 
 
 def test_where_a_resumed_walk_trains_may_change(tmp_path: Path) -> None:

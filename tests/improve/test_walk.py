@@ -7,7 +7,7 @@ import pytest
 
 from tests.improve.made import MadeTraining
 from vehicle_lightning.config import Settings
-from vehicle_lightning.errors import RunError, SettingsError
+from vehicle_lightning.errors import RunError, SettingsError, UntrainableError
 from vehicle_lightning.improve import moves
 from vehicle_lightning.improve import walk as walk_module
 from vehicle_lightning.improve.moves import REMEDIES, TOGETHER, taken_back
@@ -298,7 +298,7 @@ def test_a_step_that_cannot_be_trained_is_passed_over(
 
     def picky(settings: Settings, run: object, callbacks: object) -> object:
         if settings.dropout:
-            raise SettingsError("No dropout here.")
+            raise UntrainableError("No dropout here.")
         return training(settings, run, callbacks)  # type: ignore[arg-type]
 
     monkeypatch.setattr(walk_module, "train", picky)
@@ -306,6 +306,22 @@ def test_a_step_that_cannot_be_trained_is_passed_over(
     step = next(step for step in place.walk.steps if step.move == "dropout")
     assert (step.status, step.reason) == ("untrainable", "No dropout here.")
     assert "cannot be trained" in report(place.walk, "tried all")
+
+
+def test_what_is_wrong_with_no_step_ends_the_walk(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = MadeTraining(only_batchnorm)
+
+    def train(settings: Settings, run: object, callbacks: object) -> object:
+        if settings.batchnorm:
+            raise SettingsError("No such device.")
+        return training(settings, run, callbacks)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(walk_module, "train", train)
+    with pytest.raises(SettingsError, match="No such device"):
+        go_on(place.walk)
+    assert [step.status for step in Walk.read(place.folder).steps] == ["finished", "running"]
 
 
 def test_the_report(place: Place) -> None:

@@ -89,6 +89,16 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
         return TrainResult(run, _write_report(run, settings, results, every, status))
 
 
+def check_devices(settings: Settings, run: RunFolder) -> None:
+    """Refuse devices that trainings one after another cannot use; nothing is written.
+
+    Raises:
+        SettingsError: they are several, or not to be had.
+    """
+    first = next(iter(fold_runs(_on_one_device(settings)).values()))
+    build_trainer(first, run, [], [])
+
+
 def _on_one_device(settings: Settings) -> Settings:
     if started_together() == 1 and (one_device := settings.on_one_device()):
         return one_device

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
 from vehicle_lightning.config import DeviceSettings, Settings
-from vehicle_lightning.errors import SettingsError, counted, one_line
+from vehicle_lightning.errors import SettingsError, UntrainableError, counted, one_line
 from vehicle_lightning.fit.callbacks import AverageWeights, StopBetweenSteps, StopWithoutProgress
 from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, BestAndLast
 from vehicle_lightning.fit.devices import started_together
@@ -117,7 +117,7 @@ def check_limits(data: Data) -> None:
     """Refuse a fraction of the batches that is none.
 
     Raises:
-        SettingsError: it is.
+        UntrainableError: it is.
     """
     for name in ("limit_train_batches", "limit_val_batches", "overfit_batches"):
         share = getattr(data.settings, name)
@@ -126,7 +126,7 @@ def check_limits(data: Data) -> None:
             loaders += [] if name == "limit_train_batches" else data.val_dataloader()
             batches = min(map(len, loaders))
             if int(share * batches) == 0:
-                raise SettingsError(
+                raise UntrainableError(
                     f"--{name.replace('_', '-')} {share:g} of {counted(batches, 'batch')} is none; "
                     f"give a number of batches, or a larger fraction."
                 )

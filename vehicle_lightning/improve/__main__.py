@@ -62,10 +62,12 @@ def main(arguments: Sequence[str]) -> int:
     table = table_of(settings).checked()
     keep_freed_memory()
     # Importing torch and lightning takes seconds; what is wrong already has been said by now.
+    from vehicle_lightning.fit.folds import check_devices
     from vehicle_lightning.improve.report import report
     from vehicle_lightning.improve.walk import go_on
 
     quiet_lightning()
+    check_devices(settings, RunFolder(folder))
     budget = None if options.budget is None else seconds(options.budget)
     if options.resume:
         walk = _resumed(folder, settings, budget)
@@ -73,10 +75,14 @@ def main(arguments: Sequence[str]) -> int:
         walk = _begun(folder, settings, budget, has_test="test" in (table.splits or ()))
     folder.mkdir(parents=True, exist_ok=True)
     end = None
-    with RunFolder(folder).lock():
-        with suppress(KeyboardInterrupt):
-            end = go_on(walk)
-        print(report(walk, end))
+    try:
+        with RunFolder(folder).lock():
+            with suppress(KeyboardInterrupt):
+                end = go_on(walk)
+            print(report(walk, end))
+    finally:
+        with suppress(OSError):  # what is not empty stays
+            folder.rmdir()
     return INTERRUPTED if end is None else 0
 
 

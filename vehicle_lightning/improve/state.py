@@ -156,6 +156,10 @@ class Walk(BaseModel):
         """
         write_text(self.folder / FILE, self.model_dump_json(indent=2) + "\n")
 
+    def remove(self) -> None:
+        """Remove `walk.json`."""
+        (self.folder / FILE).unlink()
+
     @property
     def spent(self) -> float:
         """Seconds that all steps took."""

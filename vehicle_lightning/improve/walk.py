@@ -21,7 +21,7 @@ from typing import Literal
 import torch
 
 from vehicle_lightning.console import notice
-from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.errors import InputError, UntrainableError
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.start import check_same_data
 from vehicle_lightning.fit.train import train
@@ -95,7 +95,13 @@ def go_on(walk: Walk) -> End:
                 return step
             walk.steps.append(step)
         walk.write()
-        if not _train_last(walk, deadline):
+        try:
+            is_judged = _train_last(walk, deadline)
+        except InputError:
+            if not walk.run_of(0).path.exists():
+                walk.remove()  # nothing was trained
+            raise
+        if not is_judged:
             return "no time"
         walk.write()
         notice(_outcome(walk))
@@ -178,7 +184,7 @@ def _train_last(walk: Walk, deadline: float) -> bool:
     started = time.monotonic()
     try:
         summary = train(settings, run, callbacks=[pruning]).summary
-    except (torch.OutOfMemoryError, SettingsError) as error:
+    except (torch.OutOfMemoryError, UntrainableError) as error:
         if step.base is None:
             raise
         step.status = "untrainable"

@@ -1,6 +1,7 @@
 """Would more images help? `python -m vehicle_lightning.learning_curve --config best`."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,7 +194,9 @@ def _share_settings(settings: Settings, share: float, data: "VehicleDataModule")
     """
     part = settings.model_copy(update={"train_fraction": share})
     whole, steps = (
-        len(data.split_anew(one.model_copy(update={"fold": 0})).train_dataloader())
+        steps_of_epoch(
+            one, len(data.split_anew(one.model_copy(update={"fold": 0})).train_dataloader())
+        )
         for one in (settings, part)
     )
     longer = {
@@ -202,6 +205,14 @@ def _share_settings(settings: Settings, share: float, data: "VehicleDataModule")
         if (value := getattr(settings, name))
     }
     return part.model_copy(update=longer)
+
+
+def steps_of_epoch(settings: Settings, batches: int) -> int:
+    """Return the steps of the optimizer in an epoch of so many batches."""
+    limit = settings.overfit_batches or settings.limit_train_batches
+    if limit is not None:
+        batches = int(limit * batches) if isinstance(limit, float) else min(limit, batches)
+    return max(1, math.ceil(batches / settings.accumulate_grad_batches))
 
 
 def _train(settings: Settings, run: RunFolder, data: "VehicleDataModule") -> bool:

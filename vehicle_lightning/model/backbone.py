@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from vehicle_lightning.errors import SettingsError, one_line
+from vehicle_lightning.errors import UntrainableError, one_line
 
 Weights = Mapping[str, Tensor]
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which files keep weights
@@ -36,7 +36,7 @@ class Backbone(nn.Module):
         """Build the network; its weights are random until `load_weights`.
 
         Raises:
-            SettingsError: neither torchvision nor timm, where it is installed, knows the name, or
+            UntrainableError: neither torchvision nor timm, if installed, knows the name, or
                 the network does not end in a dense layer.
         """
         super().__init__()
@@ -44,7 +44,9 @@ class Backbone(nn.Module):
         self.body, self.mean, self.std = _build(name)
         dense = [(k, m) for k, m in self.body.named_modules() if isinstance(m, nn.Linear)]
         if not dense:
-            raise SettingsError(f"--backbone {name} does not end in a dense layer; choose another.")
+            raise UntrainableError(
+                f"--backbone {name} does not end in a dense layer; choose another."
+            )
         key, last_layer = dense[-1]
         self.body.set_submodule(key, nn.Identity())
         self.width = last_layer.in_features
@@ -62,14 +64,14 @@ class Backbone(nn.Module):
         """Check that it takes images of these sizes; most take any, vision transformers one.
 
         Raises:
-            SettingsError: it takes those of one other size only.
+            UntrainableError: it takes those of one other size only.
         """
         only = getattr(self.body, "image_size", None)  # as torchvision calls it
         patches: Any = getattr(self.body, "patch_embed", None)  # and timm
         if getattr(patches, "strict_img_size", False):
             only = patches.img_size[0]
         if only and pixels - {None, only}:
-            raise SettingsError(
+            raise UntrainableError(
                 f"--backbone {self.name} takes images of {only} pixels only; give --image-size "
                 f"{only}, and no --initial-size."
             )
@@ -105,7 +107,7 @@ class Backbone(nn.Module):
         Only tensors and plain types are unpickled, so that a file from a stranger cannot run code.
 
         Raises:
-            SettingsError: they cannot be had, or are those of another network.
+            UntrainableError: they cannot be had, or are those of another network.
         """
         found = _download(self.name) if file is None else _read(file)
         source = "What was downloaded" if file is None else f"--weights {file}"
@@ -153,7 +155,7 @@ def _build(name: str) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
             facts: Any = model.default_cfg
             return model, facts["mean"], facts["std"]
     near = " or ".join(difflib.get_close_matches(name, known, n=3)) or "resnet18"
-    raise SettingsError(f"There is no --backbone {name}; perhaps you meant {near}{more}.")
+    raise UntrainableError(f"There is no --backbone {name}; perhaps you meant {near}{more}.")
 
 
 def _download(name: str) -> Weights:
@@ -171,7 +173,7 @@ def _download(name: str) -> Weights:
     except Exception as error:  # every network and library fails in its own way
         folder = f"{torch.hub.get_dir()}/checkpoints"
         placing = f"put {url.rsplit('/', 1)[1]} into {folder} or " if url else ""
-        raise SettingsError(
+        raise UntrainableError(
             f"The weights of {name} cannot be downloaded ({one_line(error)}); without a "
             f"network, {placing}name their file by --weights."
         ) from error
@@ -190,7 +192,7 @@ def _read(file: Path) -> Weights:
             raise ValueError("it holds other things than weights")
         return {key.removeprefix("module."): value for key, value in content.items()}
     except Exception as error:  # a damaged or foreign file fails in many ways
-        raise SettingsError(f"--weights {file} cannot be read: {one_line(error)}.") from error
+        raise UntrainableError(f"--weights {file} cannot be read: {one_line(error)}.") from error
 
 
 def _matched(found: Weights, backbone: Backbone, source: str) -> Weights:
@@ -208,7 +210,7 @@ def _matched(found: Weights, backbone: Backbone, source: str) -> Weights:
         found = dict(list(found.items())[: len(found) - len(last_layer)])
     mine, theirs = ([(k.rsplit(".")[-1], v.shape) for k, v in w.items()] for w in (own, found))
     if mine != theirs:
-        raise SettingsError(
+        raise UntrainableError(
             f"{source} holds no weights of {backbone.name}: its layers are others, or in another "
             f"order."
         )

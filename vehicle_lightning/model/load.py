@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.errors import RunError, join_first, one_line
+from vehicle_lightning.errors import RunError, UntrainableError, join_first, one_line
 from vehicle_lightning.model.network import ImageClassifier, NetworkFactory
 from vehicle_lightning.runs.folder import find_checkpoint
 
@@ -149,9 +149,10 @@ def load_start(
         network: what builds the network, where that was given from Python.
 
     Raises:
-        RunError: there is no such checkpoint, its network is another one, or it was trained on
-            images that are to validate now.
-        SettingsError: the weights of the backbone cannot be had, or it takes other image sizes.
+        RunError: there is no such checkpoint, or it was trained on images that are to validate
+            now.
+        UntrainableError: its network has other layers; or the weights of the backbone cannot be
+            had, or it takes other image sizes.
     """
     settings = classifier.settings
     if settings.pretrained is not None:
@@ -186,7 +187,7 @@ def _take_weights(
     kept = set(filter(is_kept, own))
     taken = {name: weight for name, weight in found.items() if name not in kept}
     if difference := _difference({k: v for k, v in own.items() if k not in kept}, taken):
-        raise RunError(
+        raise UntrainableError(
             f"The network of {place} has other layers than the one to be trained ({difference}), "
             f"so that its weights cannot be taken; give both the same settings of the network, and "
             f"without --pooling the same --image-size."

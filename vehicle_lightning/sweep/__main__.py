@@ -52,7 +52,7 @@ class SweepOptions(SettingsGroup):
     storage: str | None = None
     """URL of a database to share, as postgresql://user@host/name; by default a SQLite file."""
     config: Path | None = None
-    """YAML file of settings that the trials share, or the name of an experiment, such as best."""
+    """YAML file of settings that the trials share, above those of the space; or an experiment."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -104,11 +104,12 @@ def parse_sweep(arguments: Sequence[str]) -> tuple[SweepOptions, Space, Settings
     space = read_space(SweepOptions().space if files.help or not files.space else files.space)
     defaults = Settings()
     if not files.help:  # for which tyro ends the process
-        below = defaults if files.config is None else read_settings(files.config)
+        given = defaults if files.config is None else read_settings(files.config)
+        named = f" with {files.config}" if files.config else ""
         try:
-            defaults = below.changed(space.fixed)
+            defaults = defaults.changed({**space.fixed, **given.model_dump(exclude_unset=True)})
         except SettingsError as error:
-            raise SettingsError(f"Space {space.file}: {error}") from error
+            raise SettingsError(f"Space {space.file}{named}: {error}") from error
     options, base = parse_training(SweepOptions, "sweep", arguments, defaults)
     flags = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
     for flag in flags:

@@ -17,7 +17,7 @@ from optuna.pruners import MedianPruner
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.console import notice
-from vehicle_lightning.errors import RunError, SettingsError, counted
+from vehicle_lightning.errors import RunError, SettingsError, UntrainableError, counted
 from vehicle_lightning.fit.callbacks import PruningCallback
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.runs.folder import RunFolder
@@ -173,9 +173,9 @@ def _train(search: Search, running: RunningTrial) -> None:
         summary = train(settings, run, callbacks=[pruning]).summary
     except torch.OutOfMemoryError:
         return _give_up(search, running, point, "it needs more memory than the device has")
-    except SettingsError as error:
-        if "backbone" not in point:  # it is not for what is searched that it cannot be trained
-            raise
+    except UntrainableError as error:
+        if settings.backbone is not None and "backbone" not in point:
+            raise  # none can be trained
         return _give_up(search, running, point, str(error).rstrip("."))
     if summary is not None and summary.status != "interrupted":
         return _finish(search, running, point, summary)
