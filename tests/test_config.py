@@ -96,7 +96,9 @@ OTHER_VALUES: dict[str, Any] = {
     "log_dir": Path("runs"),
 }
 # They stand in the place of other values above.
-NOT_TOGETHER = {"test_csv", "trivial_augment", "balanced", "warmup_epochs"}
+NOT_TOGETHER = {"test_csv", "trivial_augment", "balanced", "warmup_epochs"} | {
+    *("pretrained", "limit_train_batches")
+}
 NEEDS: dict[str, dict[str, Any]] = {
     "fold": {"folds": 5},
     "initial_size": {"pooling": "average"},
@@ -230,6 +232,8 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
         ({"initial_size": 64}, "needs --pooling"),
         ({"initial_size": 256, "pooling": "max"}, "at most --image-size 96"),
         ({"batchnorm": True, "batch_size": 1}, "--batch-size"),
+        ({"pretrained": "a", "weights": "b", "backbone": "resnet18"}, "leave out --weights"),
+        ({"overfit_batches": 1, "limit_train_batches": 2}, "leave out --limit-train-batches"),
         ({"image_size": 8, "channels": (4, 4, 4, 4)}, "at least 16, as each of the 4 blocks"),
         ({"image_size": 31, "first_stride": 8}, "at least 32, as --first-stride 8 divides it"),
         ({"channels": ()}, "channels"),

@@ -74,6 +74,10 @@ def test_duplicates_count_once(dropout_run: RunFolder, drawn: Path, tmp_path: Pa
     assert double["n"] == 2 * single["n"]
     assert double["accuracy"] == pytest.approx(single["accuracy"])
     assert double["interval"] == pytest.approx(single["interval"])
+    for name in "01":
+        once_found, twice_found = (run["classes"][name]["recall"] for run in (single, double))
+        assert twice_found["n"] == 2 * once_found["n"]
+        assert twice_found["interval"] == pytest.approx(once_found["interval"])
 
 
 def test_the_figures_are_those_of_fit_and_of_scikit_learn(

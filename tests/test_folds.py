@@ -21,6 +21,7 @@ from vehicle_lightning.fit.__main__ import main
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.statistics import wilson_interval
+from vehicle_lightning.settings_file import read_settings
 
 FOLD_RUNS = [
     "seed0-fold0",
@@ -50,6 +51,13 @@ def test_one_folder_with_one_for_each_training(run: RunFolder) -> None:
         assert fold_run.label == f"folds/0/{name}"
         assert fold_run.best_checkpoint.is_file()
         assert json.loads(fold_run.summary.read_text())["status"] == "finished"
+
+
+def test_what_was_recognised_of_the_data_is_kept(run: RunFolder) -> None:
+    names = {"csv", "image_dir", "image_column", "label_column"}
+    own, of_fold = (read_settings(one.config) for one in (run, run.fold_run(FOLD_RUNS[0])))
+    assert own.model_dump(include=names) == of_fold.model_dump(include=names)
+    assert own.csv == Path("train.csv")
 
 
 def test_every_image_is_validated_once_a_seed(run: RunFolder) -> None:

@@ -1,6 +1,9 @@
 """The package from Python: train, load, parts of one's own, and anyone's own Trainer."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -9,13 +12,15 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
+from torchvision import models
 from torchvision.models import VisionTransformer
 
 from tests.conftest import SIZE
 from vehicle_lightning import Settings, VehicleClassifier, VehicleDataModule, load, train
+from vehicle_lightning.compare.ranking import compare
 from vehicle_lightning.data.table import Table
 from vehicle_lightning.errors import DataError, InputError, RunError, SettingsError
 from vehicle_lightning.explain.__main__ import main as explain
@@ -293,8 +298,82 @@ def test_a_data_module_serves_several_trainings(drawn: Path, tmp_path: Path) -> 
         run = train(quick(drawn, tmp_path, dropout=dropout, folds=2, fold=1), data=data).run
         settings = load(run.path).settings
         assert (settings.dropout, settings.fold) == (dropout, 1)
-    with pytest.raises(SettingsError, match="read its images with another image_size; make a new"):
+    with pytest.raises(SettingsError, match="was made with another image_size; make a new"):
         train(quick(drawn, tmp_path, image_size=2 * SIZE), data=data)
+
+
+def test_a_data_module_is_not_taken_for_other_images(drawn: Path, tmp_path: Path) -> None:
+    settings = quick(drawn, tmp_path)
+    with pytest.raises(SettingsError, match="was made with another data_dir; make a new"):
+        train(settings, data=VehicleDataModule(settings.changed({"data_dir": tmp_path})))
+
+
+def test_a_data_module_with_arguments_of_its_own_is_split_anew(drawn: Path, tmp_path: Path) -> None:
+    class Sub(VehicleDataModule):
+        def __init__(self, settings: Settings, keep: float) -> None:
+            super().__init__(settings)
+            self.keep = keep
+
+    data = Sub(quick(drawn, tmp_path), 0.25)
+    train(quick(drawn, tmp_path, folds=2), data=data)
+    assert data.take(quick(drawn, tmp_path, folds=2, fold=1)).keep == 0.25
+
+
+def test_the_end_asked_for_within_an_epoch_comes_after_it(drawn: Path, tmp_path: Path) -> None:
+    class Enough(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+            trainer.should_stop = trainer.global_step >= 6  # the first step of the second epoch
+
+    settings = quick(drawn, tmp_path, epochs=4)
+    summary = train(settings, callbacks=[Enough()]).summary
+    assert summary is not None
+    run = train(quick(drawn, tmp_path, epochs=2)).run
+    whole = json.loads(run.summary.read_text())
+    assert (summary.epochs, summary.val.loss) == (2, whole["val"]["loss"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"augment": True},
+        {"backbone": "shufflenet_v2_x0_5", "frozen_epochs": 2, "hidden": (4,)},
+    ],
+)
+def test_double_precision(drawn: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    if "backbone" in changes:
+        weights = tmp_path / "weights.pth"
+        torch.save(models.get_model(changes["backbone"]).state_dict(), weights)
+        changes = {**changes, "weights": weights}
+    settings = quick(drawn, tmp_path, precision="64-true", **changes)
+    assert train(settings).summary is not None
+
+
+def test_data_without_a_length_are_refused(drawn: Path, tmp_path: Path) -> None:
+    class Endless(IterableDataset[Tensor]):
+        def __iter__(self) -> Iterator[Tensor]:
+            yield torch.zeros(1)
+
+    class Streamed(Tensors):
+        def train_dataloader(self) -> Any:
+            return DataLoader(Endless())
+
+    with pytest.raises(DataError, match="loader of Streamed has no length"):
+        train(quick(drawn, tmp_path), data=Streamed())
+
+
+def test_other_labels_of_ones_own_data_are_other_data(drawn: Path, tmp_path: Path) -> None:
+    class Others(Tensors):
+        def setup(self, stage: str | None = None) -> None:
+            super().setup(stage)
+            self.y = self.y.flip(0)
+
+    for name, data in (("a", Tensors()), ("b", Tensors()), ("c", Others())):
+        train(quick(drawn, tmp_path, name=name), data=data)
+    ranking = compare([tmp_path / "logs" / name for name in "abc"])
+    assert {row.record.name for row in ranking.rows} == {"a/0", "b/0"}
+    assert [(one.name, one.reason) for one in ranking.left_out] == [
+        ("c/0", "it has other images or labels than a/0")
+    ]
 
 
 def trainer(tmp_path: Path, **options: object) -> L.Trainer:

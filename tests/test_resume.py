@@ -241,6 +241,22 @@ def test_interrupted_in_the_first_epoch(
     assert pd.read_csv(run.metrics)["epoch"].tolist() == [1, 2]
 
 
+def test_what_begins_anew_may_have_other_data(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Path(shutil.copytree(drawn, tmp_path / "data"))
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(1, patch, signal.SIGINT)
+        assert main(quick(data, tmp_path)) == 130
+    run = RunFolder(tmp_path / "run" / "0")
+    rows = (data / "train.csv").read_text().splitlines()
+    (data / "train.csv").write_text("\n".join(rows[:-1]) + "\n")
+    before = run.data_facts()
+    assert main(["--resume", str(run.path)]) == 0
+    assert (before["images"], run.data_facts()["images"]) == (80, 79)
+    assert run.data_facts()["fingerprint"] == load(run.path).fingerprint != before["fingerprint"]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -38,6 +38,10 @@ def conflicts(s: "Settings") -> Iterator[str]:
         yield "--overfit-batches takes the same batches in every epoch; leave out --balanced"
     if s.warmup_epochs and s.schedule == "onecycle":
         yield "--schedule onecycle has a warm-up of its own; leave out --warmup-epochs"
+    if s.pretrained is not None and s.weights is not None:
+        yield "--pretrained brings its weights along; leave out --weights"
+    if s.overfit_batches is not None and s.limit_train_batches is not None:
+        yield "--overfit-batches limits the training batches too; leave out --limit-train-batches"
     if s.warmup_epochs >= s.epochs:
         yield f"--warmup-epochs {s.warmup_epochs} must be fewer than --epochs {s.epochs}"
     if s.backbone is None:

@@ -71,7 +71,7 @@ def test_other_data_and_other_splits_are_left_out_with_the_reason(tmp_path: Path
     reasons = {one.name: one.reason for one in ranking.left_out}
     assert "other images or labels" in reasons["photos/0"]
     assert "--split-seed 3" in reasons["resplit/0"]
-    assert "--folds 5 --fold 1" in reasons["folds/0"]
+    assert "instead of no --fold" in reasons["folds/0"]
     assert any("photos/0" in line for line in notes(ranking))
 
 

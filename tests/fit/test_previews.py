@@ -33,3 +33,5 @@ def test_layers_are_shown_and_a_rate_is_found(
     assert [path.name for path in (tmp_path / "logs" / "own" / "0").iterdir()] == ["lr_find.png"]
     with pytest.raises(SettingsError, match="leave out --folds"):
         main([*flags, "--lr-find", "--folds", "2"])
+    with pytest.raises(SettingsError, match="--fast-dev-run"):
+        main([*flags, "--lr-find", "--fast-dev-run"])

@@ -38,7 +38,7 @@ REACHED: dict[str, tuple[Any, Callable[[Any], Any], Any]] = {
     "max_time": ("01:00:00:30", duration, 24 * 3600 + 30),
     "limit_train_batches": (7, lambda t: t.limit_train_batches, 7),
     "limit_val_batches": (0.5, lambda t: t.limit_val_batches, 0.5),
-    "overfit_batches": (2, lambda t: (t.limit_train_batches, t.limit_val_batches), (2, 2)),
+    "overfit_batches": (2, lambda t: (t.limit_train_batches, t.limit_val_batches), (2, 1.0)),
     "fast_dev_run": (True, lambda t: t.fast_dev_run, True),
     "profiler": ("simple", lambda t: type(t.profiler), SimpleProfiler),
     "deterministic": (True, lambda _: torch.are_deterministic_algorithms_enabled(), True),
@@ -75,8 +75,14 @@ def test_they_train_and_resume_together(fit_quickly: Fit) -> None:
 def test_the_same_batches_are_overfitted(fit_quickly: Fit) -> None:
     flags = ("--epochs", "15", "--learning-rate", "0.003", "--batch-size", "8")
     run = fit_quickly(*flags, "--overfit-batches", "1")
-    losses = pd.read_csv(run.metrics)["train/running_loss"]
+    curves = pd.read_csv(run.metrics)
+    losses = curves["train/running_loss"]
     assert losses.iloc[-1] < 0.5 * losses.iloc[0]
+    assert curves["train/loss"].iloc[-1] < 0.5 * curves["train/loss"].iloc[0]
+    summary = json.loads(run.summary.read_text())
+    assert (summary["train"]["n"], summary["val"]["n"]) == (8, 8)
+    half = fit_quickly("--epochs", "1", "--batch-size", "8", "--overfit-batches", "0.5")
+    assert json.loads(half.summary.read_text())["train"]["n"] == 32
 
 
 def test_a_dev_run_leaves_nothing_behind(

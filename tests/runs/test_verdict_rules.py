@@ -441,14 +441,17 @@ def test_an_upturn_of_a_near_perfect_network_is_no_trouble() -> None:
 
 
 def test_impatience_is_told_from_too_few_epochs() -> None:
-    history = history_of(
-        np.linspace(0.66, 0.35, 12), decay(0.64, 0.5, 2, 12), train_end=0.82, val_end=0.8
-    )
+    losses = decay(0.64, 0.5, 2, 12)
+    steady, losses[8] = losses.copy(), losses[8] - 0.04  # by luck
+    history = history_of(np.linspace(0.66, 0.35, 12), losses, train_end=0.82, val_end=0.8)
     impatient = judge(history, 0.8, 0.79, settings_of(patience=3))
     assert impatient.kind == "stopped too early"
     assert impatient.because.startswith("Patience ended the run while")
     assert "in epoch 12" in impatient.because
     assert impatient.flags == ("--patience 6",)
+    interrupted = history_of(np.linspace(0.66, 0.35, 12), steady, train_end=0.82, val_end=0.8)
+    other_end = judge(interrupted, 0.8, 0.79, settings_of(patience=3))
+    assert other_end.because.startswith("The run ended while")
     too_few = judge(history, 0.8, 0.79, settings_of(epochs=12, patience=3))
     assert too_few.because.startswith("The run ended while")
     assert too_few.flags == ("--epochs 24",)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vehicle_lightning.compare.records import LeftOut, Record, read_records
-from vehicle_lightning.config import PLACES, Settings
+from vehicle_lightning.config import PLACES, SPLIT_BY, Settings
 from vehicle_lightning.errors import RunError
 from vehicle_lightning.runs.paired import Conclusion, conclude, paired_difference
 from vehicle_lightning.settings_file import setting_in_words
@@ -182,20 +182,20 @@ def why_not_comparable(record: Record, baseline: Record) -> str | None:
     if record.fingerprint != baseline.fingerprint:
         return f"it has other images or labels than {baseline.name}"
     if record.settings.split != baseline.settings.split:
-        return (
-            f"it validates other images than {baseline.name} "
-            f"({_split_in_words(record)} instead of {_split_in_words(baseline)})"
-        )
+        own, others = _split_in_words(record, baseline), _split_in_words(baseline, record)
+        return f"it validates other images than {baseline.name} ({own} instead of {others})"
     return None
 
 
-def _split_in_words(record: Record) -> str:
-    s = record.settings
-    if s.folds is None:
-        how = f"--val-fraction {s.val_fraction:g}"
-    else:
-        how = f"--folds {s.folds}" + ("" if s.fold is None else f" --fold {s.fold}")
-    return f"{how} --split-seed {s.split_seed}"
+def _split_in_words(record: Record, other: Record) -> str:
+    """Return the flags by which it splits the images in another way."""
+    own, others = (one.settings.model_dump(include=set(SPLIT_BY)) for one in (record, other))
+    flags = []
+    for name, value in own.items():
+        if value != others[name]:
+            flag = f"--{name.replace('_', '-')}"
+            flags.append(f"no {flag}" if value is None else f"{flag} {value}")
+    return ", ".join(flags)
 
 
 def _in_words(record: Record, differing: Sequence[str]) -> str:

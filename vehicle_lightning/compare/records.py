@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.util import hash_pandas_object
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.errors import InputError, RunError
@@ -151,7 +152,10 @@ def _read(folder: RunFolder, name: str) -> Record:
     if curves.empty or not {"epoch", "train/loss", "val/loss", "val/accuracy"} <= set(curves):
         raise RunError(f"{folder.metrics.name} lacks epochs or figures")
     with _reading(folder.predictions):
-        outcomes = Outcomes.from_predictions(read_predictions(folder.predictions))
+        predictions = read_predictions(folder.predictions)
+    if not fingerprint:  # of a data module of one's own: by the labels of what was validated
+        listed = predictions[["file", "label"]].drop_duplicates().sort_values("file")
+        fingerprint = f"labels {hash_pandas_object(listed, index=False).sum()}"
     return Record(
         folder,
         name,
@@ -159,7 +163,7 @@ def _read(folder: RunFolder, name: str) -> Record:
         str(fingerprint),
         Summary.read(folder.summary),
         curves,
-        outcomes,
+        Outcomes.from_predictions(predictions),
         str(started),
     )
 

@@ -1,5 +1,7 @@
 """The data module: CSV and image folder in, batches of each split out."""
 
+import copy
+from collections.abc import Sequence
 from typing import Any, Self
 
 import lightning as L
@@ -82,6 +84,12 @@ class VehicleDataModule(L.LightningDataModule):
         self.settings = self.settings.model_copy(update=dict(self.table.found))
         self.groups = join_groups(self.duplicates.of_image, self.table.groups)
         self.rows, self.left_out = split_rows(self.settings, self.table, self.groups)
+        if (batches := self.settings.overfit_batches) is not None:
+            rng = np.random.default_rng(self.settings.seed)
+            self._overfitted = rng.permutation(self.rows["train"])
+            every = list(EvaluationBatches(self._overfitted, self.settings.batch_size))
+            count = int(batches * len(every)) if isinstance(batches, float) else batches
+            self.rows["train"] = np.sort(np.concatenate(every[: max(count, 1)]))
         self.fingerprint = images.fingerprint
         self.contrast, self.white = images.decoded.contrast, images.decoded.white
         self.mean, self.std = images.mean_and_std(self.rows["train"])
@@ -105,16 +113,31 @@ class VehicleDataModule(L.LightningDataModule):
         settings = settings.model_copy(update=dict(self.table.found))
         if settings == self.settings and self._dataset.features is None:
             return self
-        if asked := [n for n in READ_BY if getattr(settings, n) != getattr(self.settings, n)]:
-            raise SettingsError(
-                f"The data module has read its images with another {join_first(asked)}; make a "
-                f"new one for these settings."
-            )
-        other = type(self)(settings)
-        other._images = self._images
-        other._resident = self._resident
+        self._refuse_other_images(settings, READ_BY)
+        other = copy.copy(self)
+        other.settings, other.is_ready, other.trainer = settings, False, None
         other.setup()
         return other
+
+    def take(self, settings: Settings) -> Self:
+        """Return the data module for a training with these settings: itself where nothing is read.
+
+        Raises:
+            SettingsError: they name other images than the module was made for.
+        """
+        if self.is_ready:
+            return self.split_anew(settings)
+        chosen = [n for n in READ_BY if getattr(self.settings, n) != Settings.default(n)]
+        self._refuse_other_images(settings, chosen)
+        self.settings = settings
+        return self
+
+    def _refuse_other_images(self, settings: Settings, names: Sequence[str]) -> None:
+        if other := [n for n in names if getattr(settings, n) != getattr(self.settings, n)]:
+            raise SettingsError(
+                f"The data module was made with another {join_first(other)}; make a new one for "
+                f"these settings."
+            )
 
     def loader(self, split: Split) -> DataLoader[Batch]:
         """Return all images of a split, unshuffled."""
@@ -150,8 +173,7 @@ class VehicleDataModule(L.LightningDataModule):
         """Return shuffled batches of the training images; ever the same ones to overfit."""
         rows, settings, place = self.rows["train"], self.settings, self._place()
         if settings.overfit_batches is not None:
-            order = np.random.default_rng(settings.seed).permutation(rows)
-            return self._loader(EvaluationBatches(order, settings.batch_size, *place))
+            return self._loader(EvaluationBatches(self._overfitted, settings.batch_size, *place))
         labels = self.table.labels[rows] if settings.balanced else None
         return self._loader(
             TrainingBatches(rows, settings.batch_size, settings.seed, *place, balance=labels)

@@ -72,7 +72,6 @@ class Evaluation:
         matrix = confusion_matrix(label, prediction, labels=list(class_names)).astype(np.int64)
         codes = np.array([class_names.index(name) for name in label], dtype=np.int64)
         wrong = predictions[label != prediction].head(MOST_MISTAKES)
-        shares = zip(matrix.diagonal(), matrix.sum(axis=0), matrix.sum(axis=1), strict=True)
         return cls(
             name=name,
             networks=networks,
@@ -83,10 +82,10 @@ class Evaluation:
             calibration_error=calibration_error(probabilities, codes),
             classes={
                 name: {
-                    "precision": Share.of(int(right), int(predicted)),
-                    "recall": Share.of(int(right), int(labelled)),
+                    "precision": _share_right(predictions[prediction == name]),
+                    "recall": _share_right(predictions[label == name]),
                 }
-                for name, (right, predicted, labelled) in zip(class_names, shares, strict=True)
+                for name in class_names
             },
             matrix=matrix,
             groups={}
@@ -154,6 +153,13 @@ class Evaluation:
             f"({bad['probability']:.1%})"
             for bad in self.mistakes[:NAMED]
         ]
+
+
+def _share_right(predictions: pd.DataFrame) -> Share | None:
+    if predictions.empty:
+        return None
+    measured = measure(predictions)
+    return Share(measured.accuracy, measured.interval, measured.n)
 
 
 def _auroc(

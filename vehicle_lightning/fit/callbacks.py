@@ -235,10 +235,14 @@ class StopBetweenSteps(L.Callback):
 
     The epoch under way is given up: a resumed run repeats it exactly, from the end of the last
     epoch that was saved. A second signal ends the process at once.
+
+    Where another callback asks for the end within an epoch, that comes after it, as half an epoch
+    cannot be resumed.
     """
 
     def __init__(self) -> None:
-        self._received = False
+        self.received = False
+        self._ends_after_epoch = False
         self._before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, *_: Any) -> None:
@@ -249,10 +253,16 @@ class StopBetweenSteps(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
         """End the training where a signal came."""
         # All processes stop after the same step, whichever of them the signal reached first.
-        if trainer.strategy.reduce_boolean_decision(self._received, all=False):
+        if trainer.strategy.reduce_boolean_decision(self.received, all=False):
             raise TrainingInterruptedError
+        if trainer.should_stop and trainer.training and not trainer.is_last_batch:
+            trainer.should_stop, self._ends_after_epoch = False, True
 
     on_validation_batch_end = on_train_batch_end
+
+    def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """End the training where that was asked for within the epoch."""
+        trainer.should_stop = trainer.should_stop or self._ends_after_epoch
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Listen no more."""
@@ -263,7 +273,7 @@ class StopBetweenSteps(L.Callback):
     on_exception = on_train_end
 
     def _receive(self, *_: Any) -> None:
-        self._received = True
+        self.received = True
         self.on_train_end()
 
 

@@ -17,7 +17,12 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from vehicle_lightning.errors import RunError
-from vehicle_lightning.fit.callbacks import SIGNALS, PruningCallback, TrainingInterruptedError
+from vehicle_lightning.fit.callbacks import (
+    SIGNALS,
+    PruningCallback,
+    StopBetweenSteps,
+    TrainingInterruptedError,
+)
 from vehicle_lightning.fit.other_data import Data
 from vehicle_lightning.model.classifier import VehicleClassifier
 from vehicle_lightning.runs.summary import Status
@@ -57,15 +62,22 @@ def fit_until_stopped(
     try:
         with _ended_by_signals(trainer):
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    except (TrainingInterruptedError, SystemExit):  # the latter is Lightning's, before any step
+    except TrainingInterruptedError:
+        return "interrupted"
+    except SystemExit:  # Lightning's, of Ctrl-C before any step, or a second time
+        if any(isinstance(c, StopBetweenSteps) and c.received for c in _callbacks(trainer)):
+            raise KeyboardInterrupt from None
         return "interrupted"
     except Exception as error:
         if lost := lost_process(error, trainer):
             raise lost from error
         raise
-    callbacks: list[L.Callback] = getattr(trainer, "callbacks")  # noqa: B009  # untyped
-    is_pruned = any(isinstance(c, PruningCallback) and c.is_pruned for c in callbacks)
+    is_pruned = any(isinstance(c, PruningCallback) and c.is_pruned for c in _callbacks(trainer))
     return "pruned" if is_pruned else "finished"
+
+
+def _callbacks(trainer: L.Trainer) -> list[L.Callback]:
+    return list(getattr(trainer, "callbacks"))  # noqa: B009  # untyped
 
 
 @contextmanager

@@ -76,6 +76,7 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
             own_data = data.split_anew(own)
             model = build_classifier(own_data, parts).model
             load_start(model, own_data.fingerprint, network=parts.network)
+        settings = settings.model_copy(update=dict(data.table.found))
         if run.config.is_file():
             check_same_data(run, data.fingerprint)
         said = write_start(run, settings, data, [], parts.classifier, epochs=0)

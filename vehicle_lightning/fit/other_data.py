@@ -50,6 +50,13 @@ class OtherData(L.LightningDataModule):
         self.std = getattr(self._data, "std", IMAGENET[1])
         if "test" in self.splits:
             self._data.setup("test")
+        try:
+            len(self.train_dataloader())
+        except TypeError as error:
+            raise DataError(
+                f"The training loader of {type(self._data).__name__} has no length, without which "
+                f"there are no epochs; give one over a data set with a length."
+            ) from error
 
     @property
     def splits(self) -> tuple[Split, ...]:

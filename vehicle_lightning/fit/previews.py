@@ -48,8 +48,10 @@ def find_learning_rate(settings: Settings, data: L.LightningDataModule) -> str:
     Lightning's Tuner does it, and suggests the rate at which the smoothed loss falls most steeply:
     the range test of Smith 2017, Cyclical learning rates for training neural networks.
     """
-    if settings.is_repeated:
-        raise SettingsError("--lr-find tries one training; leave out --folds and --seeds.")
+    if settings.is_repeated or settings.fast_dev_run:
+        raise SettingsError(
+            "--lr-find tries one training; leave out --folds, --seeds and --fast-dev-run."
+        )
     quiet_lightning()
     settings = with_precision(settings)
     with run_folder(settings, None) as run:

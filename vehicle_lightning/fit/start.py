@@ -90,7 +90,7 @@ def write_start(
     Of a fold run the run that it is part of says it all.
     """
     run.summary.unlink(missing_ok=True)  # from here on it is not finished
-    write_environment(run, data, classifier)
+    write_environment(run, data, classifier, epochs)
     write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
     for logger in loggers:
         logger.log_hyperparams(settings.model_dump(mode="json"))
@@ -102,10 +102,11 @@ def write_start(
     return said
 
 
-def write_environment(run: RunFolder, data: Data, classifier: type) -> None:
+def write_environment(run: RunFolder, data: Data, classifier: type, epochs: int) -> None:
     """Write command, versions, git commit, hardware, data and what trains as JSON.
 
-    Where a run is resumed, its first start stays, and this one is added under `resumed`.
+    Where a run is resumed after some epochs, its first start stays, and this one is added under
+    `resumed`.
     """
     start: dict[str, Any] = {
         "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
@@ -121,23 +122,29 @@ def write_environment(run: RunFolder, data: Data, classifier: type) -> None:
         },
     }
     environment = run.read_environment()
-    if environment is not None:
-        environment.setdefault("resumed", []).append(start)
+    if environment is None:
+        environment = {**start, "classifier": classifier.__name__}
     else:
-        facts: dict[str, Any] = {
-            "fingerprint": data.fingerprint,
-            "class_names": list(data.class_names),
-        }
-        if isinstance(data, VehicleDataModule):
-            facts |= {split: len(rows) for split, rows in data.rows.items()}
-            facts |= {
-                "images": len(data.table),
-                "exact_duplicates": data.duplicates.exact,
-                "near_duplicates": data.duplicates.near,
-                "left_out": data.left_out,
-            }
-        environment = start | {"data": facts, "classifier": classifier.__name__}
+        environment.setdefault("resumed", []).append(start)
+    if epochs == 0:  # one that begins anew may have other data
+        environment["data"] = _facts_of(data)
     write_text(run.environment, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
+
+
+def _facts_of(data: Data) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "fingerprint": data.fingerprint,
+        "class_names": list(data.class_names),
+    }
+    if isinstance(data, VehicleDataModule):
+        facts |= {split: len(rows) for split, rows in data.rows.items()}
+        facts |= {
+            "images": len(data.table),
+            "exact_duplicates": data.duplicates.exact,
+            "near_duplicates": data.duplicates.near,
+            "left_out": data.left_out,
+        }
+    return facts
 
 
 def _first_line(data: Data, epochs: int) -> str:

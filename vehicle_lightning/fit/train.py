@@ -159,10 +159,8 @@ def read_data(settings: Settings, data: L.LightningDataModule | None = None) -> 
         data = VehicleDataModule(settings)
     elif not isinstance(data, VehicleDataModule):
         data = OtherData(data, settings)
-    elif not data.is_ready:
-        data.settings = settings
     else:
-        data = data.split_anew(settings)
+        data = data.take(settings)
     data.setup()
     check_limits(data)
     return data
@@ -173,7 +171,7 @@ def build_classifier(data: Data, parts: Parts) -> VehicleClassifier:
     L.seed_everything(data.settings.seed, verbose=False)
     weights = None
     if data.settings.class_weights:
-        counts = np.asarray(data.class_counts)
+        counts = np.asarray(data.class_counts).clip(1)  # few batches may lack a class
         weights = (counts.sum() / (len(counts) * counts)).tolist()
     mean, std = (np.asarray(values).tolist() for values in (data.mean, data.std))
     return parts.classifier(data.settings, data.class_names, mean, std, weights, parts.network)

@@ -90,6 +90,8 @@ def build_trainer(
             enable_progress_bar=False,  # EpochLines has one for the whole training
             enable_model_summary=False,
         )
+        if settings.overfit_batches is not None:  # by which Lightning would limit these too
+            trainer.limit_val_batches = settings.limit_val_batches or 1.0
         _check_devices(trainer, settings)
     except Exception as error:  # each accelerator refuses in its own way
         differing = settings.model_dump(exclude_defaults=True, include=DEVICES)
@@ -122,8 +124,8 @@ def check_limits(data: Data) -> None:
     for name in ("limit_train_batches", "limit_val_batches", "overfit_batches"):
         share = getattr(data.settings, name)
         if isinstance(share, float):
-            loaders: list[Any] = [] if name == "limit_val_batches" else [data.train_dataloader()]
-            loaders += [] if name == "limit_train_batches" else data.val_dataloader()
+            is_val = name == "limit_val_batches"
+            loaders: list[Any] = data.val_dataloader() if is_val else [data.train_dataloader()]
             batches = min(map(len, loaders))
             if int(share * batches) == 0:
                 raise UntrainableError(

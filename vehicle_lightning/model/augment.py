@@ -58,7 +58,7 @@ class Augment(nn.Module):
 
         Contrast stretches about the image's mean grey, saturation about each pixel's own grey.
         """
-        s, luma = self._settings, self._luma
+        s, luma = self._settings, self._luma.to(images.dtype)
         brightness, contrast, saturation = (
             1 + _symmetric(images, largest) for largest in (s.brightness, s.contrast, s.saturation)
         )

@@ -32,9 +32,11 @@ def evaluate(
     autocast = torch.autocast(device.type, AUTOCAST.get(precision), precision in AUTOCAST)
     # Left on the device until the end: to bring each batch to the host would wait for it.
     logits, labels = [], []
+    own = next(classifier.parameters()).dtype
     for batch in batches:
+        dtype = own if batch[0].is_floating_point() else None
         with autocast:
-            logits.append(classifier(batch[0].to(device, non_blocking=True)))
+            logits.append(classifier(batch[0].to(device, dtype, non_blocking=True)))
         labels.append(batch[1])
     return torch.cat(logits).cpu().double(), torch.cat(labels).cpu()
 

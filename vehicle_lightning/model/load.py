@@ -154,16 +154,17 @@ def load_start(
         UntrainableError: its network has other layers; or the weights of the backbone cannot be
             had, or it takes other image sizes.
     """
-    settings = classifier.settings
-    if settings.pretrained is not None:
-        other = load(settings.pretrained, network=network)
-        _take_weights(classifier, fingerprint, other, settings.pretrained)
-    elif settings.backbone is not None:
+    settings, backbone = classifier.settings, None
+    if settings.backbone is not None:
         from vehicle_lightning.model.backbone import find_backbone
 
         if backbone := find_backbone(classifier.network):
             backbone.check_sizes({settings.image_size, settings.initial_size})
-            backbone.load_weights(settings.weights)
+    if settings.pretrained is not None:
+        other = load(settings.pretrained, network=network)
+        _take_weights(classifier, fingerprint, other, settings.pretrained)
+    elif backbone is not None:
+        backbone.load_weights(settings.weights)
 
 
 def _take_weights(

@@ -222,7 +222,10 @@ class _Run:
 
     @property
     def ended_by_patience(self) -> bool:
-        return self.settings.patience is not None and len(self.history) < self.settings.epochs
+        patience, losses = self.settings.patience, self.curve("val/loss")
+        if patience is None or len(losses) >= self.settings.epochs or np.isnan(losses).all():
+            return False
+        return len(losses) - 1 - int(np.nanargmin(losses)) >= patience
 
     def gap(self) -> "_Gap | None":
         """Find a gap between training and validation accuracy.
