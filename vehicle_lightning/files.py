@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
+PREDICTIONS = b"file,prediction,p_"  # how the output of `predict` begins
 HALF_WRITTEN = "-partial"  # in the name of a file that is not whole yet
+
+
+def holds_predictions(path: Path) -> bool:
+    """Whether a file is one that `predict` wrote."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(2 * len(PREDICTIONS)).replace(b'"', b"").startswith(PREDICTIONS)
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -79,6 +79,16 @@ def test_no_prediction_changes(temperature: float, classes: int, seed: int) -> N
     np.testing.assert_allclose(mean_with_temperature(probabilities, 1.0), probabilities[0])
 
 
+def test_no_mistake_tells_no_temperature() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 60)
+    sure = rng.uniform(0.6, 0.99, 60)
+    right = np.where(np.arange(2) == labels[:, None], sure[:, None], 1 - sure[:, None])
+    scaling, scaled = fit_temperature(right[None], labels, np.arange(60) % 2)
+    assert scaling.temperature == 1
+    assert scaled == pytest.approx(right)
+
+
 def test_certainty_is_no_trouble() -> None:
     certain = np.array([[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]])
     scaling, _ = fit_temperature(certain, np.array([0, 1, 1, 0]), np.array([0, 1, 0, 1]))

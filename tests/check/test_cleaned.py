@@ -103,6 +103,14 @@ def test_the_data_are_never_overwritten(data: Path, target: str) -> None:
     assert place.read_bytes() == before
 
 
+def test_a_file_that_is_there_is_not_overwritten(data: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    with pytest.raises(DataError, match=r"notes\.txt is there already"):
+        main(["--data-dir", str(data), "--write-clean", str(notes)])
+    assert notes.read_text() == "mine"
+
+
 @pytest.mark.parametrize("target", ["", ".", "/", "none/clean.csv"])
 def test_a_place_that_is_no_file_is_refused_before_anything_is_read(
     data: Path, target: str, capsys: pytest.CaptureFixture[str]

@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,19 @@ def test_a_truncated_file_raises(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(content[: len(content) // 2])
     with pytest.raises(OSError, match="truncated"):
         read_image(tmp_path / "a.jpg", 64)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("orientation", [1, 6, 8])
+def test_a_file_and_its_content_are_the_same_picture(
+    tmp_path: Path, mode: str, orientation: int
+) -> None:
+    """Pillow maps the raw pixels of a TIFF that it opens by its path."""
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / "picture.tiff"
+    picture.save(file, exif=exif)
+    content = io.BytesIO(file.read_bytes())
+    assert np.array_equal(read_image(file, 32), read_image(content, 32))

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,85 @@ def test_unlabelled_images_beside_class_folders_are_no_class(tmp_path: Path) -> 
     picture(data / "test" / "unlabelled.png", 99)
     with pytest.raises(DataError, match=r"test/unlabelled\.png in no folder of a class; move it"):
         table_of(data)
+
+
+def folders_of_classes(data: Path) -> Path:
+    for number, label in enumerate(LABELS):
+        picture(data / label / f"{number}.png", number)
+    return data
+
+
+def test_runs_beside_class_folders_are_no_class(tmp_path: Path) -> None:
+    data = folders_of_classes(tmp_path / "photos")
+    run = data / "logs" / "default" / "0"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text("epochs: 1\n")
+    picture(run / "curves.png", 99)
+    picture(data / "logs" / "comparison.png", 98)
+    assert table_of(data).class_names == ("car", "van")
+
+
+def test_folders_beside_those_of_splits_are_refused(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        folders_of_classes(tmp_path / "photos" / split)
+    picture(tmp_path / "photos" / "extra" / "car" / "1.png", 99)
+    with pytest.raises(DataError, match="named like splits, and beside them extra; move these"):
+        table_of(tmp_path / "photos")
+
+
+def test_folders_of_splits_go_with_no_csv_of_test_images(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        folders_of_classes(tmp_path / "photos" / split)
+    picture(tmp_path / "photos" / "more" / "0.png", 99)
+    (tmp_path / "photos" / "more" / "0.png").rename(tmp_path / "0.png")
+    (tmp_path / "test.csv").write_text("image_names,emergency_or_not\n0.png,car\n")
+    with pytest.raises(DataError, match="name the splits; leave out --test-csv"):
+        module(tmp_path / "photos", test_csv=tmp_path / "test.csv")
+
+
+def test_a_linked_class_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = folders_of_classes(tmp_path / "photos")
+    picture(tmp_path / "owl" / "1.png", 99)
+    (data / "owl").symlink_to(tmp_path / "owl")
+    assert table_of(data).class_names == ("car", "van")
+    assert "owl is a link to a folder and is not followed" in capsys.readouterr().err
+
+
+def test_what_predict_wrote_and_what_is_to_test_list_no_training_images(data: Path) -> None:
+    write(data, USUAL, rows("{name},{label}"), "labels.csv")
+    (data / "._labels.csv").write_bytes(b"\0\5\x16\7")
+    (data / "predictions.csv").write_text("file,prediction,p_car,p_van\n01.png,car,0.9,0.1\n")
+    write(data, USUAL, rows("{name},{label}")[:4], "test.csv")
+    settings = Settings(data_dir=data, test_csv=Path("test.csv"))
+    assert read_table(settings).source == str(data / "labels.csv")
+    made = module(data, test_csv=Path("test.csv"))
+    assert len(made.rows["test"]) == 4
+
+
+def test_nothing_left_to_train_on(data: Path) -> None:
+    write(data, USUAL + ",part", rows("{name},{label},test"))
+    with pytest.raises(DataError, match="No image is left to train on: of 24, 24 are to test"):
+        module(data, split_column="part")
+
+
+def test_names_in_another_encoding(tmp_path: Path) -> None:
+    data = folders_of_classes(tmp_path / "photos")
+    try:
+        (data / "car" / "0.png").rename(os.fsdecode(os.fsencode(data / "car") + b"/caf\xe9.png"))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert len(module(data).fingerprint) == 24
+
+
+def test_groups_of_a_table_may_be_an_array(data: Path) -> None:
+    names = [f"{number:02d}.png" for number in range(COUNT)]
+    labels = np.arange(COUNT) % 2
+    paths = [data / "images" / name for name in names]
+    table = Table(names, labels, ("car", "van"), paths, groups=np.arange(COUNT) // 4)
+    made = VehicleDataModule(Settings(image_size=32, cache_dir=data.parent / "cache"), table)
+    made.setup()
+    assert made.table.groups is not None
+    assert made.table.groups[5] == "1"
 
 
 @pytest.mark.parametrize(

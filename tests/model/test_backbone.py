@@ -116,6 +116,8 @@ def test_a_vision_transformer_takes_images_of_one_size() -> None:
         with pytest.raises(SettingsError, match="vit_b_32 takes images of 224 pixels only"):
             backbone.check_sizes(sizes)
     Backbone(SMALL).check_sizes({96, 64})
+    with pytest.raises(SettingsError, match="alexnet takes no images of 32 pixels"):
+        Backbone("alexnet").check_sizes({32, None})
 
 
 def test_without_a_network_the_place_for_the_file_is_named(

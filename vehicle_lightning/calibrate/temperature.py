@@ -78,6 +78,8 @@ def fit_temperature(
 def best_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """Return the temperature of each of S networks with the lowest cross-entropy of their mean.
 
+    It is 1 where the lower the better, as of networks without a mistake: that tells no temperature.
+
     Args:
         probabilities: shape (S, N, C).
         labels: int64 of shape (N,), indices of the classes.
@@ -86,7 +88,8 @@ def best_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int6
     def loss(log_temperature: float) -> float:
         return log_loss(mean_with_temperature(probabilities, np.exp(log_temperature)), labels)
 
-    return float(np.exp(minimize_scalar(loss, bounds=np.log(RANGE), method="bounded").x))
+    found = float(np.exp(minimize_scalar(loss, bounds=np.log(RANGE), method="bounded").x))
+    return found if found > 1.01 * RANGE[0] else 1.0
 
 
 def mean_with_temperature(

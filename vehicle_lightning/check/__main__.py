@@ -96,6 +96,10 @@ def _refuse_to_overwrite(target: Path, inputs: list[Path], image_dir: Path | Non
     )
     if is_image or place in [path.resolve() for path in inputs]:
         raise DataError(f"--write-clean {target} is part of the data; name another file.")
+    if place.is_file():
+        raise DataError(
+            f"--write-clean {target} is there already; name another file, or delete it."
+        )
     if place.is_dir() or not place.parent.is_dir():
         raise DataError(f"--write-clean {target} is no file in a folder; name a CSV file to write.")
 

@@ -53,6 +53,10 @@ def read_image(file: Path | BinaryIO, size: int, white: WhiteValues | None = Non
         UnknownRangeError: it is deep grey, and `white` has no value for its kind.
         Exception: the file cannot be decoded; Pillow raises many kinds for a broken file.
     """
+    if isinstance(file, Path):
+        # By its path Pillow would map raw pixels, whose sides it takes for those of a turned image.
+        with file.open("rb") as stream:
+            return read_image(stream, size, white)
     with Image.open(file) as image:
         return to_rgb(image, size, white)
 

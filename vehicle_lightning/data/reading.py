@@ -117,6 +117,6 @@ def _fingerprint(table: Table, decoded: DecodedImages, duplicates: Groups) -> st
     ):
         label_name = table.class_names[label]
         row = f"{name}\0{label_name}\0{digest.decode()}\0{group}\0{named}\0{split}\0"
-        content.update(row.encode())
+        content.update(row.encode("utf-8", "surrogateescape"))
     content.update(json.dumps(dict(decoded.white), sort_keys=True).encode())
     return content.hexdigest()

@@ -59,6 +59,11 @@ def split_rows(
     val = apart("val", test)
     rest = apart("train", np.concatenate([test, val]))
     left_out = len(table) - len(test) - len(val) - len(rest)
+    if not len(rest):
+        raise DataError(
+            f"No image is left to train on: of {len(table)}, {len(test)} are to test and "
+            f"{len(val)} to validate, and {left_out} are duplicates of those."
+        )
     share = settings.val_fraction
 
     def draw(rows: Rows, fraction: float, split: Split) -> tuple[Rows, Rows]:
@@ -208,8 +213,9 @@ def hold_out_groups(
     count = len(np.unique(groups))
     if count < 2:
         raise DataError(
-            f"All images are of one group of --group-column, so that none can be held out for "
-            f"{split}; leave out --group-column, or add images of other groups."
+            f"All images are of one group of --group-column, or duplicates join its groups (see "
+            f"--duplicates), so that none can be held out for {split}; leave out --group-column, "
+            f"or add images of other groups."
         )
     most = min(count, int(np.bincount(labels).max()), MOST_PARTS)
     share = Fraction(fraction).limit_denominator(most)

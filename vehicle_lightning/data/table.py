@@ -25,6 +25,7 @@ from vehicle_lightning.data.images import IMAGE_SUFFIXES
 from vehicle_lightning.data.paths import files_below
 from vehicle_lightning.data.rows import CsvFile, check_rows, check_spelling, read_csv
 from vehicle_lightning.errors import DataError, join_first, one_line
+from vehicle_lightning.files import holds_predictions
 
 SAMPLE = 200  # rows by which columns are recognised
 MOST_CLASSES = 50  # distinct cells of a column that is taken for labels
@@ -84,6 +85,9 @@ class Table:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", np.asarray(self.labels, dtype=np.int64))
+        for name in ("groups", "splits"):
+            if (texts := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(map(str, texts)))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -155,6 +159,11 @@ def _with_test_images(table: Table, settings: SourceSettings, path: Path) -> Tab
     """Add the rows of a CSV as the test split; what it names is taken out of the others."""
     if not path.is_file():
         raise DataError(f"There is no CSV file {path.absolute()}; name it with --test-csv.")
+    if table.splits is not None:
+        raise DataError(
+            f"The folders of {table.source} name the splits; leave out --test-csv, or put its "
+            f"images into the folder test."
+        )
     same = {**table.found, "csv": path.absolute(), "split_column": None}
     if table.image_dir is not None:
         same["image_dir"] = table.image_dir.absolute()
@@ -225,7 +234,15 @@ def _find_csv(data_dir: Path, settings: SourceSettings) -> Path | None:
     named = data_dir / settings.csv
     if named.exists():
         return named
-    there = sorted(path for path in data_dir.iterdir() if path.name.lower().endswith(CSV_SUFFIXES))
+    test_csv = getattr(settings, "test_csv", None)
+    there = sorted(
+        path
+        for path in data_dir.iterdir()
+        if path.name.lower().endswith(CSV_SUFFIXES)
+        and not path.name.startswith(".")
+        and not (test_csv and path.resolve() == (data_dir / test_csv).resolve())
+        and not holds_predictions(path)
+    )
     if not is_default(settings, "csv"):
         beside = f" ({join_first(path.name for path in there)} is there)" if there else ""
         raise DataError(f"There is no CSV file {named.absolute()}{beside}; name it with --csv.")
@@ -412,11 +429,27 @@ def _find_labels(csv: CsvFile, settings: SourceSettings, image_column: str | Non
     return next((some[0] for some in (called, possible) if len(some) == 1), None)
 
 
+def _photographs(folder: Path) -> list[str]:
+    """Return the images in a folder, without the pictures of runs that lie in it."""
+    names = list(files_below(folder))
+    configs = [PurePath(name) for name in names if PurePath(name).name == "config.yaml"]
+    of_runs = {path.parts[0] for path in configs if (folder / path.parent / "checkpoints").is_dir()}
+    return [n for n in names if _is_image_name(n) and PurePath(n).parts[0] not in of_runs]
+
+
 def _read_class_folders(data_dir: Path, settings: SourceSettings) -> Table:
     """Read a folder with one folder for each class, or such folders in train, val and test."""
     for image_dir in (Path(), settings.image_dir):
-        names = [name for name in files_below(data_dir / image_dir) if _is_image_name(name)]
+        root = data_dir / image_dir
+        names = _photographs(root)
         parts = [PurePath(name).parts for name in names]
+        folders = {p[0] for p in parts if len(p) > 1}
+        others = sorted(name for name in folders if name.casefold() not in SPLIT_NAMES)
+        if others and len(folders) - len(others) > 1:
+            raise DataError(
+                f"{root} has folders named like splits, and beside them {join_first(others)}; "
+                f"move these elsewhere."
+            )
         in_splits = all(len(p) > 2 and p[0].casefold() in SPLIT_NAMES for p in parts)
         depth = int(in_splits)
         if not in_splits and all(len(p) > 1 and p[0].casefold() in SPLIT_NAMES for p in parts):
@@ -436,6 +469,10 @@ def _read_class_folders(data_dir: Path, settings: SourceSettings) -> Table:
             source=str(data_dir / image_dir),
             found={} if image_dir == settings.image_dir else {"image_dir": image_dir},
         )
+        for linked in sorted(
+            path for path in root.iterdir() if path.is_symlink() and path.is_dir()
+        ):
+            notice(f"{linked} is a link to a folder and is not followed; put the folder there.")
         spelling = check_spelling(table.class_counts)
         table = replace(table, findings=(spelling,) if spelling.count else ())
         counts = join_first(f"{name}: {count}" for name, count in table.class_counts.items())

@@ -10,7 +10,7 @@ from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import Settings, SettingsGroup
 from vehicle_lightning.data.paths import stays_inside
 from vehicle_lightning.data.table import table_of
-from vehicle_lightning.errors import DataError, RunError, SettingsError, join_first
+from vehicle_lightning.errors import DataError, RunError, SettingsError, join_first, one_line
 from vehicle_lightning.runs.fold_runs import find_checkpoints, fold_runs
 from vehicle_lightning.runs.folder import RunFolder, find_checkpoint
 from vehicle_lightning.settings_file import read_settings
@@ -91,7 +91,13 @@ def worst_mistakes(run: RunFolder, count: int) -> list["Subject"]:
     from vehicle_lightning.runs.predictions import read_predictions  # scipy takes one
 
     settings = read_settings(run.config)
-    table = table_of(settings)
+    try:
+        table = table_of(settings)
+    except DataError as error:
+        raise RunError(
+            f"The images of {run.path} cannot be found ({one_line(error).rstrip('.')}); name the "
+            f"images to explain, or correct data_dir in {run.config}."
+        ) from error
     predictions = read_predictions(run.predictions)
     label_of = {
         name: table.class_names[code] for name, code in zip(table.names, table.labels, strict=True)

@@ -22,7 +22,9 @@ READ_IMAGES = """\
 import numpy as np
 from PIL import Image, ImageOps
 
-picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB")
+picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGBA")
+white = Image.new("RGBA", picture.size, "white")
+picture = Image.alpha_composite(white, picture).convert("RGB")
 picture = ImageOps.fit(picture, ({size}, {size}), Image.Resampling.BILINEAR)
 images = np.array(picture).transpose(2, 0, 1)[np.newaxis]
 """

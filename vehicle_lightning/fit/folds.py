@@ -124,7 +124,9 @@ def _train_all(
         words = name.replace("seed", "seed ").replace("-fold", ", fold ")
         summary = _finished(folder, own)
         if summary is None:
-            run.summary.unlink(missing_ok=True)  # it will no longer be that of all fold runs
+            # They will no longer be of all fold runs.
+            run.summary.unlink(missing_ok=True)
+            run.calibration.unlink(missing_ok=True)
             title = f"Training {number} of {len(every)}, {words}"
             if pruning is not None:
                 pruning.judges_epochs = number == 1  # those after it are judged as a whole

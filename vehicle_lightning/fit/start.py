@@ -90,6 +90,7 @@ def write_start(
     Of a fold run the run that it is part of says it all.
     """
     run.summary.unlink(missing_ok=True)  # from here on it is not finished
+    run.calibration.unlink(missing_ok=True)  # which was of other weights
     write_environment(run, data, classifier, epochs)
     write_text(run.config, settings.to_yaml())  # the last: it makes the run one to resume
     for logger in loggers:

@@ -75,6 +75,18 @@ class Backbone(nn.Module):
                 f"--backbone {self.name} takes images of {only} pixels only; give --image-size "
                 f"{only}, and no --initial-size."
             )
+        mode, device = self.training, next(self.parameters()).device
+        for size in sorted(size for size in pixels if size is not None):
+            try:
+                with torch.inference_mode():
+                    self.eval()(torch.zeros(1, 3, size, size, device=device))
+            except (RuntimeError, AssertionError) as error:
+                raise UntrainableError(
+                    f"--backbone {self.name} takes no images of {size} pixels "
+                    f"({one_line(error).rstrip('.')}); give another --image-size."
+                ) from error
+            finally:
+                self.train(mode)
 
     @property
     def last_convolution(self) -> str:

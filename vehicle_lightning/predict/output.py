@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vehicle_lightning.errors import DataError
-from vehicle_lightning.files import write_csv
+from vehicle_lightning.files import holds_predictions, write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from vehicle_lightning.model.ensemble import Predicted
     from vehicle_lightning.runs.calibration import Calibration
-
-FIRST_COLUMNS = ("file", "prediction")
 
 
 def check_output(path: Path) -> None:
@@ -23,7 +21,7 @@ def check_output(path: Path) -> None:
         DataError: its folder is missing, or it is there already and holds something else.
     """
     check_folder(path)
-    if path.exists() and not _holds_predictions(path):
+    if path.exists() and not holds_predictions(path):
         raise DataError(f"{path} is there already and holds no predictions; name another --output.")
 
 
@@ -37,12 +35,6 @@ def check_folder(path: Path) -> None:
         raise DataError(f"There is no folder {path.parent} to write {path.name} to.")
     if path.is_dir():
         raise DataError(f"{path} is a folder; name a file to write to.")
-
-
-def _holds_predictions(path: Path) -> bool:
-    beginning = ",".join([*FIRST_COLUMNS, "p_"])
-    with path.open("rb") as stream:
-        return stream.read(2 * len(beginning)).replace(b'"', b"").startswith(beginning.encode())
 
 
 def write_predictions(
