@@ -259,7 +259,7 @@ def test_images_that_are_gone(drawn: Path, dropout_run: RunFolder, tmp_path: Pat
     with pytest.raises(DataError, match=f"{worst.name} cannot be read: cannot identify"):
         explain(run.path)
     shutil.rmtree(data)
-    with pytest.raises(RunError, match="There is no data directory.*; name the images to"):
+    with pytest.raises(RunError, match=r"There is no data directory.*; name the images to"):
         explain(run.path)
     assert not run.picture("explanations").exists()
 
