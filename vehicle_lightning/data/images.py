@@ -91,7 +91,8 @@ def read_or_fault(path: Path, size: int, white: WhiteValues | None = None) -> Pi
     except Exception as error:  # a broken file makes Pillow raise whatever its decoder stumbles on
         if isinstance(error, OSError) and error.strerror:
             return error.strerror.lower()
-        return " ".join(str(error).replace(str(path), "the file").split()) or type(error).__name__
+        told = str(error).replace(f"<_io.BufferedReader name={str(path)!r}>", "'the file'")
+        return " ".join(told.replace(str(path), "the file").split()) or type(error).__name__
 
 
 def changed(path: Path, fault: str) -> ImageChangedError:
