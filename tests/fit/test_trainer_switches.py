@@ -81,6 +81,9 @@ def test_the_same_batches_are_overfitted(fit_quickly: Fit) -> None:
     assert curves["train/loss"].iloc[-1] < 0.5 * curves["train/loss"].iloc[0]
     summary = json.loads(run.summary.read_text())
     assert (summary["train"]["n"], summary["val"]["n"]) == (8, 8)
+    accuracies = curves["train/accuracy"] * 8
+    assert accuracies.to_list() == pytest.approx(accuracies.round().to_list(), abs=1e-5)
+    assert len(set(accuracies.round())) > 1
     half = fit_quickly("--epochs", "1", "--batch-size", "8", "--overfit-batches", "0.5")
     assert json.loads(half.summary.read_text())["train"]["n"] == 32
 

@@ -94,7 +94,9 @@ class VehicleDataModule(L.LightningDataModule):
         self.contrast, self.white = images.decoded.contrast, images.decoded.white
         self.mean, self.std = images.mean_and_std(self.rows["train"])
         rng, train = np.random.default_rng(self.settings.split_seed), self.rows["train"]
-        size = max(1, round(self.settings.train_eval_fraction * len(train)))
+        # Of few batches all images are measured.
+        fraction = 1 if batches is not None else self.settings.train_eval_fraction
+        size = max(1, round(fraction * len(train)))
         self.train_sample = np.sort(rng.choice(train, size, replace=False))
         self.class_names, self.splits = tuple(self.table.class_names), tuple(self.rows)
         self.measured_each_epoch = len(self.train_sample)
