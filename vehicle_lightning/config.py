@@ -22,6 +22,13 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 Pixels = Annotated[int, Field(ge=8, le=2048)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Batches = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
+
+
+def limited(batches: int, limit: float) -> int:
+    """Return how many batches are left by a number, or as a float a fraction, of them."""
+    return int(limit * batches) if isinstance(limit, float) else min(limit, batches)
+
+
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
 
 

@@ -13,7 +13,7 @@ from vehicle_lightning.check.files import check_files, check_unlisted
 from vehicle_lightning.check.label_errors import check_labels
 from vehicle_lightning.config import SourceSettings
 from vehicle_lightning.data.cache import cache_folder
-from vehicle_lightning.data.duplicates import group_images, near_duplicates
+from vehicle_lightning.data.duplicates import near_duplicates
 from vehicle_lightning.data.facts import examine_all, file_states
 from vehicle_lightning.data.findings import Finding, Report, in_order
 from vehicle_lightning.data.images import WhiteValues
@@ -25,6 +25,7 @@ from vehicle_lightning.data.leaks import (
     finding_of_groups,
 )
 from vehicle_lightning.data.paths import leads_outside, likely_reason
+from vehicle_lightning.data.reading import group_examined
 from vehicle_lightning.data.rows import check_classes
 from vehicle_lightning.data.splits import cut_groups
 from vehicle_lightning.data.table import ImagePaths, Table, read_names
@@ -85,12 +86,8 @@ def check_data_set(
         unlisted = beside.submit(check_unlisted, table.image_dir, [*names, *unlabelled])
         facts, hashes, white = examine_all(paths, file_states(paths, table.image_dir), cache_dir)
     usable: NDArray[np.bool_] = facts["fault"] == ""
-    every = np.flatnonzero(usable)
-    digests = facts["digest"][every]
-    found = group_images(digests, cache_dir, lambda: (hashes, every), settings.duplicates)
-    # Those that cannot be used are alone.
-    groups, certain = np.tile(np.arange(len(names)) + len(names), (2, 1))
-    groups[every], certain[every] = found.of_image, found.certain
+    found = group_examined(facts, hashes, cache_dir, settings.duplicates)
+    groups, certain = found.of_image, found.certain
     labels = [table.class_names[code] for code in table.labels.tolist()]
     pictures = pd.DataFrame(
         {
@@ -126,7 +123,7 @@ def check_data_set(
         )
     cut = cut_groups(table)
     findings += [
-        _scenes([names[row] for row in every.tolist()], found.scenes, table.groups is not None),
+        _scenes(names, found.scenes, int(usable.sum()), table.groups is not None),
         finding_of_groups(
             "straddling-duplicates",
             "serious",
@@ -173,7 +170,9 @@ def _duplicates(pictures: pd.DataFrame) -> list[Finding]:
     ]
 
 
-def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]], has_groups: bool) -> Finding:
+def _scenes(
+    names: Sequence[str], scenes: Sequence[NDArray[np.int64]], usable: int, has_groups: bool
+) -> Finding:
     """Find so many images that look alike that they are of one camera, belt or form."""
     if has_groups:
         kept, advice = "for fit only --group-column says which stay in one split.", "Nothing to do."
@@ -184,7 +183,7 @@ def _scenes(names: Sequence[str], scenes: Sequence[NDArray[np.int64]], has_group
     return Finding.of_groups(
         "scene",
         "warning",
-        f"{sum(map(len, scenes))} of {len(names)} images are of {len(scenes)} scene"
+        f"{sum(map(len, scenes))} of {usable} images are of {len(scenes)} scene"
         f"{'s' * (len(scenes) > 1)}: they share what is large and differ in little, or are too "
         f"many for one photograph, {kept}",
         advice,

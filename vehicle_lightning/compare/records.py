@@ -153,6 +153,7 @@ def _read(folder: RunFolder, name: str) -> Record:
         raise RunError(f"{folder.metrics.name} lacks epochs or figures")
     with _reading(folder.predictions):
         predictions = read_predictions(folder.predictions)
+        outcomes = Outcomes.from_predictions(predictions)
     if not fingerprint:  # of a data module of one's own: by the labels of what was validated
         listed = predictions[["file", "label"]].drop_duplicates().sort_values("file")
         fingerprint = f"labels {hash_pandas_object(listed, index=False).sum()}"
@@ -163,7 +164,7 @@ def _read(folder: RunFolder, name: str) -> Record:
         str(fingerprint),
         Summary.read(folder.summary),
         curves,
-        Outcomes.from_predictions(predictions),
+        outcomes,
         str(started),
     )
 

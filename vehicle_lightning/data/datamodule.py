@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from vehicle_lightning.config import Settings, SourceSettings
+from vehicle_lightning.config import Settings, SourceSettings, limited
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.batches import (
     Batch,
@@ -88,8 +88,8 @@ class VehicleDataModule(L.LightningDataModule):
             rng = np.random.default_rng(self.settings.seed)
             self._overfitted = rng.permutation(self.rows["train"])
             every = list(EvaluationBatches(self._overfitted, self.settings.batch_size))
-            count = int(batches * len(every)) if isinstance(batches, float) else batches
-            self.rows["train"] = np.sort(np.concatenate(every[: max(count, 1)]))
+            kept = every[: max(limited(len(every), batches), 1)]
+            self.rows["train"] = np.sort(np.concatenate(kept))
         self.fingerprint = images.fingerprint
         self.contrast, self.white = images.decoded.contrast, images.decoded.white
         self.mean, self.std = images.mean_and_std(self.rows["train"])

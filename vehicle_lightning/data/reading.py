@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from vehicle_lightning.config import DataSettings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.cache import DecodedImages, cache_folder, decode_images
-from vehicle_lightning.data.duplicates import Groups, group_images
-from vehicle_lightning.data.facts import FLAT, read_hashes
+from vehicle_lightning.data.duplicates import Duplicates, Groups, group_images
+from vehicle_lightning.data.facts import FLAT, Facts, read_hashes
+from vehicle_lightning.data.hashes import Pictures
 from vehicle_lightning.data.paths import likely_reason
 from vehicle_lightning.data.table import Table
 from vehicle_lightning.errors import DataError, join_first
@@ -42,6 +44,30 @@ class ReadImages:
         variance = self.decoded.channel_mean_square[rows].mean(axis=0) - mean**2
         darkest = 1 / 255  # images of one flat colour would otherwise divide by zero
         return mean, np.sqrt(variance.clip(darkest**2))
+
+
+def group_examined(
+    facts: Facts, pictures: Pictures, folder: Path, duplicates: Duplicates = "near"
+) -> Groups:
+    """Find the duplicates among files that were examined; one that cannot be read is alone.
+
+    Args:
+        facts: records of type `FACTS` of shape (N,).
+        pictures: records of type `PICTURE` of shape (N,).
+        folder: to remember near duplicates in.
+        duplicates: which are to be found.
+
+    Raises:
+        DataError: the folder cannot be written to, or the disk is full.
+    """
+    readable = np.flatnonzero(facts["fault"] == "")
+    found = group_images(
+        facts["digest"][readable], folder, lambda: (pictures, readable), duplicates
+    )
+    groups, certain = np.tile(np.arange(len(facts)) + len(facts), (2, 1))
+    groups[readable], certain[readable] = found.of_image, found.certain
+    scenes = tuple(readable[scene] for scene in found.scenes)
+    return Groups(groups, found.exact, found.near, scenes, certain)
 
 
 def read_images(listed: Table, settings: DataSettings) -> ReadImages:

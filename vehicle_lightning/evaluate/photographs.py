@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vehicle_lightning.console import notice
-from vehicle_lightning.data.duplicates import group_images
 from vehicle_lightning.data.facts import examine_all, file_states
+from vehicle_lightning.data.reading import group_examined
 from vehicle_lightning.data.table import Table, table_of
 from vehicle_lightning.errors import InputError
 from vehicle_lightning.runs.folder import RunFolder
@@ -30,7 +30,7 @@ def find_photographs(table: Table, runs: Sequence[RunFolder]) -> NDArray[np.int6
     known = [_decided(run) for run in runs]
     paths = [os.path.realpath(path) for path in table.paths]
     distinct = list(dict.fromkeys([*paths, *(path for own in known for path in own)]))
-    photograph = dict(zip(distinct, _photographs(list(map(Path, distinct))), strict=True))
+    photograph = dict(zip(distinct, _photographs(list(map(Path, distinct))).tolist(), strict=True))
     for run, own in zip(runs, known, strict=True):
         theirs = {photograph[path] for path in own}
         if seen := sum(photograph[path] in theirs for path in paths):
@@ -58,12 +58,8 @@ def _decided(run: RunFolder) -> list[str]:
     return [os.path.realpath(path) for name, path in pairs if name not in decided_nothing]
 
 
-def _photographs(paths: Sequence[Path]) -> list[int]:
+def _photographs(paths: Sequence[Path]) -> NDArray[np.int64]:
     """Number the photographs of files; one that cannot be read is alone."""
     with TemporaryDirectory() as folder:  # what is found is not kept
         facts, pictures, _ = examine_all(paths, file_states(paths, None), Path(folder))
-        readable = np.flatnonzero(facts["fault"] == "")
-        found = group_images(facts["digest"][readable], Path(folder), lambda: (pictures, readable))
-    photograph = np.arange(len(paths)) + len(paths)
-    photograph[readable] = found.certain
-    return photograph.tolist()
+        return group_examined(facts, pictures, Path(folder)).certain

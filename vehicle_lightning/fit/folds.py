@@ -32,7 +32,7 @@ from vehicle_lightning.fit.train import (
 )
 from vehicle_lightning.fit.trainer import build_trainer
 from vehicle_lightning.model.load import load_start
-from vehicle_lightning.runs.fold_runs import fold_runs
+from vehicle_lightning.runs.fold_runs import first_fold_run, fold_runs
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.plots import plot_confusion_matrix, plot_curves, save
 from vehicle_lightning.runs.summary import Status, Summary
@@ -96,8 +96,7 @@ def check_devices(settings: Settings, run: RunFolder) -> None:
     Raises:
         SettingsError: they are several, or not to be had.
     """
-    first = next(iter(fold_runs(_on_one_device(settings)).values()))
-    build_trainer(first, run, [], [])
+    build_trainer(first_fold_run(_on_one_device(settings)), run, [], [])
 
 
 def _on_one_device(settings: Settings) -> Settings:
@@ -124,9 +123,6 @@ def _train_all(
         words = name.replace("seed", "seed ").replace("-fold", ", fold ")
         summary = _finished(folder, own)
         if summary is None:
-            # They will no longer be of all fold runs.
-            run.summary.unlink(missing_ok=True)
-            run.calibration.unlink(missing_ok=True)
             title = f"Training {number} of {len(every)}, {words}"
             if pruning is not None:
                 pruning.judges_epochs = number == 1  # those after it are judged as a whole

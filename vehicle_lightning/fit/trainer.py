@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
-from vehicle_lightning.config import DeviceSettings, Settings
+from vehicle_lightning.config import DeviceSettings, Settings, limited
 from vehicle_lightning.errors import SettingsError, UntrainableError, counted, one_line
 from vehicle_lightning.fit.callbacks import AverageWeights, StopBetweenSteps, StopWithoutProgress
 from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, BestAndLast
@@ -127,7 +127,7 @@ def check_limits(data: Data) -> None:
             is_val = name == "limit_val_batches"
             loaders: list[Any] = data.val_dataloader() if is_val else [data.train_dataloader()]
             batches = min(map(len, loaders))
-            if int(share * batches) == 0:
+            if limited(batches, share) == 0:
                 raise UntrainableError(
                     f"--{name.replace('_', '-')} {share:g} of {counted(batches, 'batch')} is none; "
                     f"give a number of batches, or a larger fraction."

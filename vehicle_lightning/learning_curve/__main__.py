@@ -16,7 +16,7 @@ from vehicle_lightning.cli import (
     read_ahead,
     run_command,
 )
-from vehicle_lightning.config import LONGEST_NAME, Settings, SettingsGroup, SourceSettings
+from vehicle_lightning.config import LONGEST_NAME, Settings, SettingsGroup, SourceSettings, limited
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.table import table_of
 from vehicle_lightning.errors import SettingsError
@@ -211,7 +211,7 @@ def steps_of_epoch(settings: Settings, batches: int) -> int:
     """Return the steps of the optimizer in an epoch of so many batches."""
     limit = settings.overfit_batches or settings.limit_train_batches
     if limit is not None:
-        batches = int(limit * batches) if isinstance(limit, float) else min(limit, batches)
+        batches = limited(batches, limit)
     return max(1, math.ceil(batches / settings.accumulate_grad_batches))
 
 
