@@ -1,12 +1,12 @@
 """An epoch of `fit` on one GPU against a bare loop over images that lie on the device.
 
     python benchmarks/gpu_speed.py [--data-dir DIR] [--networks article best]
-        [--precisions 32-true bf16-mixed] [--rounds 2] [--epochs 40] [--compile]
+        [--precisions 32-true bf16-mixed] [--rounds 2] [--epochs 40]
 
-Same network, batches, augmentation and measuring. Each way runs in a process of its own and the
-rounds alternate between them; printed are the median seconds of an epoch, the peak of the memory,
-and the ratio. `article` is the case study's network with dropout and batch normalisation, `best`
-that of experiments/best.yaml at its full image size.
+Same network, batches, augmentation and measuring; `graphs` is `fit --cuda-graphs`. Each way runs in
+a process of its own and the rounds alternate between them; printed are the median seconds of an
+epoch, the peak of the memory, and the ratio. `article` is the case study's network with dropout and
+batch normalisation, `best` that of experiments/best.yaml at its full image size.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-WAYS = ("bare", "fit")
+WAYS = ("bare", "fit", "graphs")
 FIRST = 3  # epochs that are not counted
 BEST = Path(__file__).parent.parent / "experiments" / "best.yaml"
 
@@ -31,7 +31,6 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["32-true", "bf16-mixed"])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
@@ -43,20 +42,21 @@ def main() -> None:
 
 
 def compare(options: argparse.Namespace, network: str, precision: str) -> None:
-    """Print one row: both ways and their ratio in each round."""
-    ratios = []
+    """Print one row: all ways and their ratios in each round."""
+    ratios: dict[str, list[str]] = {way: [] for way in WAYS[1:]}
     for _ in range(options.rounds):
         seconds = {}
         for way in WAYS:
             command = [sys.executable, __file__, "--way", way, "--epochs", str(options.epochs)]
             command += ["--networks", network, "--precisions", precision]
             command += ["--data-dir", str(options.data_dir)] * (options.data_dir is not None)
-            command += ["--compile"] * options.compile
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             seconds[way], peak = json.loads(done.stdout.splitlines()[-1])
             print(f"{network} {precision} {way}: {seconds[way]:.3f} s, {peak:.0f} MB", flush=True)
-        ratios.append(seconds["fit"] / seconds["bare"])
-    print(f"{network} {precision} fit/bare: {', '.join(f'{r:.2f}' for r in ratios)}", flush=True)
+        for way, found in ratios.items():
+            found.append(f"{seconds[way] / seconds['bare']:.2f}")
+    for way, found in ratios.items():
+        print(f"{network} {precision} {way}/bare: {', '.join(found)}", flush=True)
 
 
 def run_way(options: argparse.Namespace) -> tuple[float, float]:
@@ -67,7 +67,7 @@ def run_way(options: argparse.Namespace) -> tuple[float, float]:
     clock = EpochClock()
     with tempfile.TemporaryDirectory() as folder:
         settings = make_settings(options, Path(folder))
-        {"fit": run_fit, "bare": run_bare}[options.way](settings, clock)
+        (run_bare if options.way == "bare" else run_fit)(settings, clock)
     return statistics.median(clock.seconds[FIRST:]), torch.cuda.max_memory_allocated() / 1e6
 
 
@@ -89,7 +89,7 @@ def make_settings(options: argparse.Namespace, log_dir: Path) -> Any:
             "epochs": options.epochs,
             "initial_size": None,
             "precision": options.precisions[0],
-            "compile": options.compile,
+            "cuda_graphs": options.way == "graphs",
             "accelerator": "gpu",
             "devices": "1",
         }
@@ -124,8 +124,6 @@ def run_bare(settings: Any, clock: Any) -> None:
         settings, data.class_names, data.mean.tolist(), data.std.tolist()
     ).cuda()
     model, augment, mix = classifier.model, classifier.augment, classifier.mix
-    if settings.compile:
-        model.network.compile()
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
     optimizer = kind(model.parameters(), lr=settings.learning_rate, fused=True)
     half = torch.autocast("cuda", torch.bfloat16, enabled=settings.precision == "bf16-mixed")

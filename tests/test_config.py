@@ -91,13 +91,13 @@ OTHER_VALUES: dict[str, Any] = {
     "strategy": "ddp",
     "num_nodes": 2,
     "precision": "bf16-mixed",
-    "compile": True,
+    "cuda_graphs": True,
     "name": "trial",
     "log_dir": Path("runs"),
 }
 # They stand in the place of other values above.
 NOT_TOGETHER = {"test_csv", "trivial_augment", "balanced", "warmup_epochs"} | {
-    *("pretrained", "limit_train_batches")
+    *("pretrained", "limit_train_batches", "cuda_graphs")
 }
 NEEDS: dict[str, dict[str, Any]] = {
     "fold": {"folds": 5},

@@ -1,5 +1,7 @@
 """What is done for a GPU: what of it can be tested without one, and the rest where there is one."""
 
+import copy
+import itertools
 import json
 from collections import Counter
 from typing import Any
@@ -11,9 +13,12 @@ from torch import Tensor
 
 from tests.conftest import Fit
 from tests.test_resume import assert_equal_runs
+from vehicle_lightning.config import Settings
 from vehicle_lightning.data.batches import Batch
+from vehicle_lightning.errors import SettingsError, UntrainableError
 from vehicle_lightning.model.classifier import VehicleClassifier
-from vehicle_lightning.model.load import load
+from vehicle_lightning.model.cuda_graphs import record
+from vehicle_lightning.model.network import build_network
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 ON_GPU = ("--accelerator", "gpu", "--devices", "1")
@@ -69,17 +74,15 @@ def test_the_host_waits_for_no_step(fit_quickly: Fit, monkeypatch: pytest.Monkey
     assert found[0]["__float__"] > 0
 
 
-def test_layers_are_compiled_for_training_alone(
-    fit_quickly: Fit, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [((), "one GPU of CUDA"), (("--accumulate-grad-batches", "2"), "cannot add up gradients")],
+)
+def test_cuda_graphs_that_cannot_be_are_refused(
+    fit_quickly: Fit, flags: tuple[str, ...], message: str
 ) -> None:
-    compiled: list[str] = []
-    monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__)
-    )
-    run = fit_quickly("--epochs", "1", "--compile")
-    assert compiled == ["Network"]
-    load(run.best_checkpoint)
-    assert len(compiled) == 1
+    with pytest.raises(SettingsError, match=message):
+        fit_quickly("--cuda-graphs", *flags)
 
 
 @needs_gpu
@@ -112,6 +115,8 @@ def test_no_step_waits_for_a_gpu(
     def watched(self: VehicleClassifier, batch: Batch, batch_idx: int) -> Tensor:
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
         optimizers.append(self.trainer.optimizers[0])
+        if self.trainer.is_last_batch:  # what Lightning logs then crosses to the GPU
+            return step(self, batch, batch_idx)
         torch.cuda.set_sync_debug_mode("error")
         try:
             return step(self, batch, batch_idx)
@@ -124,7 +129,43 @@ def test_no_step_waits_for_a_gpu(
 
 
 @needs_gpu
-def test_compiled_layers_train_alike(fit_quickly: Fit) -> None:
-    runs = [fit_quickly(*ON_GPU, *flags) for flags in ((), ("--compile",))]
-    losses = [pd.read_csv(run.metrics)["train/loss"] for run in runs]
-    pd.testing.assert_series_equal(*losses, rtol=0.01)
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_cuda_graphs_train_alike(fit_quickly: Fit, precision: str) -> None:
+    growing = ("--initial-size", "16", "--pooling", "average", "--ema", "0.5", "--epochs", "4")
+    flags = (*SWITCHES, *ON_GPU, *growing, "--precision", precision)
+    runs = [fit_quickly(*flags, *more) for more in ((), ("--cuda-graphs",))]
+    alone, recorded = (pd.read_csv(run.metrics).drop(columns="seconds") for run in runs)
+    pd.testing.assert_frame_equal(alone, recorded, rtol=0.01, atol=1e-4)
+
+
+@needs_gpu
+def test_a_recorded_network_has_the_same_gradients() -> None:
+    """Whatever the size of the batch, whatever is frozen, and as often as it is replayed."""
+    torch.manual_seed(0)
+    plain = build_network(Settings(image_size=16, batchnorm=True), 2).cuda()
+    recorded = copy.deepcopy(plain)
+    record(recorded)
+    for images, frozen in itertools.product((8, 5, 8), (True, False, True)):
+        pictures = torch.randn(images, 3, 16, 16, device="cuda")
+        found = []
+        for network in (plain, recorded):
+            network.get_submodule("features").requires_grad_(not frozen)
+            network.zero_grad()
+            network(pictures).square().sum().backward()
+            found.append({name: weight.grad for name, weight in network.named_parameters()})
+        torch.testing.assert_close(*found)
+        torch.testing.assert_close(plain.state_dict(), recorded.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(plain.eval()(pictures), recorded.eval()(pictures))
+
+
+@needs_gpu
+def test_a_network_that_waits_for_the_gpu_cannot_be_recorded() -> None:
+    class Waits(torch.nn.Linear):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) * float(images.mean())
+
+    network = Waits(4, 2).cuda()
+    record(network)
+    with pytest.raises(UntrainableError, match="leave out --cuda-graphs"):
+        network(torch.randn(3, 4, device="cuda"))

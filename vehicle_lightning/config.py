@@ -231,7 +231,7 @@ class TrainerSettings(SettingsGroup):
 
 
 class DeviceSettings(SettingsGroup):
-    """Where and how the training runs; but for `compile`, as Lightning's Trainer has them."""
+    """Where and how the training runs; but for `cuda_graphs`, as Lightning's Trainer has them."""
 
     accelerator: Accelerator = "auto"
     """Kind of device."""
@@ -243,8 +243,8 @@ class DeviceSettings(SettingsGroup):
     """Number of machines."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     """Floating-point precision; auto is bf16-mixed where the device computes that faster."""
-    compile: bool = False
-    """Compile the layers (torch.compile), for long trainings on a GPU."""
+    cuda_graphs: bool = False
+    """Launch the kernels of the network together, as CUDA graphs: faster on small images."""
 
 
 class RunSettings(SettingsGroup):

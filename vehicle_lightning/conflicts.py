@@ -42,6 +42,8 @@ def conflicts(s: "Settings") -> Iterator[str]:
         yield "--pretrained brings its weights along; leave out --weights"
     if s.overfit_batches is not None and s.limit_train_batches is not None:
         yield "--overfit-batches limits the training batches too; leave out --limit-train-batches"
+    if s.cuda_graphs and s.accumulate_grad_batches > 1:
+        yield "--cuda-graphs cannot add up gradients; leave out --accumulate-grad-batches"
     if s.warmup_epochs >= s.epochs:
         yield f"--warmup-epochs {s.warmup_epochs} must be fewer than --epochs {s.epochs}"
     if s.backbone is None:

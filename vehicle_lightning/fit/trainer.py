@@ -21,7 +21,7 @@ from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.settings_file import read_settings
 
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
-DEVICES = set(DeviceSettings.model_fields) - {"compile"}
+DEVICES = set(DeviceSettings.model_fields) - {"cuda_graphs"}
 # The Trainer has them under the same names; of the others None is its default.
 SWITCHES = {"gradient_clip_val", "accumulate_grad_batches", "limit_train_batches"} | {
     *("limit_val_batches", "fast_dev_run")
@@ -92,16 +92,21 @@ def build_trainer(
         )
         if settings.overfit_batches is not None:  # by which Lightning would limit these too
             trainer.limit_val_batches = settings.limit_val_batches or 1.0
-        _check_devices(trainer, settings)
+        _check_devices(trainer)
     except Exception as error:  # each accelerator refuses in its own way
         differing = settings.model_dump(exclude_defaults=True, include=DEVICES)
         flags = (f"--{name.replace('_', '-')} {value}" for name, value in differing.items())
         what = " ".join(sorted(flags)) or "The default of the device flags"
         raise SettingsError(f"{what} cannot be used here: {one_line(error)}") from error
+    is_one, device = trainer.world_size == 1, trainer.strategy.root_device.type
+    if settings.frozen_epochs and not is_one:
+        raise SettingsError("--frozen-epochs needs one device.")
+    if settings.cuda_graphs and not (is_one and device == "cuda"):
+        raise SettingsError("--cuda-graphs needs one GPU of CUDA.")
     return trainer
 
 
-def _check_devices(trainer: L.Trainer, settings: Settings) -> None:
+def _check_devices(trainer: L.Trainer) -> None:
     """Refuse what a Trainer takes without a word, but would fail or be slow with."""
     cores = os.cpu_count() or 1
     if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
@@ -111,8 +116,6 @@ def _check_devices(trainer: L.Trainer, settings: Settings) -> None:
             f"{started_together()} processes were started, and --devices times --num-nodes is "
             f"{trainer.world_size}"
         )
-    if trainer.world_size > 1 and settings.frozen_epochs:
-        raise ValueError("--frozen-epochs needs one device")
 
 
 def check_limits(data: Data) -> None:

@@ -21,6 +21,7 @@ from torchvision.transforms import v2
 from vehicle_lightning.config import Settings
 from vehicle_lightning.model.augment import build_augment
 from vehicle_lightning.model.backbone import Backbone, find_backbone
+from vehicle_lightning.model.cuda_graphs import record
 from vehicle_lightning.model.load import probe, weights_of_model
 from vehicle_lightning.model.network import ImageClassifier, NetworkFactory
 from vehicle_lightning.model.optimizer import build_optimizer
@@ -145,9 +146,9 @@ class VehicleClassifier(L.LightningModule):
                 checkpoint["probe"] = {"shape": list(self._shape), "logits": logits.tolist()}
 
     def on_fit_start(self) -> None:
-        """Compile the network where that is asked for."""
-        if self.settings.compile:
-            self.model.network.compile()
+        """Train by CUDA graphs where that is asked for."""
+        if self.settings.cuda_graphs:
+            record(self.model.network)
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout and augmentation by the epoch, so that a resumed run repeats them.

@@ -2,9 +2,7 @@
 
 import math
 import pickle
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from vehicle_lightning.runs.folder import find_checkpoint
 
 MODEL = "model."  # what VehicleClassifier calls its ImageClassifier
 
-DYNAMO = "torch._dynamo"
 LARGEST_PICTURE = 3 * 4096**2  # numbers
 CODE_CHANGED = 0.02  # of the largest logit, and at least of 1: more than another device makes
 
@@ -119,10 +116,8 @@ def probe(
     picture = (torch.arange(math.prod(shape)) * 7919 % 256).view(1, *shape)
     modes = [(module, module.training) for module in classifier.modules()]
     device = classifier.normalize.scale.device
-    # What has compiled it is loaded already; to import it takes seconds.
-    eager = torch.compiler.set_stance("force_eager") if DYNAMO in sys.modules else nullcontext()
     try:
-        with eager, torch.autocast(device.type, enabled=False):
+        with torch.autocast(device.type, enabled=False):
             classifier.eval()
             weights = dict(weights or {})
             output = functional_call(classifier, weights, picture.to(device), tie_weights=False)
