@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 import pandas as pd
@@ -83,6 +84,44 @@ def test_cuda_graphs_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         fit_quickly("--cuda-graphs", *flags)
+
+
+def test_a_network_is_recorded_once_for_each_shape_and_freezing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Recording runs the network some times, of which nothing may be left."""
+    recorded: list[torch.Size] = []
+
+    def run_some_times(part: torch.nn.Module, images: tuple[Tensor], **_: Any) -> torch.nn.Module:
+        recorded.append(images[0].shape)
+        for _ in range(3):
+            part(torch.rand_like(*images))
+        return part
+
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", tuple)
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", run_some_times)
+    fork_rng = torch.random.fork_rng
+    monkeypatch.setattr(torch.random, "fork_rng", lambda _: fork_rng([]))
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    network = build_network(Settings(image_size=16, batchnorm=True), 2)
+    plain = copy.deepcopy(network)
+    record(network)
+    large, small = torch.randn(8, 3, 16, 16), torch.randn(5, 3, 16, 16)
+    for pictures in (large, small, large):
+        torch.testing.assert_close(network(pictures), plain(pictures), rtol=0, atol=0)
+        assert_equal_states(network, plain)
+    assert recorded == [large.shape, small.shape]
+    network.get_submodule("features").requires_grad_(False)
+    network(large)
+    assert recorded == [large.shape, small.shape, large.shape]
+    with torch.no_grad():
+        network(torch.randn(3, 3, 16, 16))
+    network.eval()(torch.randn(3, 3, 16, 16))
+    assert len(recorded) == 3
+
+
+def assert_equal_states(network: torch.nn.Module, other: torch.nn.Module) -> None:
+    torch.testing.assert_close(network.state_dict(), other.state_dict(), rtol=0, atol=0)
 
 
 @needs_gpu
