@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import TypeVar
 
 from rich.console import Console
@@ -80,6 +81,12 @@ def progress_over(
 def notice(sentence: str) -> None:
     """Tell the person something that is neither a result nor a mistake."""
     console.print(sentence, markup=False)
+
+
+@cache
+def notice_once(sentence: str) -> None:
+    """Say something once in a process, however many runs it makes."""
+    notice(sentence)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

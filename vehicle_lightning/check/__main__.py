@@ -9,7 +9,8 @@ from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.table import data_folder, is_default, table_of
+from vehicle_lightning.data.recognise import is_default
+from vehicle_lightning.data.table import data_folder, table_of
 from vehicle_lightning.errors import DataError, join_first, one_line
 from vehicle_lightning.files import atomic_write
 from vehicle_lightning.runs.folder import RunFolder

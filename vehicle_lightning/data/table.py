@@ -4,38 +4,30 @@ A CSV with a column of image names and one of labels, or a folder of class folde
 settings leave open is recognised where it is sure, and said in one line with the flags to pin it.
 """
 
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
-from os.path import isfile
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vehicle_lightning.config import DataSettings, SourceSettings
-from vehicle_lightning.console import notice
+from vehicle_lightning.console import notice, notice_once
 from vehicle_lightning.data.findings import Finding
-from vehicle_lightning.data.images import IMAGE_SUFFIXES
-from vehicle_lightning.data.paths import files_below
+from vehicle_lightning.data.recognise import (
+    SPLIT_NAMES,
+    find_class_folders,
+    find_csv,
+    is_default,
+    recognise,
+)
 from vehicle_lightning.data.rows import CsvFile, check_rows, check_spelling, read_csv
 from vehicle_lightning.errors import DataError, join_first, one_line
-from vehicle_lightning.files import holds_predictions
 
-SAMPLE = 200  # rows by which columns are recognised
-MOST_CLASSES = 50  # distinct cells of a column that is taken for labels
-CSV_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-LABEL_NAMES = ("label", "labels", "class", "class_name", "category", "target", "y", "kind", "type")
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 REFUSED = ("blank-name", "outside", "blank-label", "contradicting-rows", "several-labels")
 
 
@@ -214,45 +206,8 @@ def data_folder(settings: SourceSettings) -> Path:
     from vehicle_lightning.synthetic import VERSION, make_vehicles
 
     folder = make_vehicles(cache_folder(settings) / f"synthetic_vehicles_{VERSION}")
-    _say_once(f"Data: synthetic vehicles, not photographs, from {folder} (see --data-dir).")
+    notice_once(f"Data: synthetic vehicles, not photographs, from {folder} (see --data-dir).")
     return folder
-
-
-@cache
-def _say_once(sentence: str) -> None:
-    """Say something once in a process, however many runs it makes."""
-    notice(sentence)
-
-
-def is_default(settings: SourceSettings, name: str) -> bool:
-    """Whether a setting has its default."""
-    return bool(getattr(settings, name) == SourceSettings.model_fields[name].default)
-
-
-def _find_csv(data_dir: Path, settings: SourceSettings) -> Path | None:
-    """Return the CSV that is meant; None where there is none, as with class folders."""
-    named = data_dir / settings.csv
-    if named.exists():
-        return named
-    test_csv = getattr(settings, "test_csv", None)
-    there = sorted(
-        path
-        for path in data_dir.iterdir()
-        if path.name.lower().endswith(CSV_SUFFIXES)
-        and not path.name.startswith(".")
-        and not (test_csv and path.resolve() == (data_dir / test_csv).resolve())
-        and not holds_predictions(path)
-    )
-    if not is_default(settings, "csv"):
-        beside = f" ({join_first(path.name for path in there)} is there)" if there else ""
-        raise DataError(f"There is no CSV file {named.absolute()}{beside}; name it with --csv.")
-    if len(there) > 1:
-        raise DataError(
-            f"There is no CSV file {named.absolute()}, and of {join_first(p.name for p in there)} "
-            f"it is not clear which lists the images to train on; name it: --data-dir "
-            f"{shlex.quote(str(data_dir))} --csv {shlex.quote(there[0].name)}"
-        )
-    return there[0] if there else None
 
 
 def read_table(settings: SourceSettings) -> Table:
@@ -267,7 +222,7 @@ def read_table(settings: SourceSettings) -> Table:
     data_dir = data_folder(settings)
     if not data_dir.is_dir():
         raise DataError(f"There is no data directory {data_dir.absolute()}; see --data-dir.")
-    path = _find_csv(data_dir, settings)
+    path = find_csv(data_dir, settings)
     if path is None:
         for name in ("group_column", "split_column"):
             if not is_default(settings, name):
@@ -275,9 +230,9 @@ def read_table(settings: SourceSettings) -> Table:
                     f"--{name.replace('_', '-')} names a column of a CSV, and {data_dir} has none; "
                     f"leave it out, or name a CSV with --csv."
                 )
-        return _read_class_folders(data_dir, settings)
+        return _of_class_folders(data_dir, settings)
     csv = read_csv(path, (settings.image_column, settings.label_column))
-    found = _recognise(data_dir, csv, settings)
+    found = recognise(data_dir, csv, settings)
     places = settings.model_copy(update=found)
     image_dir = data_dir / places.image_dir
     names = csv.column(places.image_column, "--image-column")
@@ -295,10 +250,10 @@ def read_table(settings: SourceSettings) -> Table:
         splits = _read_splits(csv, settings.split_column, kept)
     if csv.broken_cells:
         lines = f"{len(csv.rows)} rows in {csv.lines} lines"
-        _say_once(f"{path}: {lines}, as {csv.broken_cells} cells hold line breaks.")
+        notice_once(f"{path}: {lines}, as {csv.broken_cells} cells hold line breaks.")
     if len(kept) < len(csv.rows):
         dropped = [f.what.rstrip(".") for f in findings if f.kind in (*REFUSED, "repeated-row")]
-        _say_once(f"{path}: {len(csv.rows)} rows, {len(kept)} images; {'; '.join(dropped)}.")
+        notice_once(f"{path}: {len(csv.rows)} rows, {len(kept)} images; {'; '.join(dropped)}.")
     return _to_table(
         [names[row] for row in kept],
         [labels[row] for row in kept],
@@ -340,148 +295,14 @@ def _read_splits(csv: CsvFile, column: str, kept: Sequence[int]) -> tuple[str, .
     return tuple(SPLIT_NAMES[cells[row].casefold()] for row in kept)
 
 
-def _recognise(data_dir: Path, csv: CsvFile, settings: SourceSettings) -> dict[str, Path | str]:
-    """Return the settings that are others than their defaults, where that is sure.
-
-    Raises:
-        DataError: it is not clear which they are; all that is missing is named at once.
-    """
-    if not csv.rows:
-        return {}  # as will be said of any column
-    is_named = csv.path == data_dir / settings.csv
-    image_dir, image_column = _find_images(data_dir, csv, settings)
-    label_column = _find_labels(csv, settings, image_column)
-    flags = {
-        "--csv": settings.csv if is_named else csv.path.relative_to(data_dir),
-        "--image-dir": image_dir or "FOLDER",
-        "--image-column": image_column or "COLUMN",
-        "--label-column": label_column or "COLUMN",
-    }
-    typed = " ".join(f"{flag} {shlex.quote(str(value))}" for flag, value in flags.items())
-    places = {
-        "the column of the image names (--image-column)": image_column,
-        "the column of the labels (--label-column)": label_column,
-        "the image folder (--image-dir)": image_dir,
-    }
-    if unclear := [what for what, value in places.items() if value is None]:
-        raise DataError(
-            f"{csv.path}: it has {join_first(csv.columns)}, and not clear is "
-            f"{' and '.join(unclear)}; name it: --data-dir {shlex.quote(str(data_dir))} {typed}"
-        )
-    values = {flag.lstrip("-").replace("-", "_"): value for flag, value in flags.items()}
-    found = {name: value for name, value in values.items() if value != getattr(settings, name)}
-    if found:
-        _say_once(
-            f"Data: {csv.path}, images in {data_dir / values['image_dir']}, named in column "
-            f"{image_column}, labels in {label_column}; to pin it: {typed}"
-        )
-    return found
-
-
-def _find_images(
-    data_dir: Path, csv: CsvFile, settings: SourceSettings
-) -> tuple[Path | None, str | None]:
-    """Return the folder and the column of the images: most of the first cells are files there."""
-    column: str | None = settings.image_column
-    columns, folders = [settings.image_column], [settings.image_dir]
-    if is_default(settings, "image_column") and column not in csv.columns:
-        columns, column = list(csv.columns), None
-    is_open = is_default(settings, "image_dir")
-    if is_open:
-        inner = sorted(path.name for path in data_dir.iterdir() if path.is_dir())
-        folders += [Path(), *(Path(name) for name in inner if not name.startswith("."))]
-    samples = {name: list(filter(None, cells[:SAMPLE])) for name, cells in csv.columns.items()}
-    found = {
-        (folder, name): sum(
-            isfile(data_dir / folder / cell)  # noqa: PTH113  # which takes any name
-            for cell in samples.get(name, ())
-        )
-        for folder in folders
-        for name in columns
-    }
-    best = max(found, key=lambda place: found[place])
-    if found[best] and found[best] >= 0.5 * len(samples[best[1]]):
-        return best
-    if column is None:
-        named = [
-            name
-            for name, some in samples.items()
-            if some and sum(map(_is_image_name, some)) >= 0.5 * len(some)
-        ]
-        column = named[0] if len(named) == 1 else None
-    is_there = not is_open or (data_dir / settings.image_dir).is_dir()
-    return settings.image_dir if is_there else None, column
-
-
-def _is_image_name(name: str) -> bool:
-    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-def _find_labels(csv: CsvFile, settings: SourceSettings, image_column: str | None) -> str | None:
-    """Return the one column of few distinct cells, or that of them which is called like labels."""
-    if settings.label_column in csv.columns or not is_default(settings, "label_column"):
-        return settings.label_column
-    taken = (image_column, settings.group_column, settings.split_column)
-    distinct = {name: len(set(cells)) for name, cells in csv.columns.items()}
-    most = min(MOST_CLASSES, max(2, len(csv.rows) // 5))
-    possible = [n for n, count in distinct.items() if n not in taken and 2 <= count <= most]
-    called = [name for name in possible if name.lower() in LABEL_NAMES]
-    return next((some[0] for some in (called, possible) if len(some) == 1), None)
-
-
-def _photographs(folder: Path) -> list[str]:
-    """Return the images in a folder, without the pictures of runs that lie in it."""
-    names = list(files_below(folder))
-    configs = [PurePath(name) for name in names if PurePath(name).name == "config.yaml"]
-    of_runs = {path.parts[0] for path in configs if (folder / path.parent / "checkpoints").is_dir()}
-    return [n for n in names if _is_image_name(n) and PurePath(n).parts[0] not in of_runs]
-
-
-def _read_class_folders(data_dir: Path, settings: SourceSettings) -> Table:
-    """Read a folder with one folder for each class, or such folders in train, val and test."""
-    for image_dir in (Path(), settings.image_dir):
-        root = data_dir / image_dir
-        names = _photographs(root)
-        parts = [PurePath(name).parts for name in names]
-        folders = {p[0] for p in parts if len(p) > 1}
-        others = sorted(name for name in folders if name.casefold() not in SPLIT_NAMES)
-        if others and len(folders) - len(others) > 1:
-            raise DataError(
-                f"{root} has folders named like splits, and beside them {join_first(others)}; "
-                f"move these elsewhere."
-            )
-        in_splits = all(len(p) > 2 and p[0].casefold() in SPLIT_NAMES for p in parts)
-        depth = int(in_splits)
-        if not in_splits and all(len(p) > 1 and p[0].casefold() in SPLIT_NAMES for p in parts):
-            astray = next(name for name, p in zip(names, parts, strict=True) if len(p) == 2)
-            raise DataError(
-                f"{data_dir / image_dir} has folders named like splits, and {astray} in no "
-                f"folder of a class; move it into one, or elsewhere if it has no label."
-            )
-        labels = [part[depth] for part in parts if len(part) > depth + 1]
-        if len(labels) < len(parts) or len(set(labels)) < 2:
-            continue  # an image lies in no folder, or all in one
-        table = _to_table(
-            names,
-            labels,
-            image_dir=data_dir / image_dir,
-            splits=tuple(SPLIT_NAMES[p[0].casefold()] for p in parts) if in_splits else None,
-            source=str(data_dir / image_dir),
-            found={} if image_dir == settings.image_dir else {"image_dir": image_dir},
-        )
-        for linked in sorted(
-            path for path in root.iterdir() if path.is_symlink() and path.is_dir()
-        ):
-            notice(f"{linked} is a link to a folder and is not followed; put the folder there.")
-        spelling = check_spelling(table.class_counts)
-        table = replace(table, findings=(spelling,) if spelling.count else ())
-        counts = join_first(f"{name}: {count}" for name, count in table.class_counts.items())
-        _say_once(
-            f"Data: the folders of {data_dir / image_dir} name the classes ({counts})"
-            + (", and train, val and test." if in_splits else ".")
-        )
-        return table
-    raise DataError(
-        f"There is no CSV file {(data_dir / settings.csv).absolute()}, and no folder for each "
-        f"class in its place; name the CSV with --csv."
+def _of_class_folders(data_dir: Path, settings: SourceSettings) -> Table:
+    root, names, labels, splits = find_class_folders(data_dir, settings)
+    found = {"image_dir": Path()} if root == data_dir != data_dir / settings.image_dir else {}
+    table = _to_table(names, labels, image_dir=root, splits=splits, source=str(root), found=found)
+    spelling = check_spelling(table.class_counts)
+    counts = join_first(f"{name}: {count}" for name, count in table.class_counts.items())
+    notice_once(
+        f"Data: the folders of {root} name the classes ({counts})"
+        + (", and train, val and test." if splits else ".")
     )
+    return replace(table, findings=(spelling,) if spelling.count else ())
