@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.conftest import SIZE, Fit, quick_fit
-from vehicle_lightning.errors import ExportError, InputError
+from vehicle_lightning.errors import InputError
 from vehicle_lightning.export import __main__ as command
 from vehicle_lightning.export import program
 from vehicle_lightning.export.__main__ import export, main
@@ -196,7 +196,7 @@ def test_missing_packages(
     dropout_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(command.FORMATS, ".onnx", ("numpy", "onnx_that_is_not_there"))
-    with pytest.raises(ExportError, match=r"onnx_that_is_not_there must be .*\[export\]"):
+    with pytest.raises(InputError, match=r"onnx_that_is_not_there must be .*\[export\]"):
         export(dropout_run.path, tmp_path / "vehicle.onnx")
 
 
@@ -206,14 +206,14 @@ def test_what_predicts_something_else_is_not_written(
     read = program.read_pt2
     monkeypatch.setattr(program, "read_pt2", lambda content: lambda x: read(content)(x) + 2e-4)
     output = tmp_path / "made" / "vehicle.pt2"
-    with pytest.raises(ExportError, match=r"not written: .* by up to 0\.0002, more than 0\.0001"):
+    with pytest.raises(InputError, match=r"not written: .* by up to 0\.0002, more than 0\.0001"):
         export(dropout_run.path, output)
     assert not output.parent.exists()
 
 
 def test_probabilities_that_are_no_numbers_are_refused(dropout_run: RunFolder) -> None:
     predictor = program.Predictor(load(dropout_run.best_checkpoint))
-    with pytest.raises(ExportError, match="by up to nan"):
+    with pytest.raises(InputError, match="by up to nan"):
         program.largest_difference(lambda images: predictor(images) * torch.nan, predictor)
 
 
@@ -221,7 +221,7 @@ def test_a_network_too_large_for_onnx(
     dropout_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(program, "LARGEST", 1000)
-    with pytest.raises(ExportError, match=r"holds 2 GB.* \.pt2"):
+    with pytest.raises(InputError, match=r"holds 2 GB.* \.pt2"):
         export(dropout_run.path, tmp_path / "vehicle.onnx")
 
 

@@ -24,7 +24,7 @@ from tests.test_resume import assert_equal_runs, interrupt_in_epoch
 from vehicle_lightning.cli import INTERRUPTED, seconds
 from vehicle_lightning.compare.ranking import compare
 from vehicle_lightning.config import Settings
-from vehicle_lightning.errors import DataError, InputError, SearchError
+from vehicle_lightning.errors import DataError, InputError
 from vehicle_lightning.fit.__main__ import main as fit_main
 from vehicle_lightning.fit.train import train
 from vehicle_lightning.runs.folder import RunFolder
@@ -162,7 +162,7 @@ def test_another_space_or_other_settings_are_refused(
 ) -> None:
     place, _ = searched
     (tmp_path / "small.yaml").write_text(change(SPACE))
-    with pytest.raises(SearchError, match=f"{message}.*another name by --study"):
+    with pytest.raises(InputError, match=f"{message}.*another name by --study"):
         main(place.flags("--space", str(tmp_path / "small.yaml")))
 
 
@@ -171,7 +171,7 @@ def test_other_data_are_refused(searched: tuple[Place, str], drawn: Path, tmp_pa
     shutil.copytree(drawn, tmp_path / "data")
     lines = (tmp_path / "data" / "train.csv").read_text().splitlines()
     (tmp_path / "data" / "train.csv").write_text("\n".join(lines[:-1]) + "\n")
-    with pytest.raises(SearchError, match="begun on data with other names"):
+    with pytest.raises(InputError, match="begun on data with other names"):
         main(place.flags("--data-dir", str(tmp_path / "data")))
 
 
@@ -307,7 +307,7 @@ def test_a_foreign_run_in_the_place_of_a_trial_is_left_alone(place: Place) -> No
 
 def test_without_optuna_one_sentence(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vehicle_lightning.sweep.__main__.find_spec", lambda _: None)
-    with pytest.raises(SearchError, match=r'pip install -e "\.\[sweep\]"'):
+    with pytest.raises(InputError, match=r'pip install -e "\.\[sweep\]"'):
         main(place.flags())
 
 
@@ -323,7 +323,7 @@ def test_without_optuna_one_sentence(place: Place, monkeypatch: pytest.MonkeyPat
 )
 def test_a_database_that_cannot_be_had(tmp_path: Path, storage: str, message: str) -> None:
     with (
-        pytest.raises(SearchError, match=message) as caught,
+        pytest.raises(InputError, match=message) as caught,
         Study.open("study", find_database(storage, tmp_path), tmp_path, 0),
     ):
         pass
@@ -333,7 +333,7 @@ def test_a_database_that_cannot_be_had(tmp_path: Path, storage: str, message: st
 
 def test_a_missing_driver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(SearchError, match=r"needs psycopg: pip install 'psycopg\[binary\]'"):
+    with pytest.raises(InputError, match=r"needs psycopg: pip install 'psycopg\[binary\]'"):
         find_database("postgresql://me@127.0.0.1:1/x", tmp_path)
 
 

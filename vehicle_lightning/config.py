@@ -55,6 +55,10 @@ class SettingsGroup(BaseModel):
             sentence = f"{where}: {message} (got {mistake['input']!r})." if where else f"{message}."
             raise SettingsError(sentence) from error
 
+    def is_default(self, name: str) -> bool:
+        """Whether a setting has its default."""
+        return bool(getattr(self, name) == type(self).model_fields[name].default)
+
 
 class SourceSettings(SettingsGroup):
     """Which pictures."""
@@ -288,11 +292,6 @@ class Settings(
         for sentence in conflicts(self):
             raise ValueError(sentence)
         return self
-
-    @classmethod
-    def default(cls, name: str) -> Any:
-        """Return the default of a setting."""
-        return cls.model_fields[name].default
 
     def changed(self, change: Mapping[str, Any]) -> Self:
         """Return these settings but for some, all checked anew.

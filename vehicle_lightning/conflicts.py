@@ -78,11 +78,7 @@ def _of_own_blocks(s: "Settings") -> Iterator[str]:
 
 def _of_backbone(s: "Settings") -> Iterator[str]:
     layers = ("channels", "first_stride", "residual", "pooling")
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in layers
-        if getattr(s, name) != type(s).default(name)
-    ]
+    given = [f"--{name.replace('_', '-')}" for name in layers if not s.is_default(name)]
     if given:
         yield f"--backbone takes the place of the layers of {' and '.join(given)}"
     if s.image_size < SMALLEST_FOR_BACKBONE:

@@ -67,11 +67,3 @@ class ImageChangedError(DataError):
 
 class RunError(InputError):
     """A run folder or a checkpoint is missing, unreadable, or of another kind."""
-
-
-class ExportError(InputError):
-    """A network cannot be exported, or the exported one is not the same."""
-
-
-class SearchError(InputError):
-    """A study or its database cannot be used."""

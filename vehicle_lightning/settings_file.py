@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from vehicle_lightning.config import PLACES, DeviceSettings, RunSettings, Settings
+from vehicle_lightning.config import PLACES, Settings
 from vehicle_lightning.errors import SettingsError, one_line
 
 # The one in C, where PyYAML was built with it, reads hundreds of runs in no time.
@@ -20,14 +20,8 @@ KEPT_PLACES = frozenset(
     {"data_dir", "csv", "image_dir", "image_column", "label_column", "weights", "precision"}
 )
 # What may change when a run is continued; anything else would make it another run.
-CHANGEABLE = frozenset(
-    {"epochs", "patience", "seeds", "cache", "cache_dir", "num_workers", "weights"}
-    # Whether the images are the same, their fingerprint tells.
-    | {"data_dir", "csv", "image_dir", "image_column", "label_column"}
-    | {"max_time", "profiler", "deterministic"}
-    | set(DeviceSettings.model_fields)
-    | set(RunSettings.model_fields)
-)
+# Whether the images are the same, their fingerprint tells.
+CHANGEABLE = (PLACES - {"fast_dev_run"}) | {"epochs", "patience", "seeds", "max_time"}
 
 
 def changed_settings(

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import SourceSettings
-from vehicle_lightning.data.recognise import is_default
 from vehicle_lightning.data.table import data_folder, table_of
 from vehicle_lightning.errors import DataError, join_first, one_line
 from vehicle_lightning.files import atomic_write
@@ -66,7 +65,7 @@ def check(options: CheckOptions) -> "Report":
     run = None if options.run is None else RunFolder.open(options.run)
     if run is not None and options.data_dir is None:  # a run remembers its data
         remembered = read_settings(run.config)
-        unsaid = [name for name in SourceSettings.model_fields if is_default(options, name)]
+        unsaid = [name for name in SourceSettings.model_fields if options.is_default(name)]
         source = {name: getattr(remembered, name) for name in unsaid}
         options = options.model_copy(update=source)
     table = table_of(options)

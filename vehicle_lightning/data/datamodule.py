@@ -129,7 +129,7 @@ class VehicleDataModule(L.LightningDataModule):
         """
         if self.is_ready:
             return self.split_anew(settings)
-        chosen = [n for n in READ_BY if getattr(self.settings, n) != Settings.default(n)]
+        chosen = [name for name in READ_BY if not self.settings.is_default(name)]
         self._refuse_other_images(settings, chosen)
         self.settings = settings
         return self

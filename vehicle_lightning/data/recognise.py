@@ -24,11 +24,6 @@ SPLIT_NAMES = {
 }
 
 
-def is_default(settings: SourceSettings, name: str) -> bool:
-    """Whether a setting has its default."""
-    return bool(getattr(settings, name) == SourceSettings.model_fields[name].default)
-
-
 def find_csv(data_dir: Path, settings: SourceSettings) -> Path | None:
     """Return the CSV that is meant; None where there is none, as with class folders."""
     named = data_dir / settings.csv
@@ -43,7 +38,7 @@ def find_csv(data_dir: Path, settings: SourceSettings) -> Path | None:
         and not (test_csv and path.resolve() == (data_dir / test_csv).resolve())
         and not holds_predictions(path)
     )
-    if not is_default(settings, "csv"):
+    if not settings.is_default("csv"):
         beside = f" ({join_first(path.name for path in there)} is there)" if there else ""
         raise DataError(f"There is no CSV file {named.absolute()}{beside}; name it with --csv.")
     if len(there) > 1:
@@ -99,9 +94,9 @@ def _find_images(
     """Return the folder and the column of the images: most of the first cells are files there."""
     column: str | None = settings.image_column
     columns, folders = [settings.image_column], [settings.image_dir]
-    if is_default(settings, "image_column") and column not in csv.columns:
+    if settings.is_default("image_column") and column not in csv.columns:
         columns, column = list(csv.columns), None
-    is_open = is_default(settings, "image_dir")
+    is_open = settings.is_default("image_dir")
     if is_open:
         inner = sorted(path.name for path in data_dir.iterdir() if path.is_dir())
         folders += [Path(), *(Path(name) for name in inner if not name.startswith("."))]
@@ -134,7 +129,7 @@ def _is_image_name(name: str) -> bool:
 
 def _find_labels(csv: CsvFile, settings: SourceSettings, image_column: str | None) -> str | None:
     """Return the one column of few distinct cells, or that of them which is called like labels."""
-    if settings.label_column in csv.columns or not is_default(settings, "label_column"):
+    if settings.label_column in csv.columns or not settings.is_default("label_column"):
         return settings.label_column
     taken = (image_column, settings.group_column, settings.split_column)
     distinct = {name: len(set(cells)) for name, cells in csv.columns.items()}

@@ -22,7 +22,6 @@ from vehicle_lightning.data.recognise import (
     SPLIT_NAMES,
     find_class_folders,
     find_csv,
-    is_default,
     recognise,
 )
 from vehicle_lightning.data.rows import CsvFile, check_rows, check_spelling, read_csv
@@ -225,7 +224,7 @@ def read_table(settings: SourceSettings) -> Table:
     path = find_csv(data_dir, settings)
     if path is None:
         for name in ("group_column", "split_column"):
-            if not is_default(settings, name):
+            if not settings.is_default(name):
                 raise DataError(
                     f"--{name.replace('_', '-')} names a column of a CSV, and {data_dir} has none; "
                     f"leave it out, or name a CSV with --csv."

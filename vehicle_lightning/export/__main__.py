@@ -9,7 +9,7 @@ import tyro
 
 from vehicle_lightning.cli import parse_options, run_command
 from vehicle_lightning.config import SettingsGroup
-from vehicle_lightning.errors import ExportError, SettingsError
+from vehicle_lightning.errors import InputError, SettingsError
 from vehicle_lightning.runs.folder import find_checkpoint, name_of_run
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def export(run: Path, output: Path) -> "ExportResult":
     Raises:
         SettingsError: the file ends neither in `.onnx` nor in `.pt2`.
         RunError: there is no such run or checkpoint, or it is damaged.
-        ExportError: a package is missing, or the file would predict something else.
+        InputError: a package is missing, or the file would predict something else.
         OSError: the file cannot be written.
     """
     suffix = output.suffix.lower()
@@ -83,7 +83,7 @@ def export(run: Path, output: Path) -> "ExportResult":
     checkpoint = find_checkpoint(run)
     missing = [package for package in FORMATS[suffix] if find_spec(package) is None]
     if missing:
-        raise ExportError(
+        raise InputError(
             f"For {suffix} files, {', '.join(missing)} must be installed: "
             f'pip install --editable ".[export]"'
         )

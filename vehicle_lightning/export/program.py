@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from vehicle_lightning.errors import ExportError
+from vehicle_lightning.errors import InputError
 from vehicle_lightning.files import atomic_write
 from vehicle_lightning.model.load import load
 from vehicle_lightning.model.network import ImageClassifier
@@ -51,7 +51,7 @@ def export_checkpoint(checkpoint: Path, run_name: str, output: Path) -> ExportRe
 
     Raises:
         RunError: the checkpoint is damaged.
-        ExportError: the file would not predict what the run predicts.
+        InputError: the file would not predict what the run predicts.
         OSError: the file cannot be written.
     """
     classifier = load(checkpoint)
@@ -127,7 +127,7 @@ def largest_difference(predict: Predict, predictor: Predictor) -> float:
     Asked are noise and coarse noise, in batches of several sizes.
 
     Raises:
-        ExportError: they lie further apart than rounding explains, or are not numbers.
+        InputError: they lie further apart than rounding explains, or are not numbers.
     """
     size = predictor.classifier.settings.image_size
     generator = torch.Generator().manual_seed(0)
@@ -140,7 +140,7 @@ def largest_difference(predict: Predict, predictor: Predictor) -> float:
                 differences.append((predict(images) - predictor(images)).abs().max())
     difference = float(torch.stack(differences).max())  # not a number where one of them is none
     if not difference <= TOLERANCE:
-        raise ExportError(
+        raise InputError(
             f"The exported network was not written: its probabilities differ from the run's by up "
             f"to {difference:.2g}, more than {TOLERANCE:g}."
         )
@@ -168,13 +168,13 @@ def to_onnx(program: ExportedProgram, metadata: dict[str, str]) -> bytes:
     shape (batch, C).
 
     Raises:
-        ExportError: the network is too large for one file.
+        InputError: the network is too large for one file.
     """
     import onnx  # which not everyone has installed
 
     size = sum(weights.nbytes for weights in program.state_dict.values())
     if size > LARGEST:
-        raise ExportError(
+        raise InputError(
             f"An ONNX file holds 2 GB, and the weights take {size / 1e9:.1f} GB; "
             f"name a file that ends in .pt2 instead."
         )

@@ -59,25 +59,22 @@ def fit_until_stopped(
     Raises:
         RunError: another process was lost.
     """
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     try:
         with _ended_by_signals(trainer):
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except TrainingInterruptedError:
         return "interrupted"
     except SystemExit:  # Lightning's, of Ctrl-C before any step, or a second time
-        if any(isinstance(c, StopBetweenSteps) and c.received for c in _callbacks(trainer)):
+        if any(isinstance(c, StopBetweenSteps) and c.received for c in callbacks):
             raise KeyboardInterrupt from None
         return "interrupted"
     except Exception as error:
         if lost := lost_process(error, trainer):
             raise lost from error
         raise
-    is_pruned = any(isinstance(c, PruningCallback) and c.is_pruned for c in _callbacks(trainer))
+    is_pruned = any(isinstance(c, PruningCallback) and c.is_pruned for c in callbacks)
     return "pruned" if is_pruned else "finished"
-
-
-def _callbacks(trainer: L.Trainer) -> list[L.Callback]:
-    return list(getattr(trainer, "callbacks"))  # noqa: B009  # untyped
 
 
 @contextmanager

@@ -181,7 +181,7 @@ def _backbone(s: Settings) -> Change | None:
     if s.backbone or s.image_size < SMALLEST_FOR_BACKBONE or not weights_are_at_hand(BACKBONE):
         return None
     names = ("channels", "first_stride", "residual")
-    plain = {name: Settings.default(name) for name in names}
+    plain = {name: Settings.model_fields[name].default for name in names}
     return {"backbone": BACKBONE, "pooling": "none", "initial_size": None, **plain}
 
 

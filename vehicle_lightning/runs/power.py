@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, bdtrc, bdtrik, gammaincinv, gammaln, ndtr, stdtrit, xlogy
+from scipy.special import gammaincinv, ndtr, stdtrit
+from scipy.stats import binom
 
 POWER = 0.8
 ALPHA = 0.05
@@ -54,22 +55,12 @@ def networks_power(images: int, difference: float, discordant: float) -> float:
     spread = 8 * math.sqrt(images * share * (1 - share)) + 8
     low, high = max(images * share - spread, 0), min(images * share + spread, images)
     counts = np.arange(math.floor(low), math.ceil(high) + 1)
-    chance_of_count = np.exp(
-        gammaln(images + 1)
-        - gammaln(counts + 1)
-        - gammaln(images - counts + 1)
-        + xlogy(counts, share)
-        + xlogy(images - counts, 1 - share)
-    )
     # Of so many discordant images, the most that the worse network may have to be called so.
-    most = np.floor(bdtrik(ALPHA / 2, counts, 0.5))
-    most += bdtr(most + 1, counts, 0.5) <= ALPHA / 2
-    most -= bdtr(most.clip(0), counts, 0.5) > ALPHA / 2
-    possible = most >= 0
-    k, n = most[possible], counts[possible]
+    most = binom.ppf(ALPHA / 2, counts, 0.5)
+    most -= binom.cdf(most, counts, 0.5) > ALPHA / 2
     worse = (share - difference) / (2 * share)
-    shown = bdtr(k, n, worse) + bdtrc(n - k - 1, n, worse)
-    return float((chance_of_count[possible] * shown).sum())
+    shown = binom.cdf(most, counts, worse) + binom.sf(counts - most - 1, counts, worse)
+    return float((binom.pmf(counts, images, share) * shown).sum())
 
 
 def settings_power(

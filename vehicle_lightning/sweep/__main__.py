@@ -21,7 +21,7 @@ from vehicle_lightning.config import Settings, SettingsGroup
 from vehicle_lightning.conflicts import is_folder_name
 from vehicle_lightning.console import notice, quiet_lightning
 from vehicle_lightning.data.table import table_of
-from vehicle_lightning.errors import SearchError, SettingsError
+from vehicle_lightning.errors import InputError, SettingsError
 from vehicle_lightning.parallel import keep_freed_memory
 from vehicle_lightning.runs.fold_runs import first_fold_run
 from vehicle_lightning.settings_file import read_settings
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     """Work on a study until it has all of its trials, the time is up, or a person stops it."""
     options, space, base = parse_sweep(arguments)
     if find_spec("optuna") is None:
-        raise SearchError('The search needs Optuna: pip install -e ".[sweep]".')
+        raise InputError('The search needs Optuna: pip install -e ".[sweep]".')
     table = table_of(base).checked()
     keep_freed_memory()
     # Importing torch, lightning and Optuna takes seconds; what is wrong already has been said.

@@ -36,7 +36,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from vehicle_lightning.config import PLACES, Settings
-from vehicle_lightning.errors import SearchError
+from vehicle_lightning.errors import InputError
 from vehicle_lightning.sweep.space import Choice, Range, Space, Value
 
 HEARTBEAT = 5  # seconds from one to the next
@@ -130,7 +130,7 @@ class Study:
         """Open the study of a name in a database, or begin it; its folder is on this machine.
 
         Raises:
-            SearchError: the database cannot be used.
+            InputError: the database cannot be used.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ class Study:
         """Write down what is searched on which data, or check that it is what stands there.
 
         Raises:
-            SearchError: the study searches something else.
+            InputError: the study searches something else.
         """
         fixed = base.model_dump(
             mode="json", exclude=set(PLACES - {"precision"}) | set(space.domains)
@@ -168,7 +168,7 @@ class Study:
             if part not in known:
                 self.optuna.set_user_attr(part, own)
             elif known[part] != own:
-                raise SearchError(self._difference(part, known[part], own))
+                raise InputError(self._difference(part, known[part], own))
 
     def _difference(self, part: str, known: dict[str, Any], own: dict[str, Any]) -> str:
         key = next(key for key in (*known, *own) if known.get(key) != own.get(key))
@@ -273,7 +273,7 @@ def _using(url: URL) -> Iterator[None]:
     except (SQLAlchemyError, StorageInternalError) as error:
         cause = error.__cause__ or error
         reason = " ".join(str(getattr(cause, "orig", None) or cause).split())[:200]
-        raise SearchError(
+        raise InputError(
             f"The database {url} cannot be used: {reason.rstrip('.')}; once it can, the "
             f"same command goes on."
         ) from error
@@ -283,7 +283,7 @@ def find_database(storage: str | None, folder: Path) -> URL:
     """Return the database of a URL; without one, a SQLite file in the study's folder.
 
     Raises:
-        SearchError: it is no URL of a database, or the driver of that kind is missing.
+        InputError: it is no URL of a database, or the driver of that kind is missing.
     """
     if storage is None:
         return URL.create("sqlite", database=str(folder / "study.db"))
@@ -294,11 +294,11 @@ def find_database(storage: str | None, folder: Path) -> URL:
         url.get_dialect().import_dbapi()
     except ModuleNotFoundError as error:
         package = DRIVERS.get(str(error.name), error.name)
-        raise SearchError(
+        raise InputError(
             f"A database of {url.drivername} needs {error.name}: pip install '{package}'."
         ) from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise SearchError(
+        raise InputError(
             f"--storage {storage} names no database; give a URL such as sqlite:///study.db or "
             f"postgresql://user@host/name."
         ) from error
