@@ -23,7 +23,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from vehicle_lightning.improve.report import verdict_outcomes
 from vehicle_lightning.improve.state import Walk
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.summary import Summary
@@ -83,6 +82,20 @@ def main() -> None:
     helped = [verdicts.count(place) for place in (1, 2, 3, 0)]
     print(f"verdicts: the first proposal helped in {helped[0]} of {len(verdicts)}, the second in")
     print(f"{helped[1]}, the third in {helped[2]}, none in {helped[3]}")
+
+
+def verdict_outcomes(walk: Walk) -> list[int]:
+    """Return for each verdict whose proposals were tried which of them helped.
+
+    That is the place of the one that was kept, from 1, or 0 where none was.
+    """
+    found: dict[int, int] = {}
+    for step in walk.steps:
+        if step.proposal is not None and step.base is not None and step.status != "running":
+            found.setdefault(step.base, 0)
+            if step.is_kept:
+                found[step.base] = step.proposal
+    return list(found.values())
 
 
 def run_all(

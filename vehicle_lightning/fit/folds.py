@@ -8,7 +8,7 @@ from dataclasses import replace
 from sklearn.metrics import confusion_matrix
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.console import notice, quiet_lightning
+from vehicle_lightning.console import notice
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.files import atomic_write, write_csv
@@ -57,7 +57,6 @@ def train_folds(settings: Settings, run: RunFolder | None, parts: Parts) -> Trai
         InputError: something is wrong with the data, the settings, or the run to continue.
         OSError: the disk is full.
     """
-    quiet_lightning()
     settings = _on_one_device(settings)
     every = fold_runs(settings)
     with run_folder(settings, run) as run:

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.console import quiet_lightning
 from vehicle_lightning.errors import SettingsError, counted
 from vehicle_lightning.fit.start import run_folder
 from vehicle_lightning.fit.train import Parts, build_classifier, read_data
@@ -52,7 +51,6 @@ def find_learning_rate(settings: Settings, data: L.LightningDataModule) -> str:
         raise SettingsError(
             "--lr-find tries one training; leave out --folds, --seeds and --fast-dev-run."
         )
-    quiet_lightning()
     settings = with_precision(settings)
     with run_folder(settings, None) as run:
         # As many epochs as it takes; the schedule does not matter, as the rate is set by the step.

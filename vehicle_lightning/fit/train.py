@@ -11,7 +11,6 @@ import numpy as np
 from lightning.pytorch.loggers import Logger
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.console import quiet_lightning
 from vehicle_lightning.data.datamodule import VehicleDataModule
 from vehicle_lightning.errors import SettingsError
 from vehicle_lightning.fit.callbacks import EpochLines, FirstBatch, History, PruningCallback
@@ -102,7 +101,6 @@ def train_once(
     settings: Settings, run: RunFolder | None, parts: Parts, *, title: str = ""
 ) -> TrainResult:
     """Train a single network; `title` says which of several runs this is."""
-    quiet_lightning()
     with run_folder(settings, run) as run:
         history, lines = History(run), EpochLines(title or getattr(parts.pruning, "title", ""))
         loggers = [] if settings.fast_dev_run else build_loggers(run, settings)

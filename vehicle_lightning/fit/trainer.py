@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
 from vehicle_lightning.config import DeviceSettings, Settings, limited
+from vehicle_lightning.console import quiet_lightning
 from vehicle_lightning.errors import SettingsError, UntrainableError, counted, one_line
 from vehicle_lightning.fit.callbacks import AverageWeights, StopBetweenSteps, StopWithoutProgress
 from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, BestAndLast
@@ -58,6 +59,7 @@ def build_trainer(
     Raises:
         SettingsError: this machine has no such devices.
     """
+    quiet_lightning()
     patience = settings.patience
     try:
         trainer = L.Trainer(

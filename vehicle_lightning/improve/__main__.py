@@ -17,7 +17,7 @@ from vehicle_lightning.cli import (
     seconds,
 )
 from vehicle_lightning.config import PLACES, Settings, SettingsGroup
-from vehicle_lightning.console import notice, quiet_lightning
+from vehicle_lightning.console import notice
 from vehicle_lightning.data.table import table_of
 from vehicle_lightning.errors import RunError, SettingsError, counted
 from vehicle_lightning.parallel import keep_freed_memory
@@ -66,7 +66,6 @@ def main(arguments: Sequence[str]) -> int:
     from vehicle_lightning.improve.report import report
     from vehicle_lightning.improve.walk import go_on
 
-    quiet_lightning()
     check_devices(settings, RunFolder(folder))
     budget = None if options.budget is None else seconds(options.budget)
     if options.resume:

@@ -65,7 +65,7 @@ def report(walk: Walk, end: End | None) -> str:
     save(plot_walk(walk, with_test=end is not None), picture)
     lines = _table(walk)
     where_to = _where_to(walk, with_test=end is not None)
-    for paragraph in (*_together(walk), LEGEND + _unshown(walk), where_to, _verdicts(walk)):
+    for paragraph in (*_together(walk), LEGEND + _unshown(walk), where_to):
         lines += ["", *textwrap.wrap(paragraph, WIDTH, break_long_words=False)]
     lines += ["", f"saved   {best_file}", f"saved   {picture}"]
     if end == "tried all":
@@ -186,32 +186,6 @@ def _percent(measured: Measurement) -> str:
 
 def _listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def _verdicts(walk: Walk) -> str:
-    """Return how often the proposals of a verdict helped."""
-    outcomes = verdict_outcomes(walk)
-    if not outcomes:
-        return "No proposal of a verdict was tried."
-    first, second, third = (outcomes.count(place) for place in (1, 2, 3))
-    return (
-        f"Verdicts with proposals that were tried: {len(outcomes)}. The first proposal helped in "
-        f"{first}, the second in {second}, the third in {third}, none in {outcomes.count(0)}."
-    )
-
-
-def verdict_outcomes(walk: Walk) -> list[int]:
-    """Return for each verdict whose proposals were tried which of them helped.
-
-    That is the place of the one that was kept, from 1, or 0 where none was.
-    """
-    found: dict[int, int] = {}
-    for step in walk.steps:
-        if step.proposal is not None and step.base is not None and step.status != "running":
-            found.setdefault(step.base, 0)
-            if step.is_kept:
-                found[step.base] = step.proposal
-    return list(found.values())
 
 
 def plot_walk(walk: Walk, *, with_test: bool) -> Figure:

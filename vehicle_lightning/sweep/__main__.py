@@ -19,7 +19,7 @@ from vehicle_lightning.cli import (
 )
 from vehicle_lightning.config import Settings, SettingsGroup
 from vehicle_lightning.conflicts import is_folder_name
-from vehicle_lightning.console import notice, quiet_lightning
+from vehicle_lightning.console import notice
 from vehicle_lightning.data.table import table_of
 from vehicle_lightning.errors import InputError, SettingsError
 from vehicle_lightning.parallel import keep_freed_memory
@@ -75,7 +75,6 @@ def main(arguments: Sequence[str]) -> int:
     from vehicle_lightning.sweep.results import report
     from vehicle_lightning.sweep.trials import Search
 
-    quiet_lightning()
     first = first_fold_run(base)
     fingerprint = read_data(first, VehicleDataModule(first, table)).fingerprint
     with Study.open(name, url, folder, base.seed) as study:
