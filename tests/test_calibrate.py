@@ -110,6 +110,36 @@ def test_runs_without_sound_predictions_are_refused(run: RunFolder, tmp_path: Pa
     diverged.to_csv(run.predictions, index=False)
     with pytest.raises(RunError, match="it diverged"):
         main([str(run.path)])
+    sound = pd.read_csv(io.StringIO(content), dtype=str)
+    for damaged in (sound.assign(p_0="2.5"), sound.drop(columns="p_1"), sound.assign(label="x")):
+        damaged.assign(label=damaged["label"].where(damaged.index > 0, "0")).to_csv(
+            run.predictions, index=False
+        )
+        with pytest.raises(RunError, match="is damaged"):
+            main([str(run.path)])
     run.predictions.unlink()
     with pytest.raises(RunError, match=r"predictions_val\.csv is missing or damaged; finish"):
         main([str(run.path)])
+
+
+def test_a_temperature_is_not_tried_on_duplicates_of_what_it_was_fitted_on(
+    dropout_run: RunFolder, tmp_path: Path
+) -> None:
+    """Of calibrated probabilities nothing can be gained, however often each photograph is there."""
+    rng = np.random.default_rng(0)
+    left_alone = 0
+    for trial in range(20):
+        folder = RunFolder(tmp_path / str(trial))
+        shutil.copytree(dropout_run.path, folder.path)
+        chance = rng.uniform(0.05, 0.95, 40)
+        label = (rng.random(40) < chance).astype(int)
+        frame = pd.DataFrame(
+            {"label": label, "prediction": (chance > 0.5).astype(int), "loss": 0.5}
+        ).assign(p_0=1 - chance, p_1=chance, photograph=np.arange(40))
+        frame = frame.loc[np.repeat(frame.index, 5)].reset_index(drop=True)
+        frame.assign(file=[f"{n:03}.jpg" for n in frame.index]).to_csv(
+            folder.predictions, index=False
+        )
+        assert main([str(folder.path)]) == 0
+        left_alone += json.loads(folder.calibration.read_text())["temperature"] == 1
+    assert left_alone >= 12

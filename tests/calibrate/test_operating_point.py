@@ -17,16 +17,21 @@ from vehicle_lightning.calibrate.operating_point import (
     st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60),
     st.floats(0.01, 1),
 )
-def test_the_wanted_recall_is_reached_by_the_highest_threshold(
+def test_the_wanted_recall_is_reached_with_some_room_for_rounding(
     images: list[tuple[float, bool]], recall: float
 ) -> None:
+    """By a threshold between the last image that it takes and the next one."""
     shares, is_positive = np.array([s for s, _ in images]), np.array([p for _, p in images])
     is_positive[0] = True
     threshold = threshold_for_recall(shares, is_positive, recall)
     assert (
         operating_point(threshold, shares >= threshold, is_positive).recall.value >= recall - 1e-9
     )
-    assert operating_point(threshold, shares > threshold, is_positive).recall.value < recall
+    lowest = shares[is_positive & (shares >= threshold)].min()
+    assert operating_point(lowest, shares > lowest, is_positive).recall.value < recall
+    assert not ((shares > threshold) & (shares < lowest)).any()
+    lower = shares[shares < lowest]
+    assert threshold == pytest.approx((lowest + lower.max(initial=0.0)) / 2)
 
 
 def test_figures_are_those_of_scikit_learn() -> None:
@@ -61,3 +66,17 @@ def test_the_threshold_of_a_cost_ratio_costs_least() -> None:
     best = threshold_for_cost(cost)
     assert best == pytest.approx(0.2)
     assert expected(best) < min(expected(best - 0.1), expected(best + 0.1), expected(0.5))
+
+
+def test_duplicates_count_once_in_the_intervals() -> None:
+    called, is_positive = (
+        np.tile([True, True, False, True], 5),
+        np.tile([True, True, True, False], 5),
+    )
+    once = operating_point(0.5, called[:4], is_positive[:4])
+    often = operating_point(0.5, called, is_positive, np.tile(np.arange(4), 5))
+    assert (often.recall.value, often.recall.n) == (once.recall.value, 5 * once.recall.n)
+    assert often.recall.interval == pytest.approx(once.recall.interval)
+    assert once.precision is not None
+    assert often.precision is not None
+    assert often.precision.interval == pytest.approx(once.precision.interval)

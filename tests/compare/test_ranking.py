@@ -183,9 +183,11 @@ def test_damaged_runs_are_left_out(tmp_path: Path) -> None:
     make_run(tmp_path, "environment", HALF).environment.write_text("{}")
     make_run(tmp_path, "config", HALF).config.write_text("dropuot: 1")
     make_run(tmp_path, "unfinished", HALF).summary.unlink()
+    curves = make_run(tmp_path, "curves", HALF).metrics
+    curves.write_text(curves.read_text() + "x,y,z,1,1,1\n")
     ranking = ranked(tmp_path)
     reasons = {one.name: one.reason for one in ranking.left_out}
-    assert set(reasons) == {"summary/0", "environment/0", "config/0", "unfinished/0"}
+    assert set(reasons) == {"summary/0", "environment/0", "config/0", "unfinished/0", "curves/0"}
     assert "damaged" in reasons["summary/0"]
     assert "not been measured" in reasons["unfinished/0"]
 

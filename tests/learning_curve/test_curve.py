@@ -119,3 +119,17 @@ def test_what_a_switch_is_worth_in_images() -> None:
     assert f"where there are {curve.images[0]:,.0f}, and " in says
     assert worth(other, curve, curve.most).high < 0
     assert tell_worth("--blur", other, curve).startswith("--blur is worth less than none where")
+
+
+def test_no_accuracy_lies_beyond_100_percent() -> None:
+    rng = np.random.default_rng(1)
+    curve = Curve.fit(IMAGES, abs(measured(rng, law(IMAGES, 0.1, 0.0), 0.004, 0.004)))
+    shown = [curve.measured(share) for share in range(len(IMAGES))]
+    for one in (*shown, curve.accuracy(2 * curve.most), curve.accuracy(FARTHEST * curve.most)):
+        assert 0 <= one.low <= one.value <= one.high <= 1
+    assert shown[-1].high == 1
+
+
+def test_of_an_error_of_next_to_nothing_little_can_be_gained() -> None:
+    errors = np.tile([0.004, 0.003, 0.005, 0.004, 0.004], (5, 1))
+    assert "little left to gain" in describe(Curve.fit(IMAGES, errors), 1.0)[-1]

@@ -129,7 +129,7 @@ def test_interval_and_p_of_two_networks_never_disagree(
     assert (low <= 0 <= high) == (found.p_networks >= 1 - confidence)
 
 
-@pytest.mark.parametrize(("seeds", "folds"), [(1, 1), (2, 1), (1, 5)])
+@pytest.mark.parametrize(("seeds", "folds"), [(1, 1), (2, 1), (1, 5), (3, 5)])
 @pytest.mark.parametrize("known_to", [(True, True), (True, False), (False, True)])
 def test_duplicates_count_once(seeds: int, folds: int, known_to: tuple[bool, bool]) -> None:
     """Every photograph there twice, in one fold: nothing is shown that was not shown before."""
@@ -150,8 +150,11 @@ def test_duplicates_count_once(seeds: int, folds: int, known_to: tuple[bool, boo
     assert double.p_networks == pytest.approx(single.p_networks)
     assert double.networks_interval() == pytest.approx(single.networks_interval())
     assert double.image_error == pytest.approx(single.image_error)
-    if folds > 1 or seeds == 1:
-        assert double.error == pytest.approx(single.error, nan_ok=True)
+    assert double.error == pytest.approx(single.error, nan_ok=True)
+    assert double.smallest_shown == pytest.approx(single.smallest_shown)
+    assert double.seeds_to_show == single.seeds_to_show
+    assert single.images_to_show is not None
+    assert double.images_to_show == 2 * single.images_to_show
     unknown = paired_difference(replace(twice[0], photograph=None), outcomes(twice_right(sides[1])))
     assert unknown is not None
     assert unknown.p_networks < single.p_networks

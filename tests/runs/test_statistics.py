@@ -167,3 +167,13 @@ def test_duplicates_count_once_in_the_interval() -> None:
     assert Measurement.from_predictions(right, loss, np.arange(8)).interval == (
         Measurement.from_predictions(right, loss).interval
     )
+
+
+@given(st.integers(1, 3000), st.floats(0, 1), st.integers(1, 6))
+def test_an_interval_tells_how_many_images_it_is_of(images: int, share: float, copies: int) -> None:
+    right = np.arange(images) < round(share * images)
+    found = Measurement.from_predictions(
+        np.repeat(right, copies), np.zeros(images * copies), np.repeat(np.arange(images), copies)
+    )
+    assert found.n == images * copies
+    assert found.independent == pytest.approx(images, rel=1e-6)

@@ -18,7 +18,6 @@ from vehicle_lightning.calibrate.operating_point import (
 from vehicle_lightning.calibrate.plots import plot_calibration
 from vehicle_lightning.calibrate.temperature import (
     Scaling,
-    best_temperature,
     fit_temperature,
     mean_with_temperature,
 )
@@ -99,14 +98,13 @@ def calibrate(
     predictions = _read(run)
     class_names = [n.removeprefix("p_") for n in map(str, predictions) if n.startswith("p_")]
     positive = _checked(positive, class_names, is_needed=recall is not None or cost is not None)
-    networks, labels, folds = _by_image(predictions, class_names)
-    parts = folds if len(set(folds)) > 1 else np.arange(len(labels)) % PARTS
+    networks, labels, folds, photograph = _by_image(predictions, class_names)
+    # The duplicates of a photograph are in one part.
+    parts = folds if len(set(folds)) > 1 else photograph % PARTS
     scaling, scaled = fit_temperature(networks, labels, parts)
     seeds, images = networks.shape[:2]
-    single = scaling.temperature
-    if seeds > 1:
-        every = networks.reshape(1, -1, len(class_names))
-        single = best_temperature(every, np.tile(labels, seeds))
+    every = networks.reshape(1, -1, len(class_names))
+    single, _ = fit_temperature(every, np.tile(labels, seeds), np.tile(parts, seeds))
     before = networks.mean(axis=0)
     # Of each image the class to find; where none is named, the one that is predicted.
     column = before.argmax(axis=1) if positive is None else class_names.index(positive)
@@ -120,10 +118,13 @@ def calibrate(
     point = None
     if cost is not None:
         threshold = threshold_for_cost(cost)
-        point = operating_point(threshold, scaled[asked] >= threshold, is_positive)
+        point = operating_point(threshold, scaled[asked] >= threshold, is_positive, photograph)
     elif recall is not None:
-        point = _point_for_recall(shares, is_positive, recall, parts)
-    calibrated = Calibrated(run, images, seeds, len(set(folds)), positive, scaling, single, point)
+        called, threshold = _called_for_recall(shares, is_positive, recall, parts)
+        point = operating_point(threshold, called, is_positive, photograph)
+    calibrated = Calibrated(
+        run, images, seeds, len(set(folds)), positive, scaling, single.temperature, point
+    )
     write_text(run.calibration, calibrated.to_json())
     title = f"{run.label}: {images} unseen images"
     figure = plot_calibration(
@@ -136,13 +137,13 @@ def calibrate(
     return calibrated
 
 
-def _point_for_recall(
+def _called_for_recall(
     shares: NDArray[np.float64],
     is_positive: NDArray[np.bool_],
     recall: float,
     parts: NDArray[np.int64],
-) -> OperatingPoint:
-    """Choose a threshold by all images, and measure each part by one that the others choose."""
+) -> tuple[NDArray[np.bool_], float]:
+    """Choose a threshold by all images; call each part by one that the others choose."""
     called = np.empty_like(is_positive)
     for part in np.unique(parts):
         own = parts == part
@@ -150,13 +151,13 @@ def _point_for_recall(
         if not others.any():
             raise RunError("Too few positive images to choose a threshold for a recall.")
         called[own] = shares[own] >= threshold_for_recall(shares[~own], others[~own], recall)
-    return operating_point(threshold_for_recall(shares, is_positive, recall), called, is_positive)
+    return called, threshold_for_recall(shares, is_positive, recall)
 
 
 def _by_image(
     predictions: pd.DataFrame, class_names: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return probabilities of shape (S, N, C), labels (N,) and folds (N,).
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return probabilities of shape (S, N, C), and of each image label, fold and photograph.
 
     Where a fold has fewer seeds than another, as in a run that was interrupted, the first count.
     """
@@ -172,13 +173,21 @@ def _by_image(
     first = predictions[nth == 0]
     labels = np.array([class_names.index(label) for label in first["label"]], dtype=np.int64)
     folds = first["fold"].fillna(0) if "fold" in first else np.zeros(len(first))
-    return networks, labels, np.array(folds, dtype=np.int64)
+    shown = first["photograph"] if "photograph" in first else first["file"]
+    return networks, labels, np.array(folds, dtype=np.int64), pd.factorize(shown)[0]
 
 
 def _read(run: RunFolder) -> pd.DataFrame:
     predictions = read_predictions(run.predictions)
-    if not np.isfinite(predictions.filter(regex="^p_")).all(axis=None):
+    chances = predictions.filter(regex="^p_")
+    if not np.isfinite(chances).all(axis=None):
         raise RunError(f"{run.predictions} holds probabilities that are no numbers: it diverged.")
+    sums_to_one = np.isclose(chances.sum(axis=1), 1, atol=0.01).all()
+    if not (sums_to_one and set("p_" + predictions["label"]) <= set(chances)):
+        raise RunError(
+            f"{run.predictions} is damaged: the probabilities of an image do not add up to 1, or "
+            f"its label is none of the classes; train the run again."
+        )
     if predictions["file"].nunique() < PARTS or predictions["label"].nunique() < 2:
         raise RunError(f"{run.predictions} holds too few images or only one class to calibrate on.")
     return predictions

@@ -46,7 +46,9 @@ def threshold_for_recall(
         recall: wanted, in (0, 1].
     """
     positive = np.sort(shares[is_positive])[::-1]
-    return float(positive[max(math.ceil(recall * len(positive) - 1e-9), 1) - 1])
+    lowest = positive[max(math.ceil(recall * len(positive) - 1e-9), 1) - 1]
+    # Halfway to the next lower one, so that no rounding of a device loses the image.
+    return float(lowest + shares[shares < lowest].max(initial=0.0)) / 2
 
 
 def threshold_for_cost(cost: float) -> float:
@@ -58,7 +60,10 @@ def threshold_for_cost(cost: float) -> float:
 
 
 def operating_point(
-    threshold: float, called: NDArray[np.bool_], is_positive: NDArray[np.bool_]
+    threshold: float,
+    called: NDArray[np.bool_],
+    is_positive: NDArray[np.bool_],
+    photograph: NDArray[np.int64] | None = None,
 ) -> OperatingPoint:
     """Count what a threshold does.
 
@@ -67,10 +72,13 @@ def operating_point(
         called: bool of shape (N,), which images count as positive; each by a threshold that was
             chosen on others.
         is_positive: bool of shape (N,); at least one is.
+        photograph: int64 of shape (N,), which photograph each image shows, whose duplicates count
+            once in the intervals; by default each its own.
     """
-    found = int((called & is_positive).sum())
-    recall = Share.of(found, int(is_positive.sum()))
+    if photograph is None:
+        photograph = np.arange(len(called))
+    recall = Share.of(called[is_positive], photograph[is_positive])
     assert recall is not None
-    alarms = int((called & ~is_positive).sum())
-    precision = Share.of(found, found + alarms)
-    return OperatingPoint(threshold, recall, precision, recall.n - found, alarms)
+    precision = Share.of(is_positive[called], photograph[called])
+    missed, alarms = (int(wrong.sum()) for wrong in (~called & is_positive, called & ~is_positive))
+    return OperatingPoint(threshold, recall, precision, missed, alarms)

@@ -49,12 +49,19 @@ def plan(runs: Sequence[Path], difference: float, images: int | None, folds: int
     ]
     if images is not None:
         shown = [smallest_of_settings(images, spread, folds=folds, seeds=seed) for seed in seeds]
-        rows.append([f"shown by {images:,}", *(f"{100 * one:.1f} points" for one in shown)])
+        rows.append(
+            [
+                f"shown by {images:,}",
+                *("-" if one >= 1 else f"{100 * one:.1f} points" for one in shown),
+            ]
+        )
     points = f"{100 * difference:.1f} points"
     by_networks = ""
     if images is not None:
-        smallest = 100 * smallest_shown(images, spread.discordant)
-        by_networks = f"; {images:,} show {smallest:.1f} points"
+        smallest = smallest_shown(images, spread.discordant)
+        by_networks = f"; {images:,} show " + (
+            "nothing" if smallest >= 1 else f"{100 * smallest:.1f} points"
+        )
     lines = [
         f"To show a difference of {points} with a power of 80 % (two-sided, p < 0.05):",
         f"  two trained networks: {_many(images_for_networks(difference, spread.discordant))}, "
@@ -96,7 +103,7 @@ def _spread_of(paths: Sequence[Path]) -> tuple[Spread, str]:
     source = f"Found in {len(found) + 1} runs"
     if not known:
         discordant = float(np.mean([one.spread.discordant for one in found]))
-        source += " of one training each, from which the spread of trainings cannot be told"
+        source += " of one training each, the chance and the spread of trainings assumed"
         return Spread(discordant, min(discordant, ASSUMED.chance), ASSUMED.training), source
     return Spread(
         float(np.mean([spread.discordant for spread in known])),

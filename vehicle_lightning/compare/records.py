@@ -148,7 +148,7 @@ def _read(folder: RunFolder, name: str) -> Record:
         environment = json.loads(folder.environment.read_bytes())
         fingerprint, started = environment["data"]["fingerprint"], environment.get("started", "")
     with _reading(folder.metrics):
-        curves = pd.read_csv(folder.metrics)
+        curves = pd.read_csv(folder.metrics).astype(float)
     if curves.empty or not {"epoch", "train/loss", "val/loss", "val/accuracy"} <= set(curves):
         raise RunError(f"{folder.metrics.name} lacks epochs or figures")
     with _reading(folder.predictions):

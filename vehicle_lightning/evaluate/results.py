@@ -235,8 +235,11 @@ def lines(result: EvaluateResult) -> list[str]:
         if conclusion.p_adjusted >= SIGNIFICANCE:
             needed = difference.images_to_show
             enough = "" if needed is None else f"; the one seen takes {needed:,} images"
+            smallest = difference.smallest_shown
             said.append(
-                f"  one of {100 * difference.smallest_shown:.1f} points would have been shown, "
-                f"with a power of 80 %{enough}"
+                f"  one of {100 * smallest:.1f} points would have been shown, with a power of "
+                f"80 %{enough}"
+                if smallest < 1
+                else "  none would have been shown: the images are too few"
             )
     return said

@@ -99,15 +99,15 @@ def pool(results: Sequence[Result], every: Collection[Settings], status: Status)
     by_seed, by_fold = (right.groupby(predictions[key]).mean() for key in ("seed", "fold"))
     asked, done = (Counter(m.seed for m in of) for of in (every, [r.settings for r in results]))
     # The fold runs of one seed train on overlapping images: as many as there are, and no more.
-    n = max(summary.train.n for summary in summaries)
-    accuracy = fmean(summary.train.accuracy for summary in summaries)
-    loss = fmean(summary.train.loss for summary in summaries)
+    trained = [summary.train for summary in summaries]
+    n, independent = max(one.n for one in trained), max(one.independent for one in trained)
+    accuracy, loss = fmean(one.accuracy for one in trained), fmean(one.loss for one in trained)
     test = None
     if all("test" in result.predictions for result in results):
         test = measure(pool_predictions(results, "test"))
     labels = predictions.drop_duplicates("file")["label"]
     return PooledSummary(
-        train=Measurement(accuracy, wilson_interval(accuracy * n, n), n, loss),
+        train=Measurement(accuracy, wilson_interval(accuracy * independent, independent), n, loss),
         val=measure(predictions),
         test=test,
         most_frequent_class=float(labels.value_counts(normalize=True).max()),

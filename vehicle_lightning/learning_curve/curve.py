@@ -66,7 +66,7 @@ class PowerLaw:
         falls_below = (a > 0) & (c < 0)
         a = np.where(falls_below, (errors * weights) @ x.T / (x**2 @ weights), a)
         c = np.where(falls_below, 0.0, c)
-        c = np.where(a < 0, mean_y[:, None], c)
+        c = np.where(a < 0, mean_y[:, None].clip(0), c)
         a = a.clip(0)
         # The square of the rest, summed up without an array of shape (B, E, I).
         rest = (
@@ -109,6 +109,10 @@ class Interval:
         ordered = np.sort(draws)
         low, high = (ordered[round(q * (len(ordered) - 1))] for q in (0.025, 0.975))
         return cls(value, min(float(low), value), max(float(high), value))
+
+    def within(self, least: float, most: float) -> "Interval":
+        """Return the part of it that lies between these."""
+        return Interval(*(min(max(one, least), most) for one in (self.value, self.low, self.high)))
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,7 @@ class Curve:
     def accuracy(self, images: float) -> Interval:
         """Return the accuracy to expect of trainings on so many images, over as many folds."""
         draws = 1 - self.laws.error(images) + self.noise
-        return Interval.of(1 - float(self.law.error(images)[0]), draws)
+        return Interval.of(1 - float(self.law.error(images)[0]), draws).within(0, 1)
 
     def gain(self, images: float) -> Interval:
         """Return how much more that is than the law gives with the images there are."""
@@ -215,7 +219,8 @@ class Curve:
 
     def measured(self, share: int) -> Interval:
         """Return the mean accuracy of a share as it was measured."""
-        return Interval.of(1 - float(self.errors[share].mean()), 1 - self.drawn[:, share])
+        value = 1 - float(self.errors[share].mean())
+        return Interval.of(value, 1 - self.drawn[:, share]).within(0, 1)
 
 
 def worth(curve: Curve, other: Curve, images: float) -> Interval:

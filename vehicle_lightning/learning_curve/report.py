@@ -69,6 +69,8 @@ def _shape(curve: Curve, train_accuracy: float) -> str:
     """Say whether more images are worth having."""
     gain = curve.law_gain(2 * curve.most)
     val_accuracy = 1 - float(curve.errors[-1].mean())
+    if gain.high < FLAT and 1 - val_accuracy < FLAT:
+        return "The curve is flat: hardly an image is wrong, so there is little left to gain."
     if gain.high < FLAT:
         why = (
             "the network knows its training images no better "
@@ -105,6 +107,8 @@ def _worth(curve: Curve, other: Curve, images: float) -> str:
     if interval.high < 0:
         return "less than none"
     least, most = curve.images[0] - images, FARTHEST * curve.most - images
+    if interval.value < least:
+        return "what fewer images than were tried would be"
     return f"{_within(interval, least, most)} more training images"
 
 

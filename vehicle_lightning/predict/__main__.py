@@ -149,13 +149,16 @@ def _accuracy(
     csv: Path, label_column: str, rows: "pd.DataFrame", class_names: Sequence[str]
 ) -> "Share | None":
     """Return the share of right predictions, where the CSV has labels that the network knows."""
+    import numpy as np
+
     from vehicle_lightning.runs.statistics import Share  # scipy takes its time
 
     labels = read_csv(csv).columns.get(label_column, [])
-    pairs = [pair for pair in zip(labels, rows["prediction"], strict=False) if all(pair)]
+    each = dict(zip(rows["file"], zip(labels, rows["prediction"], strict=False), strict=False))
+    pairs = [pair for pair in each.values() if all(pair)]
     if any(label not in class_names for label, _ in pairs):
         return None
-    return Share.of(sum(label == prediction for label, prediction in pairs), len(pairs))
+    return Share.of(np.array([label == prediction for label, prediction in pairs], dtype=bool))
 
 
 def _explain(

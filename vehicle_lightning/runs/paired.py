@@ -91,7 +91,10 @@ class Outcomes:
         )
         photograph = None
         if "photograph" in frame:
-            photograph = frame["photograph"].to_numpy(dtype=np.int64)[first]
+            photograph = frame["photograph"].to_numpy()[first]
+            if not np.isfinite(photograph).all():
+                raise ValueError("an image has no number of its photograph")
+            photograph = photograph.astype(np.int64)
         return cls(files, image, fold, seed, right, photograph)
 
     def only(self, files: NDArray[np.str_]) -> "Outcomes":
@@ -202,17 +205,20 @@ class Difference:
         value = abs(self.value)
         if not value:
             return None
-        if self.is_of_settings:
-            return images_for_settings(value, self.spread, folds=self.folds, seeds=self.seeds)
-        return images_for_networks(value, self.spread.discordant)
+        needed = (
+            images_for_settings(value, self.spread, folds=self.folds, seeds=self.seeds)
+            if self.is_of_settings
+            else images_for_networks(value, self.spread.discordant)
+        )
+        return None if needed is None else round(needed * self.n / self.independent)
 
     @property
     def seeds_to_show(self) -> int | None:
         """Seeds a side that would, on these images; None where a thousand would not."""
         if not self.is_of_settings or not self.value:
             return None
-        value = abs(self.value)
-        return seeds_for_settings(value, self.spread, images=self.n, folds=self.folds)
+        value, images = abs(self.value), int(self.independent)
+        return seeds_for_settings(value, self.spread, images=images, folds=self.folds)
 
 
 @dataclass(frozen=True)
@@ -268,7 +274,7 @@ class _Spread(NamedTuple):
     of_one: float  # variance of the accuracy of one training in a fold, pooled over the folds
     freedom: int  # degrees of freedom of it; 0 where no fold has two seeds
     share: float  # what of it the variance of the mean accuracy over all images is
-    chance: float  # variance of the mean accuracy if each image varied by itself
+    chance: float  # variance of the mean accuracy if each photograph varied by itself
 
 
 def paired_difference(run: Outcomes, baseline: Outcomes) -> Difference | None:
@@ -285,13 +291,14 @@ def paired_difference(run: Outcomes, baseline: Outcomes) -> Difference | None:
     together = np.bincount(photograph, weights=steps)
     folds = np.zeros(n, dtype=np.int64)
     folds[a.image] = a.fold
-    sides = (_spread(a), _spread(b))
+    sides = (_spread(a, photograph), _spread(b, photograph))
+    independent = n**2 / float(np.square(sizes).sum())
     images = _image_variance(together / scale, sizes)
     error, freedom = _error(images, differences, folds, sides)
     number = len(np.unique(folds))
     return Difference(
         n=n,
-        independent=n**2 / float(np.square(sizes).sum()),
+        independent=independent,
         value=float(steps.mean()) / scale,
         error=error,
         freedom=freedom,
@@ -299,7 +306,7 @@ def paired_difference(run: Outcomes, baseline: Outcomes) -> Difference | None:
         p_networks=sign_flip_p_value(together.astype(np.int64)),
         better=float(steps[steps > 0].sum()) / scale,
         worse=-float(steps[steps < 0].sum()) / scale,
-        spread=_spread_of_both(a, b, sides, differences, error, number),
+        spread=_spread_of_both(a, b, sides, independent, error, number),
         folds=number,
         seeds=max(1, round((len(a.image) + len(b.image)) / (2 * n))),
     )
@@ -366,29 +373,33 @@ def _spread_of_both(
     a: Outcomes,
     b: Outcomes,
     sides: Sequence[_Spread],
-    differences: NDArray[np.float64],
+    independent: float,
     error: float,
     folds: int,
 ) -> Spread:
-    """Estimate what single images and single trainings contribute to a difference."""
-    n = len(differences)
+    """Estimate what single images and single trainings contribute to a difference.
+
+    Duplicates count as one image, of which there are `independent`.
+    """
+    n = len(a.files)
     p, q = (side.hits / side.trainings for side in (a, b))
     discordant = float((p * (1 - q) + q * (1 - p)).mean())
     known = [(s, len(side.image)) for s, side in zip(sides, (a, b), strict=True) if s.freedom]
     if known:
-        # `chance` is of the mean over the images' trainings: times n of one image in them.
+        # `chance` is of the mean over the images' trainings: times all of one image in them.
         chance = 2 * float(np.mean([spread.chance * trainings for spread, trainings in known]))
-        chance = min(chance, discordant)
-        variance = float(np.mean([spread.of_one for spread, _ in known])) - chance / 2 * folds / n
+        chance = min(chance * independent / n, discordant)
+        variance = float(np.mean([spread.of_one for spread, _ in known]))
+        variance -= chance / 2 * folds / independent
     elif folds > 1:
         # Of one image in two trainings nothing is known; that more seeds do not help it is safe.
-        chance, variance = 0.0, (error**2 - discordant / n) * folds / 2
+        chance, variance = 0.0, (error**2 - discordant / independent) * folds / 2
     else:
         return Spread(discordant, 0.0, math.nan)
     return Spread(discordant, chance, math.sqrt(max(variance, 0.0)))
 
 
-def _spread(side: Outcomes) -> _Spread:
+def _spread(side: Outcomes, photograph: NDArray[np.int64]) -> _Spread:
     n = len(side.files)
     _, fold = np.unique(side.fold, return_inverse=True)
     _, seed = np.unique(side.seed, return_inverse=True)
@@ -403,8 +414,15 @@ def _spread(side: Outcomes) -> _Spread:
     accuracies = np.divide(hits, sizes, out=np.full(shape, np.nan), where=sizes > 0)
     freedom = int((seeds - 1).sum())
     of_one = float((np.nanvar(accuracies, axis=1, ddof=1) * (seeds - 1)).sum()) / freedom
-    p, repeats = side.hits / side.trainings, side.trainings
-    chance = float((p * (1 - p) / (repeats - 1).clip(1)).sum()) / n**2
+    # The variance between the trainings of what they get right of each photograph.
+    of_fold = photograph[side.image] * shape[0] + fold
+    trained, place = np.unique(of_fold * shape[1] + seed, return_inverse=True)
+    right = np.bincount(place, weights=side.right)
+    _, group = np.unique(trained // shape[1], return_inverse=True)
+    repeats = np.bincount(group)
+    squares = np.bincount(group, weights=right**2) / repeats
+    varying = squares - np.square(np.bincount(group, weights=right) / repeats)
+    chance = float((varying / (repeats - 1).clip(1)).sum()) / n**2
     return _Spread(of_one, freedom, share, chance)
 
 

@@ -109,7 +109,7 @@ def _mean_squares(freedom: int) -> NDArray[np.float64]:
 
 
 def smallest_shown(n: int, differing: float) -> float:
-    """Return the difference of two networks that McNemar's exact test shows.
+    """Return the difference of two networks that McNemar's exact test shows; 1 where none is.
 
     Args:
         n: images.

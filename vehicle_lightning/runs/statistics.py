@@ -56,9 +56,27 @@ class Share:
     n: int
 
     @classmethod
-    def of(cls, count: int, n: int) -> Self | None:
-        """Return `count` of `n` as a share; None of no images."""
-        return cls(count / n, wilson_interval(count, n), n) if n else None
+    def of(
+        cls,
+        counted: NDArray[np.bool_ | np.floating],
+        photograph: NDArray[np.integer] | None = None,
+    ) -> Self | None:
+        """Return the share of the images that are counted; None of no images.
+
+        Duplicates count alike: the interval is that of n^2 / (m_1^2 + m_2^2 + ...) images where
+        photograph i has m_i duplicates (Kish 1965, Survey sampling, section 8.2).
+
+        Args:
+            counted: bool or float in [0, 1], shape (n,).
+            photograph: int, shape (n,): which photograph it shows; by default each its own.
+        """
+        n, hits = len(counted), float(counted.sum(dtype=np.float64))
+        if not n:
+            return None
+        alike = np.ones(n) if photograph is None else np.unique(photograph, return_counts=True)[1]
+        independent = n / float((alike**2).sum()) * n
+        interval = wilson_interval(min(hits / n, 1.0) * independent, independent)
+        return cls(hits / n, interval, n)
 
     def __str__(self) -> str:
         value, low, high = (100 * share for share in (self.value, *self.interval))
@@ -89,8 +107,7 @@ class Measurement:
 
         Where an image was predicted by several models, n still counts it once: more seeds tell
         more of the training, but not of other images. Nor do duplicates, which are right or wrong
-        together: the interval is that of n^2 / (m_1^2 + m_2^2 + ...) images where photograph i
-        has m_i duplicates (Kish 1965, Survey sampling, section 8.2).
+        together: see `Share.of`.
 
         Args:
             correct: bool or float in [0, 1], shape (n,): whether the image was classified
@@ -101,16 +118,13 @@ class Measurement:
         Raises:
             ValueError: no images, or the two arrays do not have the same shape (n,).
         """
-        if correct.ndim != 1 or correct.shape != losses.shape or not len(correct):
+        share = Share.of(correct, photograph)
+        if correct.ndim != 1 or correct.shape != losses.shape or share is None:
             raise ValueError(
                 f"expected two arrays of shape (n,), n > 0, got {correct.shape} and {losses.shape}"
             )
-        n, hits = len(correct), float(correct.sum(dtype=np.float64))
-        alike = np.ones(n) if photograph is None else np.unique(photograph, return_counts=True)[1]
-        independent = n / float((alike**2).sum()) * n
-        interval = wilson_interval(min(hits / n, 1.0) * independent, independent)
         # float64: the mean of many float32 losses should not depend on their order.
-        return cls(hits / n, interval, n, float(losses.mean(dtype=np.float64)))
+        return cls(share.value, share.interval, share.n, float(losses.mean(dtype=np.float64)))
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
@@ -125,6 +139,16 @@ class Measurement:
         """Return plain JSON types; a loss that is not finite is None."""
         loss = self.loss if math.isfinite(self.loss) else None
         return asdict(self) | {"interval": list(self.interval), "loss": loss}
+
+    @property
+    def independent(self) -> float:
+        """How many independent images its interval is that of: Wilson's bounds solved for n."""
+        low, high = self.interval
+        width, variance = (high - low) ** 2 / 4, self.accuracy * (1 - self.accuracy)
+        b = 2 * width - variance
+        # Of x = z^2 / n: width (1 + x)^2 = x variance + x^2 / 4.
+        x = 2 * width / (math.sqrt(b * b - 4 * (width - 0.25) * width) - b)
+        return float(ndtri(0.975)) ** 2 / x
 
     @property
     def percent(self) -> str:

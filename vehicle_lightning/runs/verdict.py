@@ -235,7 +235,11 @@ class _Run:
         """
         train, val = self.curve("train/accuracy"), self.curve("val/accuracy")
         last, smooth = (
-            _Gap(_measured(t[-1], self.train_sample), _measured(v[-1], self.val.n), self.at_end)
+            _Gap(
+                _measured(t[-1], self.train_sample, like=self.train),
+                _measured(v[-1], self.val.n, like=self.val),
+                self.at_end,
+            )
             for t, v in ((train, val), (_smooth(train), _smooth(val)))
         )
         best = _Gap(self.train, self.val, "with the best weights")
@@ -256,9 +260,10 @@ class _Gap(NamedTuple):
         return is_certain and self.train.accuracy - self.val.accuracy >= smallest
 
 
-def _measured(accuracy: float, n: int) -> Measurement:
-    hits = round(float(accuracy) * n)
-    return Measurement(hits / n, wilson_interval(hits, n), n, math.nan)
+def _measured(accuracy: float, n: int, like: Measurement) -> Measurement:
+    """Return an accuracy on n images of which as many are duplicates as of others."""
+    independent = max(n * like.independent / like.n, 1.0)
+    return Measurement(accuracy, wilson_interval(accuracy * independent, independent), n, math.nan)
 
 
 class _Trend(NamedTuple):
