@@ -45,6 +45,17 @@ def test_images_that_a_run_has_seen_are_told(
     csv = write_csv(tmp_path / "all.csv", drawn)
     evaluate(dropout_run.path, "--csv", csv, drawn=drawn, output=tmp_path / "out")
     assert "80 of 80 images are among those that" in capsys.readouterr().err
+    evaluate(dropout_run.best_checkpoint, "--csv", csv, drawn=drawn, output=tmp_path / "out")
+    assert "80 of 80 images are among those that" in capsys.readouterr().err
+    # Begun in another folder, from which the data dir was given.
+    copy = RunFolder(tmp_path / "copy")
+    shutil.copytree(dropout_run.path, copy.path)
+    copy.config.write_text(copy.config.read_text().replace(str(drawn), drawn.name))
+    evaluate(copy.path, "--csv", csv, drawn=drawn, output=tmp_path / "out")
+    assert "80 of 80 images are among those that" in capsys.readouterr().err
+    copy.environment.write_text("{}")
+    evaluate(copy.path, "--csv", csv, drawn=drawn, output=tmp_path / "out")
+    assert "had for training cannot be told" in capsys.readouterr().err
     # Other files that show the same.
     (tmp_path / "images").mkdir()
     for file in (drawn / "images").iterdir():

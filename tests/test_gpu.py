@@ -77,7 +77,7 @@ def test_the_host_waits_for_no_step(fit_quickly: Fit, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     ("flags", "message"),
-    [((), "one GPU of CUDA"), (("--accumulate-grad-batches", "2"), "cannot add up gradients")],
+    [((), "one CUDA GPU"), (("--accumulate-grad-batches", "2"), "cannot add up gradients")],
 )
 def test_cuda_graphs_that_cannot_be_are_refused(
     fit_quickly: Fit, flags: tuple[str, ...], message: str
@@ -108,11 +108,15 @@ def test_a_network_is_recorded_once_for_each_shape_and_freezing(
     record(network)
     large, small = torch.randn(8, 3, 16, 16), torch.randn(5, 3, 16, 16)
     for pictures in (large, small, large):
-        torch.testing.assert_close(network(pictures), plain(pictures), rtol=0, atol=0)
+        logits = network(pictures)
+        torch.testing.assert_close(logits, plain(pictures), rtol=0, atol=0)
         assert_equal_states(network, plain)
+        network(torch.randn(2, 3, 16, 16))  # a second pass, of whose activations nothing is known
+        plain.load_state_dict(network.state_dict())
+        logits.sum().backward()
     assert recorded == [large.shape, small.shape]
     network.get_submodule("features").requires_grad_(False)
-    network(large)
+    network(large).sum().backward()
     assert recorded == [large.shape, small.shape, large.shape]
     with torch.no_grad():
         network(torch.randn(3, 3, 16, 16))
@@ -194,8 +198,27 @@ def test_a_recorded_network_has_the_same_gradients() -> None:
             found.append({name: weight.grad for name, weight in network.named_parameters()})
         torch.testing.assert_close(*found)
         torch.testing.assert_close(plain.state_dict(), recorded.state_dict())
+    found = []
+    for network in (plain, recorded):  # two passes in one step
+        network.requires_grad_().zero_grad()
+        logits = [network(pictures), network(pictures[:5])]
+        torch.cat(logits).square().sum().backward()
+        found.append({name: weight.grad for name, weight in network.named_parameters()})
+    torch.testing.assert_close(*found)
     with torch.no_grad():
         torch.testing.assert_close(plain.eval()(pictures), recorded.eval()(pictures))
+
+
+@needs_gpu
+def test_out_of_memory_is_said_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", full)
+    network = build_network(Settings(image_size=16), 2).cuda()
+    record(network)
+    with pytest.raises(torch.OutOfMemoryError):
+        network(torch.randn(2, 3, 16, 16, device="cuda"))
 
 
 @needs_gpu

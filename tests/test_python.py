@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from vehicle_lightning.export.__main__ import main as export
 from vehicle_lightning.fit.__main__ import main as fit
 from vehicle_lightning.model.evidence import evidence_maps
 from vehicle_lightning.predict.__main__ import main as predict
+from vehicle_lightning.runs.folder import RunFolder
 
 
 class Plain(nn.Module):
@@ -412,3 +414,58 @@ def test_pixels_in_the_wrong_range_are_noticed(tmp_path: Path) -> None:
             trainer(tmp_path, max_epochs=1).fit(VehicleClassifier(settings), loader, loader)
         if is_wrong:
             assert any("multiply them by 255" in str(one.message) for one in told)
+
+
+class OtherForward(VehicleClassifier):
+    def forward(self, images: Tensor) -> Tensor:
+        return -super().forward(images)
+
+
+class NoAccuracy(VehicleClassifier):
+    def build_metrics(self, split: str) -> MetricCollection:
+        return MetricCollection({"recall": MulticlassAccuracy(2)}, prefix=f"{split}/")
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "message"),
+    [
+        ({}, {"classifier": OtherForward}, "OtherForward overrides forward.*network=..."),
+        ({}, {"classifier": NoAccuracy}, "gives no accuracy, which must stay"),
+        ({"fast_dev_run": True}, {"run": "."}, "no run folder"),
+        ({"fast_dev_run": True}, {"run": RunFolder(Path())}, "keeps nothing; leave out"),
+        ({"group_column": "camera"}, {"table": True}, r"the Table has no groups.*groups=\.\.\."),
+        ({"split_column": "part"}, {"table": True}, r"the Table has no splits.*splits=\.\.\."),
+        ({"test_csv": Path("test.csv")}, {"table": True}, "no effect on a Table"),
+        ({"max_epochs": 1}, {}, r"There is no setting max_epochs\. Perhaps you meant epochs"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    drawn: Path,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    arguments: dict[str, Any],
+    message: str,
+) -> None:
+    def attempt() -> None:
+        settings = quick(drawn, tmp_path, **changes)
+        if arguments.pop("table", False):
+            listed = VehicleDataModule(quick(drawn, tmp_path))
+            listed.setup()
+            table = replace(listed.table, groups=None, splits=None)
+            arguments["data"] = VehicleDataModule(settings, table)
+        train(settings, **arguments)
+
+    with pytest.raises(InputError, match=message):
+        attempt()
+    assert not (tmp_path / "logs").exists() or not list((tmp_path / "logs").glob("*/*"))
+
+
+def test_a_frozen_backbone_that_ones_own_network_does_not_have(drawn: Path, tmp_path: Path) -> None:
+    settings = quick(drawn, tmp_path, backbone="resnet18", frozen_epochs=1)
+    assert train(settings, network=plain).summary is not None
+
+
+def test_data_from_python_are_not_gone_on_with_by_the_command(drawn: Path, tmp_path: Path) -> None:
+    run = train(quick(drawn, tmp_path), data=Tensors()).run
+    with pytest.raises(RunError, match=r"given from Python; .*train\(settings, run, data=\.\.\.\)"):
+        fit(["--resume", str(run.path), "--epochs", "2"])

@@ -5,8 +5,9 @@ flat set of names, which are the command-line flags and the keys of a YAML file 
 only its own group, so that it can be replaced without touching the others.
 """
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -32,6 +33,12 @@ def limited(batches: int, limit: float) -> int:
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
 
 
+def nearest_setting(name: str, names: Iterable[str]) -> str:
+    """Return a hint at the setting that an unknown name resembles, or nothing."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" Perhaps you meant {near[0]}." if near else ""
+
+
 class SettingsGroup(BaseModel):
     """Base of all groups: immutable, finite numbers only, unknown keys are errors."""
 
@@ -52,6 +59,9 @@ class SettingsGroup(BaseModel):
             mistake = error.errors()[0]
             message = mistake["msg"].removeprefix("Value error, ")
             where = ".".join(str(part) for part in mistake["loc"])
+            if mistake["type"] == "extra_forbidden":
+                hint = nearest_setting(where, type(self).model_fields)
+                raise SettingsError(f"There is no setting {where}.{hint}") from error
             sentence = f"{where}: {message} (got {mistake['input']!r})." if where else f"{message}."
             raise SettingsError(sentence) from error
 

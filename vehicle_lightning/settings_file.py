@@ -1,13 +1,12 @@
 """Settings in YAML files, and which of them a run that goes on must keep."""
 
-import difflib
 from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vehicle_lightning.config import PLACES, Settings
+from vehicle_lightning.config import PLACES, Settings, nearest_setting
 from vehicle_lightning.errors import SettingsError, one_line
 
 # The one in C, where PyYAML was built with it, reads hundreds of runs in no time.
@@ -125,11 +124,6 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
         raise SettingsError(f"{kind} {path} must hold lines of the form `key: value`.")
     for key in content:
         if key not in Settings.model_fields:
-            raise SettingsError(f"{kind} {path} has the unknown key {key}.{nearest_setting(key)}")
+            hint = nearest_setting(str(key), Settings.model_fields)
+            raise SettingsError(f"{kind} {path} has the unknown key {key}.{hint}")
     return content
-
-
-def nearest_setting(key: Any) -> str:
-    """Return a hint at the setting that an unknown key resembles, or nothing."""
-    near = difflib.get_close_matches(str(key), Settings.model_fields, n=1)
-    return f" Perhaps you meant {near[0]}." if near else ""

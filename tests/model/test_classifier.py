@@ -7,7 +7,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from vehicle_lightning.config import Settings
 from vehicle_lightning.data.batches import Batch
-from vehicle_lightning.model.classifier import FocalLoss, VehicleClassifier, size_in_epoch
+from vehicle_lightning.model.augment import size_in_epoch
+from vehicle_lightning.model.classifier import VehicleClassifier
+from vehicle_lightning.model.focal import FocalLoss
 from vehicle_lightning.model.optimizer import share_of_rate
 
 SIZE = 16

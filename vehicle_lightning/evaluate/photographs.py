@@ -43,14 +43,23 @@ def find_photographs(table: Table, runs: Sequence[RunFolder]) -> NDArray[np.int6
 
 def _decided(run: RunFolder) -> list[str]:
     """Return the files that a run was trained or chosen on, where its data are still there."""
-    if not run.summary.is_file():
-        return []  # a checkpoint alone, or not finished
+    if run.path.is_file():  # a checkpoint in a run folder, or anywhere
+        run = RunFolder(run.path.parent.parent)
+    if not run.config.is_file():
+        return []
     settings = read_settings(run.config)
     if settings.data_dir is None:
-        return []
+        return []  # synthetic vehicles, or images given from Python
+    facts = (run.read_environment() or {}).get("data") or {}
+    if (folder := facts.get("folder")) and not settings.data_dir.is_dir():
+        settings = settings.model_copy(update={"data_dir": Path(folder)})
     try:
         own = table_of(settings)
     except InputError:  # its data are elsewhere by now
+        notice(
+            f"Whether images are among those that {run.path} had for training cannot be told, as "
+            f"these are no longer in {settings.data_dir}."
+        )
         return []
     tests = run.test_predictions
     decided_nothing = set(read_predictions(tests)["file"]) if tests.is_file() else set()

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from vehicle_lightning.errors import RunError, counted
 from vehicle_lightning.files import atomic_write
 from vehicle_lightning.fit.other_data import Data
+from vehicle_lightning.fit.start import check_same_data
 from vehicle_lightning.model.load import load
 from vehicle_lightning.model.network import NetworkFactory
 from vehicle_lightning.runs.folder import RunFolder
@@ -135,11 +136,7 @@ def epochs_behind(run: RunFolder, data: Data, network: NetworkFactory | None) ->
             f"{run.last_checkpoint} was written with another {', '.join(changed)} than "
             f"{run.config} has; start a new run instead."
         )
-    if last.fingerprint != data.fingerprint:
-        raise RunError(
-            f"The names, labels or images of the data have changed since {run.path} was started, "
-            f"so its validation images may be training images now; start a new run instead."
-        )
+    check_same_data(run, data.fingerprint, before=last.fingerprint)
     if settings.epochs < last.epochs:
         raise RunError(
             f"{run.path} has trained {counted(last.epochs, 'epoch')}; continue it with --epochs "

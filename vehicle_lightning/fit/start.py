@@ -141,6 +141,7 @@ def _facts_of(data: Data) -> dict[str, Any]:
         facts |= {split: len(rows) for split, rows in data.rows.items()}
         facts |= {
             "images": len(data.table),
+            "folder": data.settings.data_dir and str(data.settings.data_dir.absolute()),
             "exact_duplicates": data.duplicates.exact,
             "near_duplicates": data.duplicates.near,
             "left_out": data.left_out,
@@ -187,17 +188,37 @@ def write_findings(run: RunFolder, settings: Settings, data: VehicleDataModule) 
     return f"{serious} See python -m vehicle_lightning.check{''.join(flags)}"
 
 
-def check_same_data(run: RunFolder, fingerprint: str, fix: str = "start a new run instead") -> None:
+def check_same_data(
+    run: RunFolder,
+    fingerprint: str,
+    fix: str = "start a new run instead",
+    *,
+    before: str | None = None,
+) -> None:
     """Check that a run may be continued on data, or compared with another on them.
+
+    Args:
+        run: the run.
+        fingerprint: of the data now.
+        fix: what to do where they differ.
+        before: fingerprint of the run's data; by default as it was written down at its start.
 
     Raises:
         RunError: it began with other data; the message ends in the `fix`.
     """
-    if run.data_facts()["fingerprint"] != fingerprint:
+    if before is None:
+        before = run.data_facts()["fingerprint"]
+    if before == fingerprint:
+        return
+    if not before:
         raise RunError(
-            f"The names, labels or images of the data have changed since {run.path} was started; "
-            f"{fix}."
+            f"The data of {run.path} were given from Python; go on with it there: train(settings, "
+            f"run, data=...)."
         )
+    raise RunError(
+        f"The names, labels or images of the data have changed since {run.path} was started, so "
+        f"its validation images may be training images now; {fix}."
+    )
 
 
 def _git_state() -> dict[str, Any] | None:

@@ -84,10 +84,18 @@ def train(
     if isinstance(run, str | Path):
         run = RunFolder.open(Path(run))
     settings = with_precision(settings, run)
+    if classifier.forward is not VehicleClassifier.forward:
+        raise SettingsError(
+            f"{classifier.__name__} overrides forward, of which predict, evaluate and export would "
+            f"know nothing; put that into a network: train(settings, network=...)."
+        )
     parts = Parts(network, data, classifier, callbacks, loggers)
     if settings.fast_dev_run:
-        if settings.is_repeated:
-            raise SettingsError("--fast-dev-run tries one training; leave out --folds and --seeds.")
+        if settings.is_repeated or run is not None:
+            raise SettingsError(
+                "--fast-dev-run tries one training and keeps nothing; leave out --folds, --seeds "
+                "and the run."
+            )
         with TemporaryDirectory() as folder:
             return train_once(settings, RunFolder(Path(folder)), parts)
     if settings.is_repeated:
@@ -122,7 +130,8 @@ def train_once(
         if meeting := announce_meeting(trainer):
             lines.say(meeting)
         device = trainer.strategy.root_device
-        if isinstance(data, VehicleDataModule) and features_suffice(data.settings):
+        is_frozen = model.backbone is not None and features_suffice(data.settings)
+        if is_frozen and isinstance(data, VehicleDataModule):
             lines.say("Computing the features of all images once: the backbone stays frozen.")
             start = load(checkpoint, network=parts.network) if checkpoint else model.model
             data.use_features(compute_features(start, data.predict_dataloader(), device))

@@ -18,6 +18,7 @@ from vehicle_lightning.fit.callbacks import AverageWeights, StopBetweenSteps, St
 from vehicle_lightning.fit.checkpoints import AtomicCheckpointIO, BestAndLast
 from vehicle_lightning.fit.devices import started_together
 from vehicle_lightning.fit.other_data import Data
+from vehicle_lightning.model.cuda_graphs import check_recordable
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.settings_file import read_settings
 
@@ -98,13 +99,12 @@ def build_trainer(
     except Exception as error:  # each accelerator refuses in its own way
         differing = settings.model_dump(exclude_defaults=True, include=DEVICES)
         flags = (f"--{name.replace('_', '-')} {value}" for name, value in differing.items())
-        what = " ".join(sorted(flags)) or "The default of the device flags"
+        what = " ".join(sorted(flags)) or "Such a Trainer"
         raise SettingsError(f"{what} cannot be used here: {one_line(error)}") from error
-    is_one, device = trainer.world_size == 1, trainer.strategy.root_device.type
-    if settings.frozen_epochs and not is_one:
+    if settings.frozen_epochs and trainer.world_size > 1:
         raise SettingsError("--frozen-epochs needs one device.")
-    if settings.cuda_graphs and not (is_one and device == "cuda"):
-        raise SettingsError("--cuda-graphs needs one GPU of CUDA.")
+    if settings.cuda_graphs:
+        check_recordable(trainer)
     return trainer
 
 

@@ -19,16 +19,16 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from torchvision.transforms import v2
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.model.augment import build_augment
+from vehicle_lightning.errors import SettingsError
+from vehicle_lightning.model.augment import build_augment, size_in_epoch
 from vehicle_lightning.model.backbone import Backbone, find_backbone
-from vehicle_lightning.model.cuda_graphs import record
+from vehicle_lightning.model.cuda_graphs import check_recordable, record
+from vehicle_lightning.model.focal import FocalLoss
 from vehicle_lightning.model.load import probe, weights_of_model
 from vehicle_lightning.model.network import ImageClassifier, NetworkFactory
 from vehicle_lightning.model.optimizer import build_optimizer
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std of red, green and blue
-GROWING_PART = 0.75  # of the epochs
-SIZE_STEP = 16  # pixels
 SPLITS = ("val", "train")  # what the first and the second validation loader measure
 
 
@@ -88,6 +88,10 @@ class VehicleClassifier(L.LightningModule):
         self.training_loss = self.build_loss(self.hparams["class_weights"])
         # No submodules, as they stay on the CPU.
         self.metrics = {split: self.build_metrics(split) for split in (*SPLITS, "test")}
+        if lacking := [s for s, some in self.metrics.items() if "accuracy" not in some]:
+            raise SettingsError(
+                f"build_metrics({lacking[0]!r}) gives no accuracy, which must stay."
+            )
         self._measured: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         self._shape: tuple[int, ...] | None = None  # of the images that are measured
         self._losses: list[Tensor] = []  # summed over the images of each batch of the epoch
@@ -103,7 +107,8 @@ class VehicleClassifier(L.LightningModule):
     def build_metrics(self, split: str) -> MetricCollection:
         """Return what is measured of a split, from probabilities (B, C) and labels (B,).
 
-        The cross-entropy `<split>/loss` is measured besides, whatever the training loss is.
+        Each figure is a scalar, and `accuracy` must be among them. The cross-entropy `<split>/loss`
+        is measured besides, whatever the training loss is.
         """
         names = list(self.class_names)
         options: dict[str, Any] = {"num_classes": len(names), "validate_args": False}
@@ -148,6 +153,7 @@ class VehicleClassifier(L.LightningModule):
     def on_fit_start(self) -> None:
         """Train by CUDA graphs where that is asked for."""
         if self.settings.cuda_graphs:
+            check_recordable(self.trainer)
             record(self.model.network)
 
     def on_train_epoch_start(self) -> None:
@@ -255,45 +261,6 @@ class VehicleClassifier(L.LightningModule):
         self.metrics[split].reset()
         loss = F.cross_entropy(logits, labels)
         self.log_dict({f"{split}/loss": loss, **figures}, sync_dist=True)
-
-
-class FocalLoss(nn.Module):
-    """Cross-entropy times (1 - p) ** gamma, p the probability of the class: Lin et al. 2017.
-
-    Of logits (B, C), and labels int64 (B,) or shares (B, C). With gamma 0 it is the cross-entropy.
-    """
-
-    weight: Tensor | None
-
-    def __init__(self, gamma: float, weight: Tensor | None = None, smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.gamma, self.smoothing = gamma, smoothing
-        self.register_buffer("weight", weight)
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean over the batch, by class weight where labels are given, a scalar."""
-        classes = logits.shape[1]
-        weight = logits.new_ones(classes) if self.weight is None else self.weight
-        total = weight[labels].sum() if labels.ndim == 1 else len(labels)
-        shares = F.one_hot(labels, classes) if labels.ndim == 1 else labels
-        shares = shares * (1 - self.smoothing) + self.smoothing / classes
-        log_p = logits.log_softmax(dim=1)
-        # Above zero, where a power below one has no slope.
-        unknown = (1 - log_p.exp()).clamp(min=torch.finfo(log_p.dtype).eps)
-        return -(weight * shares * unknown**self.gamma * log_p).sum() / total
-
-
-def size_in_epoch(epoch: int, settings: Settings) -> int:
-    """Return the image size, in pixels, that an epoch, counted from 0, trains on.
-
-    Small images teach the first epochs in less time: progressive resizing, as in Howard's entry to
-    DAWNBench (2018).
-    """
-    first, last = settings.initial_size, settings.image_size
-    part = epoch / max(GROWING_PART * (settings.epochs - 1), 1)
-    if first is None or part >= 1:
-        return last
-    return min(first + round(part * (last - first) / SIZE_STEP) * SIZE_STEP, last)
 
 
 def _of_all_devices(part: Tensor) -> Tensor:

@@ -62,9 +62,8 @@ def compute_features(
 def features_suffice(settings: Settings) -> bool:
     """Whether a backbone sees the same in every epoch: it never learns, and no image changes."""
     s = settings
-    is_frozen = s.backbone is not None and s.frozen_epochs >= s.epochs
     changes = (s.augment, s.trivial_augment, s.mixup, s.cutmix, s.initial_size, s.flip_averaging)
-    return is_frozen and not any(changes)
+    return s.frozen_epochs >= s.epochs and not any(changes)
 
 
 def predictions_table(

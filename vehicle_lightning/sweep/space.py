@@ -32,9 +32,9 @@ from pydantic import (
     model_validator,
 )
 
-from vehicle_lightning.config import PLACES, SPLIT_BY, Settings
+from vehicle_lightning.config import PLACES, SPLIT_BY, Settings, nearest_setting
 from vehicle_lightning.errors import SettingsError
-from vehicle_lightning.settings_file import nearest_setting, read_mapping
+from vehicle_lightning.settings_file import read_mapping
 
 SHIPPED = Path(__file__).parent / "spaces"
 # Trials with other validation images, or other numbers of fold runs, could not be compared.
@@ -88,7 +88,9 @@ class Domain(BaseModel):
             raise ValueError("needs the form {setting: value}")
         for name in when:
             if name not in Settings.model_fields:
-                raise ValueError(f"{name} is no setting.{nearest_setting(name)}")
+                raise ValueError(
+                    f"{name} is no setting.{nearest_setting(name, Settings.model_fields)}"
+                )
         listed = {name: v if isinstance(v, list) else [v] for name, v in when.items()}
         return {name: tuple(_valid(v, name) for v in values) for name, values in listed.items()}
 
