@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.data.duplicates import Groups
+from vehicle_lightning.data.duplicates import Duplicates
 from vehicle_lightning.fit.train import read_data, train
 from vehicle_lightning.runs.predictions import read_predictions
 
@@ -62,10 +62,10 @@ def predictions(settings: Settings) -> pd.DataFrame:
     return read_predictions(train(settings).run.predictions)
 
 
-def each_alone(digests: Sequence[bytes], *_: object) -> Groups:
+def each_alone(digests: Sequence[bytes], *_: object) -> Duplicates:
     """Put every image into a group of its own."""
     every = np.arange(len(digests))
-    return Groups(every, 0, 0, (), every)
+    return Duplicates(every, 0, 0, (), every)
 
 
 def right(table: pd.DataFrame) -> float:

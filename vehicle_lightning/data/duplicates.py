@@ -62,11 +62,11 @@ GROUPING_VERSION = 6  # raise it whenever the same images would be grouped in an
 Rows = NDArray[np.int64]
 Pairs = NDArray[np.int64]
 Channels = NDArray[np.float32]
-Duplicates = Literal["exact", "near", "off"]
+Wanted = Literal["exact", "near", "off"]
 
 
 @dataclass(frozen=True)
-class Groups:
+class Duplicates:
     """Which images show the same photograph.
 
     Attributes:
@@ -102,28 +102,28 @@ def group_images(
     digests: NDArray[np.bytes_],
     cache_dir: Path,
     read_hashes: Callable[[], tuple[Pictures, Rows]],
-    duplicates: Duplicates = "near",
-) -> Groups:
+    wanted: Wanted = "near",
+) -> Duplicates:
     """Find exact and near duplicates among readable images, or find them found already.
 
     Args:
         digests: bytes of shape (N,), hashes of their contents.
-        cache_dir: folder to remember the near duplicates in.
+        cache_dir: folder to remember the near wanted in.
         read_hashes: returns perceptual hashes of pictures and which of them the N images are,
             int64 of shape (N,); called where the near duplicates are not known.
-        duplicates: which are to be found.
+        wanted: which are to be found.
 
     Raises:
         DataError: the cache folder cannot be written to, or the disk is full.
     """
     count = len(digests)
     distinct, first, which = np.unique(digests, return_index=True, return_inverse=True)
-    if duplicates == "off" or count == 0:
-        return Groups(np.arange(count), 0, 0, (), np.arange(count))
+    if wanted == "off" or count == 0:
+        return Duplicates(np.arange(count), 0, 0, (), np.arange(count))
     exact = np.stack([np.arange(count), first[which]], axis=1)
     certain = grouped(count, exact)
-    if duplicates == "exact":
-        return Groups(certain, count - len(distinct), 0, (), certain)
+    if wanted == "exact":
+        return Duplicates(certain, count - len(distinct), 0, (), certain)
     key = hashlib.blake2b(f"{GROUPING_VERSION} {PIL.__version__} ".encode(), digest_size=12)
     key.update(distinct.tobytes())
     file = cache_dir / f"{key.hexdigest()}-near.npz"
@@ -151,7 +151,7 @@ def group_images(
     groups = grouped(count, exact, first[near.same[~is_scene]])
     near_count = len(distinct) - int(groups.max()) - 1
     certain = grouped(count, exact, first[near.same[sizes[alike[near.same[:, 0]]] <= largest]])
-    return Groups(groups, count - len(distinct), near_count, tuple(scenes), certain)
+    return Duplicates(groups, count - len(distinct), near_count, tuple(scenes), certain)
 
 
 def near_duplicates(pictures: Pictures, rows: Rows, *, mirrored: bool = False) -> NearPairs:

@@ -26,13 +26,13 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import BernoulliNB
 from sklearn.tree import DecisionTreeClassifier
 
-from vehicle_lightning.data.duplicates import Groups as Duplicates
+from vehicle_lightning.data.duplicates import Duplicates
 from vehicle_lightning.data.facts import FLAT, Facts, no_facts
 from vehicle_lightning.data.findings import Finding, Report, Severity, in_order
 from vehicle_lightning.data.rows import FEWEST_IMAGES
 from vehicle_lightning.data.table import Table
 
-Groups = Iterable[tuple[Any, pd.DataFrame]]
+GroupedPictures = Iterable[tuple[Any, pd.DataFrame]]
 
 MANY_BLANK = 0.02  # of all images; from there on blank ones are serious
 MOST_IMAGES = 4000  # a sample of so many tells a leak
@@ -108,14 +108,14 @@ def check_contradictions(pictures: pd.DataFrame) -> Finding:
     )
 
 
-def differing(pictures: pd.DataFrame, column: str) -> Groups:
+def differing(pictures: pd.DataFrame, column: str) -> GroupedPictures:
     """Return the groups of pictures within which a column differs, by their number."""
     differs = pictures.groupby("group")[column].transform("nunique") > 1
     return pictures[differs].groupby("group", sort=False)
 
 
 def finding_of_groups(
-    kind: str, severity: Severity, groups: Groups, what: str, advice: str
+    kind: str, severity: Severity, groups: GroupedPictures, what: str, advice: str
 ) -> Finding:
     """Return the finding about groups of pictures of `name` and `label`."""
     named = [(tuple(rows["name"]), " / ".join(rows["label"])) for _, rows in groups]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vehicle_lightning.config import DataSettings
 from vehicle_lightning.console import notice
 from vehicle_lightning.data.cache import DecodedImages, cache_folder, decode_images
-from vehicle_lightning.data.duplicates import Duplicates, Groups, group_images
+from vehicle_lightning.data.duplicates import Duplicates, Wanted, group_images
 from vehicle_lightning.data.facts import FLAT, Facts, read_hashes
 from vehicle_lightning.data.hashes import Pictures
 from vehicle_lightning.data.paths import likely_reason
@@ -33,7 +33,7 @@ class ReadImages:
 
     table: Table
     decoded: DecodedImages
-    duplicates: Groups
+    duplicates: Duplicates
     fingerprint: str
 
     def mean_and_std(
@@ -47,27 +47,25 @@ class ReadImages:
 
 
 def group_examined(
-    facts: Facts, pictures: Pictures, folder: Path, duplicates: Duplicates = "near"
-) -> Groups:
+    facts: Facts, pictures: Pictures, folder: Path, wanted: Wanted = "near"
+) -> Duplicates:
     """Find the duplicates among files that were examined; one that cannot be read is alone.
 
     Args:
         facts: records of type `FACTS` of shape (N,).
         pictures: records of type `PICTURE` of shape (N,).
         folder: to remember near duplicates in.
-        duplicates: which are to be found.
+        wanted: which are to be found.
 
     Raises:
         DataError: the folder cannot be written to, or the disk is full.
     """
     readable = np.flatnonzero(facts["fault"] == "")
-    found = group_images(
-        facts["digest"][readable], folder, lambda: (pictures, readable), duplicates
-    )
+    found = group_images(facts["digest"][readable], folder, lambda: (pictures, readable), wanted)
     groups, certain = np.tile(np.arange(len(facts)) + len(facts), (2, 1))
     groups[readable], certain[readable] = found.of_image, found.certain
     scenes = tuple(readable[scene] for scene in found.scenes)
-    return Groups(groups, found.exact, found.near, scenes, certain)
+    return Duplicates(groups, found.exact, found.near, scenes, certain)
 
 
 def read_images(listed: Table, settings: DataSettings) -> ReadImages:
@@ -129,7 +127,7 @@ def _readable(table: Table, faults: dict[int, str], *, skip: bool) -> Table:
     return rest
 
 
-def _fingerprint(table: Table, decoded: DecodedImages, duplicates: Groups) -> str:
+def _fingerprint(table: Table, decoded: DecodedImages, duplicates: Duplicates) -> str:
     blank = [""] * len(table)
     content = hashlib.blake2b(digest_size=12)
     for name, label, digest, group, named, split in zip(
