@@ -117,6 +117,12 @@ def test_runs_without_sound_predictions_are_refused(run: RunFolder, tmp_path: Pa
         )
         with pytest.raises(RunError, match="is damaged"):
             main([str(run.path)])
+    for shown, message in ((np.nan, "has no photograph"), (3, "too few images")):
+        pd.read_csv(io.StringIO(content)).assign(photograph=shown).to_csv(
+            run.predictions, index=False
+        )
+        with pytest.raises(RunError, match=message):
+            main([str(run.path)])
     run.predictions.unlink()
     with pytest.raises(RunError, match=r"predictions_val\.csv is missing or damaged; finish"):
         main([str(run.path)])

@@ -287,3 +287,9 @@ def test_an_experiment_is_found_by_its_name_from_anywhere(
     assert read_settings(Path("best")) == Settings(epochs=3)
     with pytest.raises(SettingsError, match="Settings file worst: No such file"):
         read_settings(Path("worst"))
+
+
+def test_settings_of_older_runs_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("compile: true\ndropout: 0.5\n")
+    assert read_settings(file) == Settings(compile=False, dropout=0.5) == Settings(dropout=0.5)  # type: ignore[call-arg]

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from vehicle_lightning.conflicts import LARGEST_SEED, conflicts
 from vehicle_lightning.errors import SettingsError
 
+RETIRED = {"compile"}  # settings that older runs have, and that are read without effect
 LONGEST_NAME = 120  # characters of a run's name that is made of its settings
 
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -296,6 +297,11 @@ class Settings(
     DataSettings,
 ):
     """All settings of one training run."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_retired(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if name not in RETIRED}
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from vehicle_lightning.config import PLACES, Settings, nearest_setting
+from vehicle_lightning.config import PLACES, RETIRED, Settings, nearest_setting
 from vehicle_lightning.errors import SettingsError, one_line
 
 # The one in C, where PyYAML was built with it, reads hundreds of runs in no time.
@@ -123,7 +123,7 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingsError(f"{kind} {path} must hold lines of the form `key: value`.")
     for key in content:
-        if key not in Settings.model_fields:
+        if key not in Settings.model_fields and key not in RETIRED:
             hint = nearest_setting(str(key), Settings.model_fields)
             raise SettingsError(f"{kind} {path} has the unknown key {key}.{hint}")
     return content

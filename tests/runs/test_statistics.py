@@ -12,6 +12,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from vehicle_lightning.runs.statistics import (
     Measurement,
+    Share,
     calibration_error,
     difference_interval,
     wilson_interval,
@@ -177,3 +178,10 @@ def test_an_interval_tells_how_many_images_it_is_of(images: int, share: float, c
     )
     assert found.n == images * copies
     assert found.independent == pytest.approx(images, rel=1e-6)
+
+
+@pytest.mark.parametrize("copies", [1, 49, 98, 103])
+def test_all_images_may_be_of_one_photograph(copies: int) -> None:
+    share = Share.of(np.ones(copies, dtype=bool), np.zeros(copies, dtype=np.int64))
+    assert share is not None
+    assert share.interval == pytest.approx(wilson_interval(1, 1))

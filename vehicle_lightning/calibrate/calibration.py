@@ -104,7 +104,9 @@ def calibrate(
     scaling, scaled = fit_temperature(networks, labels, parts)
     seeds, images = networks.shape[:2]
     every = networks.reshape(1, -1, len(class_names))
-    single, _ = fit_temperature(every, np.tile(labels, seeds), np.tile(parts, seeds))
+    single = scaling
+    if seeds > 1:
+        single, _ = fit_temperature(every, np.tile(labels, seeds), np.tile(parts, seeds))
     before = networks.mean(axis=0)
     # Of each image the class to find; where none is named, the one that is predicted.
     column = before.argmax(axis=1) if positive is None else class_names.index(positive)
@@ -188,7 +190,10 @@ def _read(run: RunFolder) -> pd.DataFrame:
             f"{run.predictions} is damaged: the probabilities of an image do not add up to 1, or "
             f"its label is none of the classes; train the run again."
         )
-    if predictions["file"].nunique() < PARTS or predictions["label"].nunique() < 2:
+    photograph = predictions["photograph" if "photograph" in predictions else "file"]
+    if photograph.isna().any():
+        raise RunError(f"{run.predictions} is damaged: an image has no photograph.")
+    if photograph.nunique() < PARTS or predictions["label"].nunique() < 2:
         raise RunError(f"{run.predictions} holds too few images or only one class to calibrate on.")
     return predictions
 

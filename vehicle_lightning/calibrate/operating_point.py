@@ -38,7 +38,9 @@ class OperatingPoint:
 def threshold_for_recall(
     shares: NDArray[np.float64], is_positive: NDArray[np.bool_], recall: float
 ) -> float:
-    """Return the highest threshold at which at least this share of the positive images is found.
+    """Return a threshold at which at least this share of the positive images is found.
+
+    It lies halfway between the last image that it takes and the next lower one.
 
     Args:
         shares: float of shape (N,), probability of the positive class.
@@ -47,7 +49,7 @@ def threshold_for_recall(
     """
     positive = np.sort(shares[is_positive])[::-1]
     lowest = positive[max(math.ceil(recall * len(positive) - 1e-9), 1) - 1]
-    # Halfway to the next lower one, so that no rounding of a device loses the image.
+    # There no rounding of a device loses the image.
     return float(lowest + shares[shares < lowest].max(initial=0.0)) / 2
 
 

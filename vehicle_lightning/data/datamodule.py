@@ -87,7 +87,7 @@ class VehicleDataModule(L.LightningDataModule):
                     f"--{name}-column names a column of a CSV, and the Table has no {name}s; give "
                     f"it {name}s=..."
                 )
-        if self._listed is not None and self.settings.test_csv is not None:
+        if self.settings.test_csv is not None and "test" not in (self.table.splits or ()):
             raise SettingsError("--test-csv has no effect on a Table; give it splits=...")
         self.settings = self.settings.model_copy(update=dict(self.table.found))
         self.groups = join_groups(self.duplicates.of_image, self.table.groups)

@@ -51,7 +51,7 @@ def _decided(run: RunFolder) -> list[str]:
     if settings.data_dir is None:
         return []  # synthetic vehicles, or images given from Python
     facts = (run.read_environment() or {}).get("data") or {}
-    if (folder := facts.get("folder")) and not settings.data_dir.is_dir():
+    if (folder := facts.get("folder")) and Path(folder).is_dir():
         settings = settings.model_copy(update={"data_dir": Path(folder)})
     try:
         own = table_of(settings)

@@ -100,7 +100,7 @@ def pool(results: Sequence[Result], every: Collection[Settings], status: Status)
     asked, done = (Counter(m.seed for m in of) for of in (every, [r.settings for r in results]))
     # The fold runs of one seed train on overlapping images: as many as there are, and no more.
     trained = [summary.train for summary in summaries]
-    n, independent = max(one.n for one in trained), max(one.independent for one in trained)
+    n, independent = max(one.n for one in trained), max(1.0, *(one.independent for one in trained))
     accuracy, loss = fmean(one.accuracy for one in trained), fmean(one.loss for one in trained)
     test = None
     if all("test" in result.predictions for result in results):

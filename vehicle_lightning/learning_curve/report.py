@@ -107,8 +107,8 @@ def _worth(curve: Curve, other: Curve, images: float) -> str:
     if interval.high < 0:
         return "less than none"
     least, most = curve.images[0] - images, FARTHEST * curve.most - images
-    if interval.value < least:
-        return "what fewer images than were tried would be"
+    if interval.low < least and interval.high > most:
+        return "an unknown number of training images"
     return f"{_within(interval, least, most)} more training images"
 
 

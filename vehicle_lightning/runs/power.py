@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy.special import gammaincinv, ndtr, stdtrit
-from scipy.stats import binom
 
 POWER = 0.8
 ALPHA = 0.05
@@ -55,6 +55,7 @@ def networks_power(images: int, difference: float, discordant: float) -> float:
     spread = 8 * math.sqrt(images * share * (1 - share)) + 8
     low, high = max(images * share - spread, 0), min(images * share + spread, images)
     counts = np.arange(math.floor(low), math.ceil(high) + 1)
+    binom = scipy.stats.binom  # which takes half a second to load
     # Of so many discordant images, the most that the worse network may have to be called so.
     most = binom.ppf(ALPHA / 2, counts, 0.5)
     most -= binom.cdf(most, counts, 0.5) > ALPHA / 2

@@ -74,7 +74,7 @@ class Share:
         if not n:
             return None
         alike = np.ones(n) if photograph is None else np.unique(photograph, return_counts=True)[1]
-        independent = n / float((alike**2).sum()) * n
+        independent = n**2 / float((alike**2).sum())
         interval = wilson_interval(min(hits / n, 1.0) * independent, independent)
         return cls(hits / n, interval, n)
 
