@@ -134,7 +134,7 @@ def test_a_temperature_is_not_tried_on_duplicates_of_what_it_was_fitted_on(
     """Of calibrated probabilities nothing can be gained, however often each photograph is there."""
     rng = np.random.default_rng(0)
     left_alone = 0
-    for trial in range(20):
+    for trial in range(8):
         folder = RunFolder(tmp_path / str(trial))
         shutil.copytree(dropout_run.path, folder.path)
         chance = rng.uniform(0.05, 0.95, 40)
@@ -148,4 +148,4 @@ def test_a_temperature_is_not_tried_on_duplicates_of_what_it_was_fitted_on(
         )
         assert main([str(folder.path)]) == 0
         left_alone += json.loads(folder.calibration.read_text())["temperature"] == 1
-    assert left_alone >= 12
+    assert left_alone >= 5
