@@ -14,14 +14,14 @@ from vehicle_lightning.calibrate.operating_point import (
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60),
+    st.lists(st.tuples(st.integers(0, 999), st.booleans()), min_size=1, max_size=60),
     st.floats(0.01, 1),
 )
 def test_the_wanted_recall_is_reached_with_some_room_for_rounding(
-    images: list[tuple[float, bool]], recall: float
+    images: list[tuple[int, bool]], recall: float
 ) -> None:
     """By a threshold between the last image that it takes and the next one."""
-    shares, is_positive = np.array([s for s, _ in images]), np.array([p for _, p in images])
+    shares, is_positive = np.array([s / 999 for s, _ in images]), np.array([p for _, p in images])
     is_positive[0] = True
     threshold = threshold_for_recall(shares, is_positive, recall)
     assert (
