@@ -103,9 +103,9 @@ def calibrate(
     parts = folds if len(set(folds)) > 1 else photograph % PARTS
     scaling, scaled = fit_temperature(networks, labels, parts)
     seeds, images = networks.shape[:2]
-    every = networks.reshape(1, -1, len(class_names))
     single = scaling
     if seeds > 1:
+        every = networks.reshape(1, -1, len(class_names))
         single, _ = fit_temperature(every, np.tile(labels, seeds), np.tile(parts, seeds))
     before = networks.mean(axis=0)
     # Of each image the class to find; where none is named, the one that is predicted.
@@ -190,10 +190,8 @@ def _read(run: RunFolder) -> pd.DataFrame:
             f"{run.predictions} is damaged: the probabilities of an image do not add up to 1, or "
             f"its label is none of the classes; train the run again."
         )
-    photograph = predictions["photograph" if "photograph" in predictions else "file"]
-    if photograph.isna().any():
-        raise RunError(f"{run.predictions} is damaged: an image has no photograph.")
-    if photograph.nunique() < PARTS or predictions["label"].nunique() < 2:
+    photographs = predictions["photograph" if "photograph" in predictions else "file"].nunique()
+    if photographs < PARTS or predictions["label"].nunique() < 2:
         raise RunError(f"{run.predictions} holds too few images or only one class to calibrate on.")
     return predictions
 

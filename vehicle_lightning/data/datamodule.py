@@ -81,14 +81,6 @@ class VehicleDataModule(L.LightningDataModule):
             self._images = read_images(table.checked(), self.settings)
         images = self._images
         self.table, self.duplicates = images.table, images.duplicates
-        for name, given in (("group", self.table.groups), ("split", self.table.splits)):
-            if getattr(self.settings, f"{name}_column") is not None and given is None:
-                raise SettingsError(
-                    f"--{name}-column names a column of a CSV, and the Table has no {name}s; give "
-                    f"it {name}s=..."
-                )
-        if self.settings.test_csv is not None and "test" not in (self.table.splits or ()):
-            raise SettingsError("--test-csv has no effect on a Table; give it splits=...")
         self.settings = self.settings.model_copy(update=dict(self.table.found))
         self.groups = join_groups(self.duplicates.of_image, self.table.groups)
         self.rows, self.left_out = split_rows(self.settings, self.table, self.groups)

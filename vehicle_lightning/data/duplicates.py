@@ -108,7 +108,7 @@ def group_images(
 
     Args:
         digests: bytes of shape (N,), hashes of their contents.
-        cache_dir: folder to remember the near wanted in.
+        cache_dir: folder to remember the near duplicates in.
         read_hashes: returns perceptual hashes of pictures and which of them the N images are,
             int64 of shape (N,); called where the near duplicates are not known.
         wanted: which are to be found.

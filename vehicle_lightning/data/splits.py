@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from vehicle_lightning.config import DataSettings
 from vehicle_lightning.data.duplicates import grouped
 from vehicle_lightning.data.table import Table
-from vehicle_lightning.errors import DataError, join_first
+from vehicle_lightning.errors import DataError, SettingsError, join_first
 
 Rows = NDArray[np.int64]
 Split = Literal["train", "val", "test"]
@@ -39,7 +39,9 @@ def split_rows(
 
     Raises:
         DataError: a class or a group cannot be split so.
+        SettingsError: they name columns or a test CSV of which the table has nothing.
     """
+    _check_given(settings, table)
     labels, names, has_groups = table.labels, list(table.class_names), table.groups is not None
     given: NDArray[np.str_] = np.array(
         ["train"] * len(table) if table.splits is None else table.splits, dtype=str
@@ -104,6 +106,18 @@ def split_rows(
                 f"another way (--split-seed, --folds, or the column that names the splits)."
             )
     return rows, left_out
+
+
+def _check_given(settings: DataSettings, table: Table) -> None:
+    """Refuse a table of one's own that lacks what the settings would read from a CSV."""
+    for name, given in (("group", table.groups), ("split", table.splits)):
+        if getattr(settings, f"{name}_column") is not None and given is None:
+            raise SettingsError(
+                f"--{name}-column names a column of a CSV, and the Table has no {name}s; give "
+                f"it {name}s=..."
+            )
+    if settings.test_csv is not None and "test" not in (table.splits or ()):
+        raise SettingsError("--test-csv has no effect on a Table; give it splits=...")
 
 
 def cut_groups(table: Table) -> dict[str, str]:

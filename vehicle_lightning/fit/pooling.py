@@ -11,7 +11,7 @@ import pandas as pd
 from vehicle_lightning.config import Settings
 from vehicle_lightning.runs.folder import RunFolder
 from vehicle_lightning.runs.predictions import measure, read_predictions
-from vehicle_lightning.runs.statistics import Measurement, wilson_interval
+from vehicle_lightning.runs.statistics import Measurement
 from vehicle_lightning.runs.summary import Status, Summary
 from vehicle_lightning.runs.verdict import agreed
 
@@ -100,14 +100,14 @@ def pool(results: Sequence[Result], every: Collection[Settings], status: Status)
     asked, done = (Counter(m.seed for m in of) for of in (every, [r.settings for r in results]))
     # The fold runs of one seed train on overlapping images: as many as there are, and no more.
     trained = [summary.train for summary in summaries]
-    n, independent = max(one.n for one in trained), max(1.0, *(one.independent for one in trained))
+    n, independent = max(one.n for one in trained), max(one.independent for one in trained)
     accuracy, loss = fmean(one.accuracy for one in trained), fmean(one.loss for one in trained)
     test = None
     if all("test" in result.predictions for result in results):
         test = measure(pool_predictions(results, "test"))
     labels = predictions.drop_duplicates("file")["label"]
     return PooledSummary(
-        train=Measurement(accuracy, wilson_interval(accuracy * independent, independent), n, loss),
+        train=Measurement.of(accuracy, n, loss, independent=independent),
         val=measure(predictions),
         test=test,
         most_frequent_class=float(labels.value_counts(normalize=True).max()),

@@ -51,6 +51,7 @@ from vehicle_lightning.runs.power import (
     seeds_for_settings,
     smallest_shown,
 )
+from vehicle_lightning.runs.statistics import independent_images
 
 SIGNIFICANCE = 0.05
 
@@ -91,10 +92,7 @@ class Outcomes:
         )
         photograph = None
         if "photograph" in frame:
-            photograph = frame["photograph"].to_numpy()[first]
-            if not np.isfinite(photograph).all():
-                raise ValueError("an image has no number of its photograph")
-            photograph = photograph.astype(np.int64)
+            photograph = frame["photograph"].to_numpy(dtype=np.int64)[first]
         return cls(files, image, fold, seed, right, photograph)
 
     def only(self, files: NDArray[np.str_]) -> "Outcomes":
@@ -292,7 +290,7 @@ def paired_difference(run: Outcomes, baseline: Outcomes) -> Difference | None:
     folds = np.zeros(n, dtype=np.int64)
     folds[a.image] = a.fold
     sides = (_spread(a, photograph), _spread(b, photograph))
-    independent = n**2 / float(np.square(sizes).sum())
+    independent = independent_images(sizes)
     images = _image_variance(together / scale, sizes)
     error, freedom = _error(images, differences, folds, sides)
     number = len(np.unique(folds))

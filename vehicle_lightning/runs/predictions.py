@@ -16,7 +16,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """Read predictions: names and labels as text, all else as numbers, NaN where they are none.
 
     Raises:
-        RunError: the file is missing, empty, or no such file.
+        RunError: the file is missing, empty, or no such file, or an image has no photograph.
     """
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -26,6 +26,8 @@ def read_predictions(path: Path) -> pd.DataFrame:
     if frame.empty:
         raise _unusable(path)
     frame[figures] = frame[figures].apply(pd.to_numeric, errors="coerce")
+    if "photograph" in frame and not np.isfinite(frame["photograph"]).all():
+        raise RunError(f"{path} is damaged: an image has no photograph.")
     return frame
 
 

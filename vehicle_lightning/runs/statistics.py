@@ -47,6 +47,14 @@ def wilson_interval(correct: float, n: float, confidence: float = 0.95) -> tuple
     return low, high
 
 
+def independent_images(sizes: NDArray[np.integer | np.floating]) -> float:
+    """Return what images are worth where photograph i is there sizes[i] times.
+
+    That is n^2 / (m_1^2 + m_2^2 + ...) of n images (Kish 1965, Survey sampling, section 8.2).
+    """
+    return float(sizes.sum()) ** 2 / float(np.square(sizes).sum())
+
+
 @dataclass(frozen=True)
 class Share:
     """A share of n images, in [0, 1], with its 95 % Wilson interval."""
@@ -63,8 +71,7 @@ class Share:
     ) -> Self | None:
         """Return the share of the images that are counted; None of no images.
 
-        Duplicates count alike: the interval is that of n^2 / (m_1^2 + m_2^2 + ...) images where
-        photograph i has m_i duplicates (Kish 1965, Survey sampling, section 8.2).
+        Duplicates count alike: the interval is that of `independent_images`.
 
         Args:
             counted: bool or float in [0, 1], shape (n,).
@@ -74,7 +81,7 @@ class Share:
         if not n:
             return None
         alike = np.ones(n) if photograph is None else np.unique(photograph, return_counts=True)[1]
-        independent = n**2 / float((alike**2).sum())
+        independent = independent_images(alike)
         interval = wilson_interval(min(hits / n, 1.0) * independent, independent)
         return cls(hits / n, interval, n)
 
@@ -95,6 +102,12 @@ class Measurement:
     """Number of images."""
     loss: Annotated[float, BeforeValidator(lambda loss: math.nan if loss is None else loss)]
     """Mean cross-entropy in nats; not finite where the model has diverged."""
+
+    @classmethod
+    def of(cls, accuracy: float, n: int, loss: float, *, independent: float) -> Self:
+        """Return that of n images, which are worth so many independent ones, at least one."""
+        worth = max(independent, 1.0)
+        return cls(accuracy, wilson_interval(accuracy * worth, worth), n, loss)
 
     @classmethod
     def from_predictions(

@@ -35,7 +35,7 @@ from pydantic import Field
 from scipy.stats import kendalltau, theilslopes
 
 from vehicle_lightning.config import Settings
-from vehicle_lightning.runs.statistics import Measurement, difference_interval, wilson_interval
+from vehicle_lightning.runs.statistics import Measurement, difference_interval
 
 Kind = Literal[
     "too little data",
@@ -262,8 +262,8 @@ class _Gap(NamedTuple):
 
 def _measured(accuracy: float, n: int, like: Measurement) -> Measurement:
     """Return an accuracy on n images of which as many are duplicates as of others."""
-    independent = max(n * like.independent / like.n, 1.0)
-    return Measurement(accuracy, wilson_interval(accuracy * independent, independent), n, math.nan)
+    independent = n * like.independent / like.n
+    return Measurement.of(accuracy, n, math.nan, independent=independent)
 
 
 class _Trend(NamedTuple):
